@@ -1,0 +1,43 @@
+"""dmseg: benchmark, degradation toolkit and evaluation harness for interactive segmentation of degraded medical images.
+
+The public names below load on first use, so that ``import dmseg`` loads neither torch nor pandas.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from dmseg.version import __version__
+
+if TYPE_CHECKING:
+    from dmseg.api import degrade as degrade
+    from dmseg.api import load_model as load_model
+    from dmseg.api import open as open
+    from dmseg.api import plan as plan
+    from dmseg.metrics import score as score
+
+_PUBLIC = {
+    "degrade": "dmseg.api",
+    "plan": "dmseg.api",
+    "load_model": "dmseg.api",
+    "open": "dmseg.api",
+    "score": "dmseg.metrics",
+}
+
+__all__ = ["__version__", "degrade", "load_model", "open", "plan", "score"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        return getattr(importlib.import_module(_PUBLIC[name]), name)
+    try:
+        return importlib.import_module(f"dmseg.{name}")
+    except ModuleNotFoundError as error:
+        if error.name != f"dmseg.{name}":
+            raise
+        raise AttributeError(f"module 'dmseg' has no attribute {name!r}") from None
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_PUBLIC])

@@ -1,0 +1,64 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dmseg.errors import unknown_name
+from dmseg.types import LEVELS, SPLITS, check_level
+
+
+class CommaList(click.ParamType):
+    """A comma-separated list of names: ``a,b,c`` -> ``("a", "b", "c")``."""
+
+    name = "name,name,..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        if isinstance(value, tuple):
+            return value
+        return tuple(part.strip() for part in str(value).split(",") if part.strip())
+
+
+def _checked_levels(ctx: click.Context, param: click.Parameter, value: tuple[str, ...] | None) -> tuple[str, ...]:
+    chosen = {check_level(level) for level in value} if value else set(LEVELS)
+    return tuple(level for level in LEVELS if level in chosen)
+
+
+def _checked_splits(ctx: click.Context, param: click.Parameter, value: tuple[str, ...] | None) -> tuple[str, ...]:
+    names = value or ()
+    for name in names:
+        if name not in (*SPLITS, "all"):
+            raise unknown_name("split", name, (*SPLITS, "all"))
+    return SPLITS if "all" in names else tuple(split for split in SPLITS if split in names)
+
+
+def levels_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``--levels clear,lq1,...`` -> tuple of level ids in benchmark order; default: all five."""
+    return click.option(
+        "--levels", type=CommaList(), callback=_checked_levels, help=f"Comma-separated; default {','.join(LEVELS)}."
+    )(function)
+
+
+def split_option(default: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """``--split train,seen,unseen,all`` -> tuple of split names."""
+    return click.option(
+        "--split",
+        "splits",
+        type=CommaList(),
+        default=default,
+        show_default=True,
+        callback=_checked_splits,
+        help="Comma-separated: train, seen, unseen, all.",
+    )
+
+
+jobs_option = click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Worker processes.")
+seed_option = click.option("--seed", type=int, default=0, show_default=True, help="Seed of all keyed randomness.")
+limit_option = click.option("--limit", type=click.IntRange(min=1), default=None, help="At most N images per dataset.")
+FOLDER = click.Path(file_okay=False, path_type=Path)
+FILE = click.Path(dir_okay=False, path_type=Path)
+ANY_PATH = click.Path(path_type=Path)

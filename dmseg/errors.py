@@ -1,0 +1,54 @@
+"""The errors a caller can do something about, and the wording of "did you mean".
+
+Every message says what was given, where, what is allowed and what to do. The command line prints the message
+alone (no traceback) and leaves with the error's exit code; see "Exit codes" in ``docs/cli.md``.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class DmsegError(Exception):
+    """Base of all errors that a user can cause. ``exit_code`` is what the command line leaves with."""
+
+    exit_code = 2
+
+
+class UsageError(DmsegError):
+    """A wrong name, option or argument; nothing was changed."""
+
+
+class DataError(DmsegError):
+    """A file or folder that cannot be used as what it was given for."""
+
+
+class ImageFileError(DataError):
+    """One image, mask or volume that cannot be read; callers that work on many record it and go on."""
+
+
+class ModelError(DmsegError):
+    """A model that cannot be loaded, or that answers with something unusable."""
+
+
+class MissingDependencyError(DmsegError):
+    """A feature whose optional packages are not installed; the message names the extra."""
+
+
+def suggestion(given: str, allowed: Iterable[str]) -> str:
+    """Return ``' (did you mean "x"?)'`` for the nearest allowed name, or an empty string."""
+    names = list(allowed)
+    lowered = {name.lower(): name for name in names}
+    near = difflib.get_close_matches(given.lower(), list(lowered), n=1, cutoff=0.5)
+    return f' (did you mean "{lowered[near[0]]}"?)' if near else ""
+
+
+def unknown_name(kind: str, given: str, allowed: Iterable[str]) -> UsageError:
+    """Build the error for a name that is none of ``allowed``.
+
+    >>> print(unknown_name("level", "lq4", ["clear", "lq1", "lq2"]))
+    unknown level "lq4" (did you mean "lq1"?); one of: clear, lq1, lq2
+    """
+    names = list(allowed)
+    return UsageError(f'unknown {kind} "{given}"{suggestion(given, names)}; one of: {", ".join(names)}')

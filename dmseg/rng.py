@@ -1,0 +1,103 @@
+"""Keyed randomness: every random number of dmseg is a pure function of a key.
+
+A key is a sequence of parts joined by the unit separator (``\\x1f``) and hashed by BLAKE2b to the 128-bit key of a
+Philox counter generator, of which only the raw 64-bit words are used. Everything else (uniform, integers, choice,
+permutation, normal) is made from those words here, because numpy may change the streams of its ``Generator``
+methods between versions but never the Philox bits. Nothing reads or writes a global generator, so results do not
+depend on order, batch, worker or what ran before.
+
+Fields with one number per pixel belong to the simulators, not to this module.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+T = TypeVar("T")
+
+_SEPARATOR = "\x1f"
+_DOUBLE = 2.0**-53
+
+
+def key_words(*parts: str | int) -> tuple[int, int]:
+    """Return the two little-endian 64-bit words of BLAKE2b-128 over the joined parts.
+
+    Raises:
+        ValueError: a part contains the separator, so that two different keys could join to the same text.
+    """
+    texts = [str(part) for part in parts]
+    if any(_SEPARATOR in text for text in texts):
+        raise ValueError(f"a key part contains the unit separator: {texts!r}")
+    digest = hashlib.blake2b(_SEPARATOR.join(texts).encode(), digest_size=16).digest()
+    return int.from_bytes(digest[:8], "little"), int.from_bytes(digest[8:], "little")
+
+
+class Stream:
+    """Random numbers of one key, read in order.
+
+    >>> Stream("example", 0).integers(0, 9, 5).tolist() == Stream("example", 0).integers(0, 9, 5).tolist()
+    True
+    """
+
+    def __init__(self, *parts: str | int) -> None:
+        self._philox = np.random.Philox(key=np.array(key_words(*parts), dtype=np.uint64))
+
+    def words(self, n: int) -> NDArray[np.uint64]:
+        """Return the next ``n`` raw 64-bit words, uint64 (n,)."""
+        return np.asarray(self._philox.random_raw(n), dtype=np.uint64)
+
+    def uniforms(self, n: int) -> NDArray[np.float64]:
+        """Return ``n`` numbers in [0, 1), float64 (n,): the top 53 bits of one word each."""
+        return (self.words(n) >> np.uint64(11)).astype(np.float64) * _DOUBLE
+
+    def uniform(self, low: float = 0.0, high: float = 1.0) -> float:
+        """Return one number in [low, high)."""
+        return low + (high - low) * float(self.uniforms(1)[0])
+
+    def integer(self, low: int, high: int) -> int:
+        """Return one integer of low..high, both included, without bias (rejection on the top bits)."""
+        if high < low:
+            raise ValueError(f"empty range {low}..{high}")
+        span = high - low + 1
+        bits = (span - 1).bit_length()
+        if bits == 0:
+            return low
+        if bits > 64:
+            raise ValueError(f"range {low}..{high} exceeds 64 bits")
+        while True:
+            value = int(self.words(1)[0]) >> (64 - bits)
+            if value < span:
+                return low + value
+
+    def integers(self, low: int, high: int, n: int) -> NDArray[np.int64]:
+        """Return ``n`` integers of low..high, both included, int64 (n,)."""
+        return np.array([self.integer(low, high) for _ in range(n)], dtype=np.int64)
+
+    def choice(self, options: Sequence[T]) -> T:
+        """Return one element of a non-empty sequence."""
+        return options[self.integer(0, len(options) - 1)]
+
+    def permutation(self, n: int) -> NDArray[np.int64]:
+        """Return 0..n-1 in random order (Fisher-Yates), int64 (n,)."""
+        order = np.arange(n, dtype=np.int64)
+        for last in range(n - 1, 0, -1):
+            other = self.integer(0, last)
+            order[last], order[other] = order[other], order[last]
+        return order
+
+    def sample(self, options: Sequence[T], k: int) -> list[T]:
+        """Return ``k`` distinct elements in random order; k is at most ``len(options)``."""
+        if k > len(options):
+            raise ValueError(f"cannot take {k} of {len(options)} without replacement")
+        return [options[int(i)] for i in self.permutation(len(options))[:k]]
+
+    def normal(self, mean: float = 0.0, sd: float = 1.0) -> float:
+        """Return one normal number (Box-Muller, cosine branch, two words)."""
+        first, second = self.uniforms(2)
+        return mean + sd * math.sqrt(-2.0 * math.log(1.0 - first)) * math.cos(2.0 * math.pi * second)

@@ -1,0 +1,76 @@
+"""Tables of numbers (TOML) read into frozen dataclasses; an unknown or missing key is an error that names the file."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+from dmseg.errors import DataError, suggestion
+
+T = TypeVar("T")
+
+
+def packaged_table(package: str, name: str) -> dict[str, Any]:
+    """Return the parsed TOML file ``name`` that ships inside ``package`` (dotted)."""
+    return tomllib.loads(resources.files(package).joinpath(name).read_text(encoding="utf-8"))
+
+
+def file_table(path: Path) -> dict[str, Any]:
+    """Return the parsed TOML file at ``path``.
+
+    Raises:
+        DataError: the file is missing, or is not TOML; the message gives the place.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; give the path of a TOML table") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: not a readable TOML table: {error}") from None
+
+
+def record(cls: type[T], values: Mapping[str, Any], where: str) -> T:
+    """Build the dataclass ``cls`` from a table's keys, checking names and simple types; lists become tuples.
+
+    Raises:
+        DataError: a key is unknown (with a suggestion), missing, or of the wrong type; ``where`` names the table.
+    """
+    hints = typing.get_type_hints(cls)
+    fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    for key in values:
+        if key not in fields:
+            raise DataError(f'{where}: unknown key "{key}"{suggestion(key, fields)}; allowed: {", ".join(fields)}')
+    arguments: dict[str, Any] = {}
+    for name, field in fields.items():
+        if name in values:
+            arguments[name] = _converted(values[name], hints[name], f"{where}: {name}")
+        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            raise DataError(f'{where}: key "{name}" is missing')
+    return cls(**arguments)
+
+
+def _converted(value: Any, hint: Any, where: str) -> Any:
+    """Return ``value`` as the annotated type: nested dataclass, tuple, dict, optional, number, text."""
+    origin, options = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        return _converted(value, next(option for option in options if option is not type(None)), where)
+    if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
+        return record(typing.cast(type, hint), value, where)
+    if origin is tuple and isinstance(value, list):
+        inner = [options[0]] * len(value) if len(options) == 2 and options[1] is ... else list(options)
+        if len(inner) != len(value):
+            raise DataError(f"{where}: expected {len(inner)} values, got {len(value)}: {value!r}")
+        return tuple(_converted(item, kind, where) for item, kind in zip(value, inner, strict=True))
+    if origin is dict and isinstance(value, Mapping):
+        return {key: _converted(item, options[1], f"{where}.{key}") for key, item in value.items()}
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if hint is Any or (isinstance(hint, type) and isinstance(value, hint) and (hint is bool or type(value) is not bool)):
+        return value
+    raise DataError(f"{where}: expected {getattr(hint, '__name__', hint)}, got {value!r}")

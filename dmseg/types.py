@@ -1,0 +1,110 @@
+"""Names and records that every layer shares: levels, modalities, splits, samples, prompts. No behaviour lives here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dmseg.errors import unknown_name
+
+LEVELS: tuple[str, ...] = ("clear", "lq1", "lq2", "lq3", "lq3plus")
+LEVEL_LABELS: dict[str, str] = {
+    "clear": "Clear",
+    "lq1": "LQ-1",
+    "lq2": "LQ-2",
+    "lq3": "LQ-3",
+    "lq3plus": "LQ-3+",
+}
+MODALITIES: tuple[str, ...] = (
+    "ultrasound",
+    "mri",
+    "ct",
+    "xray",
+    "dental",
+    "endoscopy",
+    "dermoscopy",
+    "microscopy",
+)
+SPLITS: tuple[str, ...] = ("train", "seen", "unseen")
+
+Image = NDArray[Any]
+"""A picture: (H, W) or (H, W, 3), uint8 unless a function says otherwise."""
+Mask = NDArray[np.bool_]
+"""One object: (H, W) bool, on the grid of its image."""
+
+
+def check_level(name: str) -> str:
+    """Return ``name`` if it is a level id, else raise :class:`~dmseg.errors.UsageError` with a suggestion."""
+    if name not in LEVELS:
+        raise unknown_name("level", name, LEVELS)
+    return name
+
+
+def check_modality(name: str) -> str:
+    """Return ``name`` if it is a modality, else raise :class:`~dmseg.errors.UsageError` with a suggestion."""
+    if name not in MODALITIES:
+        raise unknown_name("modality", name, MODALITIES)
+    return name
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A grey window in the units of the stored values (CT: HU): black at centre - width/2, white at centre + width/2."""
+
+    center: float
+    width: float
+
+
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """One annotated object as a dataset reader yields it: its name and its (H, W) bool mask at native resolution."""
+
+    name: str
+    mask: Mask
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One image with its objects, as a dataset reader yields it (native resolution, already windowed to 8 bit).
+
+    Attributes:
+        source_id: stable id inside the dataset (file stem, patient, series, ``_z012`` for a slice), never a folder
+            that depends on where the download was unpacked.
+        case_id: patient or case inside the dataset; images of one case never sit on both sides of a split.
+        modality: one of :data:`MODALITIES`.
+        image: uint8, (H, W) or (H, W, 3) RGB.
+        structures: at least one object, each mask of the image's height and width.
+        spacing: (y, x) in mm of this grid, or None where the file does not say.
+        source: path relative to the dataset's folder, with ``#z012`` for a slice of a volume.
+        window: grey window that produced the 8 bit, or None.
+    """
+
+    source_id: str
+    case_id: str
+    modality: str
+    image: Image
+    structures: Sequence[Structure]
+    spacing: tuple[float, float] | None
+    source: str
+    window: Window | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prompts:
+    """All prompts given so far for one mask, in pixels of the canvas (x right, y down, integer = pixel centre).
+
+    Attributes:
+        points: (K, 2) float32, columns x and y, in the order given; K may be 0.
+        labels: (K,) int8, 1 foreground, 0 background.
+        box: (4,) float32 x0, y0, x1, y1 (inclusive pixels), or None.
+        step: 1..T, the interaction that these prompts lead to.
+    """
+
+    points: NDArray[np.float32]
+    labels: NDArray[np.int8]
+    box: NDArray[np.float32] | None
+    step: int
