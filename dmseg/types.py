@@ -53,7 +53,7 @@ def check_modality(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A grey window in the units of the stored values (CT: HU): black at centre - width/2, white at centre + width/2."""
+    """A grey window in stored units (CT: HU): black at center - width/2, white at center + width/2."""
 
     center: float
     width: float
