@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -12,11 +12,7 @@ from dmseg.errors import unknown_name
 from dmseg.types import LEVELS, SPLITS, check_level
 
 
-# Generic only from click 8.2 on, and only to the type checker.
-_NameList = click.ParamType[tuple[str, ...]] if TYPE_CHECKING else click.ParamType
-
-
-class CommaList(_NameList):
+class CommaList(click.ParamType):  # type: ignore[type-arg]  # generic only from click 8.2 on
     """A comma-separated list of names: ``a,b,c`` -> ``("a", "b", "c")``."""
 
     name = "name,name,..."
