@@ -1,0 +1,155 @@
+"""The small public API: what ``import dmseg`` offers. A facade over the layers below, without rules of its own.
+
+It joins the two things that know nothing of each other: the recipes (which degradations a dataset gets at LQ-3+) and
+the simulators (what those degradations are).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dmseg.types import Image, Window
+
+if TYPE_CHECKING:
+    from dmseg.baselines import ModelAdapter
+    from dmseg.build import Benchmark
+    from dmseg.simulators import Plan
+
+
+def _resolved(modality: str | None, dataset: str | None) -> tuple[str | None, tuple[str, ...] | None]:
+    """Return the image's modality and its domain operations; without a dataset the modality's default list (None)."""
+    if dataset is None:
+        return modality, None
+    from dmseg import datasets
+
+    recipe = datasets.recipe(dataset)
+    return recipe.modality(modality), recipe.domain_ops(modality)
+
+
+def plan(
+    key: str,
+    *,
+    modality: str | None = None,
+    dataset: str | None = None,
+    image: Image | None = None,
+    seed: int = 0,
+    window: Window | None = None,
+) -> Plan:
+    """Draw the degradations of one image at every level, without touching a pixel.
+
+    Args:
+        key: names the image; the same key and seed give the same plan on every machine.
+        modality: one of :data:`dmseg.types.MODALITIES`; may be left out where ``dataset`` has only one.
+        dataset: one of the 17 datasets, whose list of domain degradations (paper, Table 28) is then used at LQ-3+.
+        image: the Clear image, (H, W) or (H, W, 3), which is measured once (scan sector, mean, bright sites).
+        seed: another seed gives another benchmark.
+        window: grey window of CT and X-ray values; default: the modality's.
+
+    Returns:
+        A :class:`dmseg.simulators.Plan`; ``plan.apply(image, level)`` is pure, ``plan.to_json()`` replays anywhere.
+
+    Raises:
+        UsageError: an unknown dataset or modality, or a dataset of two modalities without ``modality``.
+
+    >>> import numpy as np
+    >>> clear = np.tile(np.arange(64, dtype=np.uint8) * 3, (64, 1))
+    >>> drawn = plan("case-7", dataset="CHAOS", modality="ct", image=clear)
+    >>> degraded = drawn.apply(clear, "lq3plus")
+    >>> degraded.shape == clear.shape and degraded.dtype == clear.dtype
+    True
+    """
+    from dmseg import simulators
+
+    modality, domain = _resolved(modality, dataset)
+    return simulators.plan(key, modality=modality, domain=domain, image=image, seed=seed, window=window)
+
+
+def degrade(
+    image: Image,
+    level: str,
+    *,
+    modality: str | None = None,
+    dataset: str | None = None,
+    ops: Sequence[str] | None = None,
+    key: str = "",
+    seed: int = 0,
+    window: Window | None = None,
+) -> Image:
+    """Degrade one image to one level.
+
+    Args:
+        image: (H, W) or (H, W, 3); uint8, uint16, float32 in [0, 1], or int16 with a window.
+        level: ``clear``, ``lq1``, ``lq2``, ``lq3`` or ``lq3plus``.
+        modality: one of :data:`dmseg.types.MODALITIES`; decides the domain degradations of LQ-3+.
+        dataset: instead of, or beside, ``modality``: the dataset's own list (paper, Table 28).
+        ops: exactly these operations, in this order, instead of the drawn ones.
+        key: names the image; give every image of a set its own.
+        seed: another seed gives another draw.
+        window: grey window of CT and X-ray values; default: the modality's.
+
+    Returns:
+        A new array of the same shape, dtype and range. No geometry changes, so masks stay valid.
+
+    Raises:
+        UsageError: an unknown name, or a dataset of two modalities without ``modality``.
+
+    >>> import numpy as np
+    >>> clear = np.tile(np.arange(64, dtype=np.uint8) * 3, (64, 1))
+    >>> lq1, lq3 = (degrade(clear, level, modality="mri", key="case-7") for level in ("lq1", "lq3"))
+    >>> damage = [float(np.abs(x.astype(float) - clear).mean()) for x in (lq1, lq3)]
+    >>> damage[0] < damage[1]
+    True
+    """
+    from dmseg import simulators
+
+    modality, domain = _resolved(modality, dataset)
+    return simulators.degrade(
+        image, level, modality=modality, domain=domain, ops=ops, key=key, seed=seed, window=window
+    )
+
+
+def load_model(
+    name: str, weights: str | Path | None = None, device: str = "auto", **arguments: Any
+) -> ModelAdapter:
+    """Load a model by name (``dmseg models`` lists them), by ``pkg.mod:Class`` or by ``file.py:Class``.
+
+    Args:
+        name: the model.
+        weights: a checkpoint file; None means the installed or shipped weights, never random ones; ``"random"`` gives
+            seeded random weights, for tests.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        arguments: passed to the model's constructor.
+
+    Returns:
+        An adapter with ``encode(images)`` and ``predict(embeddings, image_index, prompts, state)``.
+
+    Raises:
+        UsageError: an unknown name, with a suggestion.
+        ModelError: weights that are missing or unusable; the message says how to get them.
+
+    >>> sorted(load_model("watershed").capabilities)[:2]
+    ['box', 'negative_points']
+    """
+    from dmseg import baselines
+
+    return baselines.load_model(name, weights=weights, device=device, arguments=arguments)
+
+
+def open(path: str | Path) -> Benchmark:  # noqa: A001 - dmseg.open is the wished name
+    """Open a built benchmark folder.
+
+    Args:
+        path: the folder that ``dmseg build`` wrote.
+
+    Returns:
+        A :class:`dmseg.build.Benchmark`: ``images``, ``masks`` and ``degradations`` as data frames, ``levels``,
+        ``image(image_id, level)`` and ``mask(mask_id)`` as arrays.
+
+    Raises:
+        DataError: the folder is no benchmark, or of an unknown schema version.
+    """
+    from dmseg import build
+
+    return build.open_benchmark(Path(path))
