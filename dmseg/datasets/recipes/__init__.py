@@ -1,0 +1,152 @@
+"""Recipes: one TOML table per dataset, with everything about it that is not code.
+
+A recipe says what the dataset is (anatomy, licence, citation, where to get it, which tree is expected) and by which
+rules it becomes part of the benchmark (role, split, slices, window, structures, domain degradations). The rules have a
+digest; the prose has none, so a corrected link changes no benchmark.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from dmseg import canonical
+from dmseg.errors import DataError, UsageError, unknown_name
+from dmseg.tables import file_table, packaged_table, record
+from dmseg.types import Window, check_modality
+
+RECIPES: tuple[str, ...] = tuple(packaged_table("dmseg.datasets", "datasets.toml")["order"])
+"""The datasets that have a recipe and a reader, in the order of the paper's table."""
+
+ROLES = ("seen", "unseen")
+
+_RULES = (
+    "id",
+    "version",
+    "modalities",
+    "structures",
+    "role",
+    "validation",
+    "domain",
+    "windows",
+    "evaluate_at_most",
+    "parameters",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """One dataset: its card and its rules.
+
+    Attributes:
+        id: name used in file names and ids.
+        version: raised when the reader's rules change, so that the digest changes with them.
+        title, anatomy, citation (BibTeX), licence, url, how_to_get, tree: the card, for people.
+        modalities: one or more of :data:`dmseg.types.MODALITIES`.
+        structures: the names that masks can have, as they appear in mask ids.
+        reader: name of the reader of the original layout.
+        folders: names, besides ``id``, that the dataset's folder below RAW may have (compared without case and signs).
+        role: ``seen`` (training, and validation where ``validation``) or ``unseen`` (evaluation only).
+        validation: the dataset gives a fifth of its images to the seen evaluation split.
+        expected_images: images a full download yields in the paper's table.
+        target_rule, case_rule, slice_rule: what becomes a mask, a case and a slice, in words.
+        domain: modality -> names of the domain degradations of level LQ-3+.
+        windows: modality -> fixed grey window in the units of the stored values; absent: 8-bit or percentiles.
+        share_masks: the licence allows masks in an exported manifest.
+        evaluate_at_most: at most so many masks of one image are evaluated, by keyed choice; None = all.
+        parameters: numbers and names that only the reader of this dataset understands.
+        assumed: what is not certain about the original layout and was assumed.
+    """
+
+    id: str
+    version: int
+    title: str
+    modalities: tuple[str, ...]
+    anatomy: str
+    structures: tuple[str, ...]
+    reader: str
+    role: str
+    expected_images: int
+    target_rule: str
+    case_rule: str
+    domain: dict[str, tuple[str, ...]]
+    citation: str
+    licence: str
+    url: str
+    how_to_get: str
+    tree: str
+    share_masks: bool = False
+    validation: bool = False
+    folders: tuple[str, ...] = ()
+    slice_rule: str = ""
+    windows: dict[str, Window] = field(default_factory=dict)
+    evaluate_at_most: int | None = None
+    parameters: dict[str, Any] = field(default_factory=dict)
+    assumed: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for modality in (*self.modalities, *self.domain, *self.windows):
+            check_modality(modality)
+        if self.role not in ROLES:
+            raise unknown_name("role", self.role, ROLES)
+        if not self.modalities or not self.structures:
+            raise DataError(f"recipe {self.id}: modalities and structures must each name at least one")
+        if self.validation and self.role != "seen":
+            raise DataError(f"recipe {self.id}: only a seen dataset can have validation images")
+
+    @property
+    def digest(self) -> str:
+        """sha256 (64 hex digits) of the rules; prose is outside."""
+        rules = {name: getattr(self, name) for name in _RULES}
+        rules["windows"] = {key: [window.center, window.width] for key, window in self.windows.items()}
+        return canonical.digest(rules)
+
+    def only_modality(self, modality: str | None = None) -> str:
+        """Return ``modality`` if the dataset has it, or its only one when None is given.
+
+        Raises:
+            UsageError: the dataset has several and none was given, or has another; the message names them.
+        """
+        if modality is None and len(self.modalities) == 1:
+            return self.modalities[0]
+        if modality is None:
+            choices = " and ".join(self.modalities)
+            raise UsageError(f"dataset {self.id} has images of {choices}; say which with modality=")
+        if modality not in self.modalities:
+            raise unknown_name(f"modality of dataset {self.id}", modality, self.modalities)
+        return modality
+
+    def domain_ops(self, modality: str | None = None) -> tuple[str, ...]:
+        """Return the names of the domain degradations of LQ-3+ for the images of one modality."""
+        return self.domain[self.only_modality(modality)]
+
+
+def from_table(table: Mapping[str, Any], where: str) -> Recipe:
+    """Build a recipe from a parsed TOML table; ``where`` names it in errors."""
+    return record(Recipe, table, where)
+
+
+def from_file(path: Path) -> Recipe:
+    """Read a recipe from a TOML file of one's own.
+
+    Raises:
+        DataError: missing, not TOML, or with an unknown, missing or mistyped key.
+    """
+    return from_table(file_table(path), str(path))
+
+
+@functools.cache
+def recipe(name: str) -> Recipe:
+    """Return the shipped recipe of a dataset.
+
+    Raises:
+        UsageError: no such dataset; the message suggests the nearest name.
+    """
+    if name not in RECIPES:
+        raise unknown_name("dataset", name, RECIPES)
+    file = f"{name}.toml"
+    return from_table(packaged_table(__name__, file), str(resources.files(__name__).joinpath(file)))

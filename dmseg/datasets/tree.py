@@ -1,0 +1,96 @@
+"""Looking for folders and files as people unpack them: any letter case, nested, beside what operating systems add."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+NESTING = 3
+"""How many folders deep a layout may begin inside its dataset's folder."""
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+
+_IGNORED = ("__macosx", "thumbs.db", "desktop.ini")
+
+
+def entries(folder: Path) -> list[Path]:
+    """Return what is in a folder, sorted by name, without hidden files and what operating systems leave there."""
+    found = (path for path in folder.iterdir() if not path.name.startswith(".") and path.name.lower() not in _IGNORED)
+    return sorted(found, key=lambda path: path.name)
+
+
+def folders(folder: Path) -> list[Path]:
+    """Return the folders in a folder, sorted by name."""
+    return [path for path in entries(folder) if path.is_dir()]
+
+
+def child(folder: Path, *names: str) -> Path | None:
+    """Return the entry of ``folder`` with one of ``names``, compared without case; the first name wins."""
+    if not folder.is_dir():
+        return None
+    present = {path.name.lower(): path for path in entries(folder)}
+    return next((present[name.lower()] for name in names if name.lower() in present), None)
+
+
+def descend(folder: Path, *names: str) -> Path | None:
+    """Return ``folder/names[0]/names[1]/...``, each compared without case, or None."""
+    here: Path | None = folder
+    for name in names:
+        here = child(here, name) if here is not None else None
+    return here
+
+
+def files(folder: Path, suffixes: Iterable[str] = IMAGE_SUFFIXES) -> list[Path]:
+    """Return the files of a folder whose names end with one of ``suffixes`` (any case), in natural order."""
+    endings = tuple(suffix.lower() for suffix in suffixes)
+    return natural(path for path in entries(folder) if path.name.lower().endswith(endings) and path.is_file())
+
+
+def files_below(folder: Path, suffixes: Iterable[str] = IMAGE_SUFFIXES) -> list[Path]:
+    """Return the files below a folder at any depth whose names end with one of ``suffixes``, folder by folder."""
+    found = files(folder, suffixes)
+    for inner in folders(folder):
+        found += files_below(inner, suffixes)
+    return found
+
+
+def natural(paths: Iterable[Path]) -> list[Path]:
+    """Sort by file name with numbers compared as numbers (``i9`` before ``i10``)."""
+    return sorted(paths, key=lambda path: (_natural_key(path.name), path.name))
+
+
+def _natural_key(name: str) -> list[tuple[int, int, str]]:
+    parts = re.split(r"(\d+)", name.lower())
+    return [(1, int(part), "") if part.isdecimal() else (0, 0, part) for part in parts]
+
+
+def by_stem(paths: Iterable[Path]) -> dict[str, Path]:
+    """Return lower-case stem -> path; of two files that differ only in suffix the first in order wins."""
+    found: dict[str, Path] = {}
+    for path in paths:
+        found.setdefault(path.stem.lower(), path)
+    return found
+
+
+def named_folders(raw: Path, names: Iterable[str]) -> list[Path]:
+    """Return the folders that may hold a dataset: children of ``raw``, then ``raw`` itself, with one of the names.
+
+    Names are compared by their letters and digits alone: ``kvasir_seg`` is ``Kvasir-SEG``.
+    """
+    wanted = [_letters(name) for name in names]
+    candidates = [*folders(raw), raw.resolve()]
+    found = [path for path in candidates if _letters(path.name) in wanted]
+    return sorted(found, key=lambda path: wanted.index(_letters(path.name)))
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def folders_below(start: Path, depth: int = NESTING) -> Iterator[Path]:
+    """Yield ``start`` and the folders below it down to ``depth``, shallow ones first."""
+    level = [start]
+    for _ in range(depth + 1):
+        yield from level
+        level = [inner for folder in level for inner in folders(folder)]
