@@ -1,0 +1,24 @@
+"""Pictures of results: arrays and numbers in, a uint8 image or an SVG text out. No file is read or written here.
+
+Raster (:mod:`~dmseg.figures.raster`): :func:`panel` draws one image with contours, clicks and box;
+:func:`contact_sheet` lays images out in labelled rows and columns.
+Vector (:mod:`~dmseg.figures.svg`): :func:`curve_svg`, :func:`histogram_svg`, :func:`interval_svg`,
+:func:`heat_table`, inline in a page, in the page's own light or dark colours.
+Colours are those of Okabe and Ito (2008), never the only sign: curves have markers, contours differ in width.
+"""
+
+from dmseg.figures.colours import OKABE_ITO
+from dmseg.figures.raster import contact_sheet, panel
+from dmseg.figures.svg import FIGURE_CSS, Series, curve_svg, heat_table, histogram_svg, interval_svg
+
+__all__ = [
+    "FIGURE_CSS",
+    "OKABE_ITO",
+    "Series",
+    "contact_sheet",
+    "curve_svg",
+    "heat_table",
+    "histogram_svg",
+    "interval_svg",
+    "panel",
+]

@@ -1,0 +1,29 @@
+"""The palette of Okabe and Ito, "Color Universal Design" (2008), and the order in which series use it."""
+
+from __future__ import annotations
+
+OKABE_ITO: dict[str, str] = {
+    "black": "#000000",
+    "orange": "#E69F00",
+    "sky": "#56B4E9",
+    "green": "#009E73",
+    "yellow": "#F0E442",
+    "blue": "#0072B2",
+    "vermillion": "#D55E00",
+    "purple": "#CC79A7",
+}
+
+# Series take the colours that stand out on their ground: blue and black sink into a dark page, yellow into a white one.
+LIGHT_SERIES: tuple[str, ...] = ("blue", "vermillion", "green", "purple", "orange", "sky", "black")
+DARK_SERIES: tuple[str, ...] = ("sky", "orange", "green", "purple", "yellow", "vermillion", "blue")
+MARKERS: tuple[str, ...] = ("circle", "square", "triangle", "diamond", "down", "cross", "plus")
+
+
+def rgb(name: str) -> tuple[int, int, int]:
+    """Return a named colour as three numbers 0..255.
+
+    >>> rgb("sky")
+    (86, 180, 233)
+    """
+    text = OKABE_ITO[name].lstrip("#")
+    return int(text[0:2], 16), int(text[2:4], 16), int(text[4:6], 16)

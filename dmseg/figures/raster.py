@@ -1,0 +1,227 @@
+"""Raster pictures: one image with contours, clicks and box; contact sheets. RGB uint8 in and out.
+
+Everything is drawn at the size of the output, so that lines and text are equally clear on a 60-pixel and on a
+1000-pixel image. Contours follow the outer edge of the mask's pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+from PIL import ImageDraw, ImageFont
+
+from dmseg.figures.colours import rgb
+from dmseg.types import Image, Mask, Prompts
+
+Colour = tuple[int, int, int]
+
+REFERENCE: Colour = rgb("sky")
+PREDICTION: Colour = rgb("orange")
+POSITIVE: Colour = rgb("green")
+NEGATIVE: Colour = rgb("vermillion")
+BOX: Colour = rgb("yellow")
+_WHITE: Colour = (255, 255, 255)
+_HALO: Colour = (0, 0, 0)
+_INK: Colour = (28, 28, 32)
+_SUBDUED: Colour = (92, 92, 100)
+_EMPTY_CELL: Colour = (236, 236, 240)
+
+_SHIFT = 4  # fractional bits of cv2's drawing coordinates
+_GAP = 4
+_PAD = 10
+
+
+def panel(
+    image: Image, reference: Mask | None, prediction: Mask | None, prompts: Prompts | None, *, size: int = 384
+) -> NDArray[np.uint8]:
+    """Draw an image with the reference and predicted contour, the clicks and the box.
+
+    Args:
+        image: uint8 (H, W) or (H, W, 3) RGB.
+        reference: (H, W) bool, a wide sky-blue contour, or None.
+        prediction: (H, W) bool, a narrow orange contour drawn over it, or None.
+        prompts: clicks (green disc with plus: foreground; red disc with minus: background) and box (yellow), in pixels
+            of ``image``, or None.
+        size: longest side of the result, pixels; the image is scaled to it.
+
+    Returns:
+        uint8 (H', W', 3) RGB with ``max(H', W') == size``.
+    """
+    canvas, scale = _fitted(image, size)
+    width = max(1.0, size / 220)
+    for mask, colour, factor in ((reference, REFERENCE, 3.0), (prediction, PREDICTION, 1.0)):
+        if mask is not None:
+            _draw_contour(canvas, _checked_mask(mask, image), colour, width * factor)
+    if prompts is not None:
+        _draw_prompts(canvas, prompts, scale, size)
+    return canvas
+
+
+def contact_sheet(
+    rows: Sequence[Sequence[Image | None]],
+    row_labels: Sequence[str],
+    column_labels: Sequence[str],
+    *,
+    contours: Sequence[Sequence[Mask]] | None = None,
+    cell: int = 192,
+) -> NDArray[np.uint8]:
+    """Lay images out in a labelled grid on white.
+
+    Args:
+        rows: one sequence of images per row, uint8 (H, W) or (H, W, 3); None leaves a cell empty. Images keep their
+            aspect ratio and are scaled to fit the cell.
+        row_labels: one text per row, drawn at the left; ``\\n`` breaks the line, the second and later lines are grey.
+        column_labels: one text per column, drawn above.
+        contours: for each row the masks, on the grid of that row's images, to outline in every cell of it.
+        cell: side of a cell, pixels.
+
+    Returns:
+        uint8 (H, W, 3) RGB.
+
+    Raises:
+        ValueError: labels or contours do not match the rows and columns.
+    """
+    n_columns = len(column_labels)
+    if len(row_labels) != len(rows) or any(len(row) > n_columns for row in rows):
+        raise ValueError(
+            f"{len(rows)} rows of up to {max(map(len, rows), default=0)} images need as many labels; "
+            f"got {len(row_labels)} row labels and {n_columns} column labels"
+        )
+    if contours is not None and len(contours) != len(rows):
+        raise ValueError(f"contours for {len(contours)} rows, but there are {len(rows)} rows")
+    text_size = max(11, min(18, cell // 12))
+    left = _label_width(row_labels, text_size)
+    top = text_size * 2 + _PAD
+    height = top + len(rows) * (cell + _GAP) + _PAD
+    width = left + n_columns * (cell + _GAP) + _PAD
+    sheet = np.full((height, width, 3), 255, dtype=np.uint8)
+    for r, row in enumerate(rows):
+        masks = contours[r] if contours is not None else ()
+        for c, image in enumerate(row):
+            y, x = top + r * (cell + _GAP), left + c * (cell + _GAP)
+            sheet[y : y + cell, x : x + cell] = _cell(image, masks, cell)
+    return _labelled(sheet, row_labels, column_labels, text_size, left, top, cell)
+
+
+def _as_rgb(image: Image) -> NDArray[np.uint8]:
+    """Return uint8 (H, W, 3), contiguous and safe to draw on."""
+    if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
+        raise ValueError(f"expected uint8 (H, W) or (H, W, 3), got {image.dtype} {image.shape}")
+    return np.ascontiguousarray(np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image).copy()
+
+
+def _checked_mask(mask: Mask, image: Image) -> NDArray[np.uint8]:
+    if mask.shape != image.shape[:2]:
+        raise ValueError(f"a mask of shape {mask.shape} does not lie on an image of shape {image.shape[:2]}")
+    return np.ascontiguousarray(mask, dtype=np.uint8)
+
+
+def _fitted(image: Image, size: int) -> tuple[NDArray[np.uint8], float]:
+    """Return the RGB image scaled so that its longest side is ``size``, and the scale."""
+    canvas = _as_rgb(image)
+    scale = size / max(canvas.shape[:2])
+    if scale != 1:
+        target = (max(1, round(canvas.shape[1] * scale)), max(1, round(canvas.shape[0] * scale)))
+        method = cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST if scale >= 3 else cv2.INTER_CUBIC
+        canvas = np.asarray(cv2.resize(canvas, target, interpolation=method), dtype=np.uint8)
+    return canvas, scale
+
+
+def _draw_contour(canvas: NDArray[np.uint8], mask: NDArray[np.uint8], colour: Colour, width: float) -> None:
+    """Outline ``mask``, scaled to the canvas, with a dark halo so that it shows on any ground."""
+    height, length = canvas.shape[:2]
+    scaled = cv2.resize(mask * 255, (length, height), interpolation=cv2.INTER_LINEAR)
+    inside = (np.asarray(scaled) >= 128).astype(np.uint8)
+    padded = cv2.copyMakeBorder(inside, 1, 1, 1, 1, cv2.BORDER_CONSTANT)
+    lines, _ = cv2.findContours(padded, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE, offset=(-1, -1))
+    thick = max(1, round(width))
+    for halo, line_colour in ((2, _HALO), (0, colour)):
+        cv2.polylines(canvas, list(lines), True, line_colour, thick + halo, cv2.LINE_AA)
+
+
+def _draw_prompts(canvas: NDArray[np.uint8], prompts: Prompts, scale: float, size: int) -> None:
+    stroke = max(1, round(size / 220))
+    if prompts.box is not None:
+        x0, y0, x1, y1 = (float(value) for value in prompts.box)
+        corners = [round(x0 * scale), round(y0 * scale), round((x1 + 1) * scale) - 1, round((y1 + 1) * scale) - 1]
+        for width, colour in ((stroke + 2, _HALO), (stroke, BOX)):
+            cv2.rectangle(canvas, tuple(corners[:2]), tuple(corners[2:]), colour, width, cv2.LINE_AA)
+    radius = max(4.0, size / 56)
+    for (x, y), label in zip(prompts.points, prompts.labels, strict=True):
+        _draw_click(canvas, (float(x) + 0.5) * scale - 0.5, (float(y) + 0.5) * scale - 0.5, bool(label), radius)
+
+
+def _draw_click(canvas: NDArray[np.uint8], x: float, y: float, positive: bool, radius: float) -> None:
+    """Draw a disc with a white and a dark ring and its sign, centred on a sub-pixel position."""
+
+    def fixed(value: float) -> int:
+        return round(value * (1 << _SHIFT))
+
+    centre = (fixed(x), fixed(y))
+    for extra, colour in ((2.2, _HALO), (1.2, _WHITE), (0.0, POSITIVE if positive else NEGATIVE)):
+        cv2.circle(canvas, centre, fixed(radius + extra), colour, -1, cv2.LINE_AA, _SHIFT)
+    arm, half = radius * 0.55, max(0.6, radius * 0.14)
+    for dx, dy in ((arm, half), (half, arm)) if positive else ((arm, half),):
+        signs = ((-1, -1), (1, -1), (1, 1), (-1, 1))
+        corners = np.array([(fixed(x + sx * dx), fixed(y + sy * dy)) for sx, sy in signs], dtype=np.int32)
+        cv2.fillConvexPoly(canvas, corners, _WHITE, cv2.LINE_AA, _SHIFT)
+
+
+def _cell(image: Image | None, masks: Sequence[Mask], cell: int) -> NDArray[np.uint8]:
+    """Return a (cell, cell, 3) square with the image centred in it."""
+    square = np.full((cell, cell, 3), _EMPTY_CELL, dtype=np.uint8)
+    if image is None:
+        return square
+    canvas, _ = _fitted(image, cell)
+    for mask in masks:
+        _draw_contour(canvas, _checked_mask(mask, image), REFERENCE, max(2.0, cell / 110))
+    height, width = canvas.shape[:2]
+    y, x = (cell - height) // 2, (cell - width) // 2
+    square[y : y + height, x : x + width] = canvas
+    return square
+
+
+@cache
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    """Return DejaVu Sans, which covers what ids and labels contain; matplotlib brings it (and is not imported)."""
+    spec = find_spec("matplotlib")
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError("matplotlib, a dependency of dmseg that brings the font of the pictures, is missing")
+    return ImageFont.truetype(str(Path(spec.origin).parent / "mpl-data/fonts/ttf/DejaVuSans.ttf"), size)
+
+
+def _label_width(labels: Sequence[str], text_size: int) -> int:
+    font = _font(text_size)
+    lines = [line for label in labels for line in label.split("\n")]
+    return round(max((font.getlength(line) for line in lines), default=0)) + 2 * _PAD
+
+
+def _labelled(
+    sheet: NDArray[np.uint8],
+    row_labels: Sequence[str],
+    column_labels: Sequence[str],
+    text_size: int,
+    left: int,
+    top: int,
+    cell: int,
+) -> NDArray[np.uint8]:
+    picture = Pillow.fromarray(sheet)
+    draw = ImageDraw.Draw(picture)
+    font = _font(text_size)
+    for c, label in enumerate(column_labels):
+        draw.text((left + c * (cell + _GAP) + cell / 2, top - _PAD), label, fill=_INK, font=font, anchor="ms")
+    for r, label in enumerate(row_labels):
+        lines = label.split("\n")
+        line_height = round(text_size * 1.35)
+        y = top + r * (cell + _GAP) + cell / 2 - line_height * (len(lines) - 1) / 2
+        for i, line in enumerate(lines):
+            colour = _INK if i == 0 else _SUBDUED
+            draw.text((left - _PAD, y + i * line_height), line, fill=colour, font=font, anchor="rm")
+    return np.asarray(picture, dtype=np.uint8)

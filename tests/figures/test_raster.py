@@ -1,0 +1,116 @@
+"""Pictures show what they claim: contours on the masks' edges, clicks at their pixels, labels beside the cells."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from dmseg.figures import contact_sheet, panel
+from dmseg.figures.raster import BOX, NEGATIVE, POSITIVE, PREDICTION, REFERENCE
+from dmseg.types import Prompts
+
+
+def _prompts(points: list[tuple[float, float]], labels: list[int], box: list[float] | None = None) -> Prompts:
+    return Prompts(
+        np.array(points, np.float32).reshape(-1, 2),
+        np.array(labels, np.int8),
+        None if box is None else np.array(box, np.float32),
+        1,
+    )
+
+
+def _near(picture: NDArray[np.uint8], colour: tuple[int, int, int], tolerance: int = 12) -> NDArray[np.bool_]:
+    return np.asarray((np.abs(picture.astype(int) - colour) <= tolerance).all(axis=2))
+
+
+GREY = np.full((60, 80), 100, np.uint8)
+
+
+@pytest.mark.parametrize("size", [40, 192, 384, 512])
+def test_panel_has_the_asked_longest_side_and_aspect(size: int) -> None:
+    assert panel(GREY, None, None, None, size=size).shape == (size * 60 // 80, size, 3)
+
+
+def test_panel_without_anything_is_the_image() -> None:
+    assert (panel(GREY, None, None, None, size=80) == 100).all()
+
+
+def test_panel_does_not_change_its_inputs() -> None:
+    image, mask = np.dstack([GREY] * 3).copy(), np.zeros((60, 80), bool)
+    mask[10:30, 10:30] = True
+    panel(image, mask, mask, _prompts([(12, 12)], [1]), size=80)
+    assert (image == 100).all() and mask.sum() == 400
+
+
+@pytest.mark.parametrize("size", [80, 192, 400])
+def test_contour_follows_the_mask_edge(size: int) -> None:
+    mask = np.zeros((60, 80), bool)
+    mask[20:40, 30:60] = True
+    drawn = _near(panel(GREY, mask, None, None, size=size), REFERENCE)
+    ys, xs = np.nonzero(drawn)
+    scale = size / 80
+    extent = np.array([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]) / scale
+    assert np.abs(extent - [30, 20, 60, 40]).max() <= 1 + 4 / scale
+    assert not drawn[round(30 * scale), round(45 * scale)], "the inside stays free"
+
+
+def test_reference_stays_visible_below_an_identical_prediction() -> None:
+    mask = np.zeros((60, 80), bool)
+    mask[20:40, 30:60] = True
+    picture = panel(GREY, mask, mask, None, size=512)
+    assert _near(picture, REFERENCE).any() and _near(picture, PREDICTION).any()
+
+
+def test_clicks_lie_on_their_pixels_in_their_colours() -> None:
+    picture = panel(GREY, None, None, _prompts([(20, 15), (60, 45)], [1, 0]), size=400)
+    for colour, (x, y) in ((POSITIVE, (20, 15)), (NEGATIVE, (60, 45))):
+        ys, xs = np.nonzero(_near(picture, colour))
+        assert abs(xs.mean() - ((x + 0.5) * 5 - 0.5)) < 1 and abs(ys.mean() - ((y + 0.5) * 5 - 0.5)) < 1
+
+
+def test_a_click_on_the_frame_is_drawn() -> None:
+    picture = panel(GREY, None, None, _prompts([(79, 0)], [0]), size=400)
+    assert _near(picture, NEGATIVE)[:20, -20:].any()
+
+
+def test_box_encloses_its_inclusive_pixels() -> None:
+    ys, xs = np.nonzero(_near(panel(GREY, None, None, _prompts([], [], [10, 20, 29, 39]), size=400), BOX))
+    assert [xs.min(), ys.min(), xs.max(), ys.max()] == pytest.approx([50, 100, 149, 199], abs=2)
+
+
+def test_a_mask_of_another_size_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"\(60, 79\).*\(60, 80\)"):
+        panel(GREY, np.zeros((60, 79), bool), None, None)
+
+
+def test_a_float_image_is_refused() -> None:
+    with pytest.raises(ValueError, match="uint8"):
+        panel(GREY.astype(np.float32), None, None, None)
+
+
+def test_contact_sheet_places_images_and_labels() -> None:
+    black, white = np.zeros((50, 100), np.uint8), np.full((100, 50), 250, np.uint8)
+    sheet = contact_sheet([[black, None], [white, white]], ["first\nbelow", "second"], ["A", "B"], cell=100)
+    assert sheet.dtype == np.uint8 and sheet.shape[2] == 3
+    area = (sheet == 0).all(axis=2).sum()
+    assert area == 50 * 100, "the wide image fills the width of its cell and half the height"
+    assert (sheet[:24] < 128).any() and (sheet[:, :40] < 128).any(), "column and row labels are drawn"
+
+
+def test_contact_sheet_outlines_the_rows_masks_in_every_cell() -> None:
+    mask = np.zeros((60, 80), bool)
+    mask[20:40, 20:60] = True
+    plain = contact_sheet([[GREY, GREY], [GREY, GREY]], ["", ""], ["", ""])
+    drawn = contact_sheet([[GREY, GREY], [GREY, GREY]], ["", ""], ["", ""], contours=[[mask], []])
+    changed = (plain != drawn).any(axis=2)
+    half = changed.shape[0] // 2
+    assert changed[:half, : changed.shape[1] // 2].any() and changed[:half, changed.shape[1] // 2 :].any()
+    assert not changed[half + 10 :].any()
+
+
+def test_contact_sheet_refuses_labels_that_do_not_match() -> None:
+    with pytest.raises(ValueError, match="2 rows"):
+        contact_sheet([[GREY], [GREY]], ["one"], ["A"])
+    with pytest.raises(ValueError, match="contours for 2 rows"):
+        contact_sheet([[GREY]], ["one"], ["A"], contours=[[], []])
