@@ -1,0 +1,56 @@
+"""The manifest: what makes a benchmark citable, without pixels. Columns, identifiers, digests, files, published ones.
+
+Building a benchmark lives in :mod:`dmseg.build`; this package knows nothing of datasets or degradations.
+"""
+
+from dmseg.manifests.columns import DEGRADATIONS, IMAGES, MASKS, SCHEMA_VERSION, TABLES, Column, arrow_schema
+from dmseg.manifests.files import (
+    HEADER_FILE,
+    Manifest,
+    read_header,
+    read_manifest,
+    write_header,
+    write_manifest,
+    write_tables,
+)
+from dmseg.manifests.identity import (
+    manifest_digest,
+    mask_sha256,
+    pixel_sha256,
+    plan_digest,
+    sort_table,
+    thumbprint,
+)
+from dmseg.manifests.ids import case_id, cleaned, image_id, mask_id
+from dmseg.manifests.published import LOCAL_EDITION, edition_of, published, published_manifest
+
+__all__ = [
+    "DEGRADATIONS",
+    "HEADER_FILE",
+    "IMAGES",
+    "LOCAL_EDITION",
+    "MASKS",
+    "SCHEMA_VERSION",
+    "TABLES",
+    "Column",
+    "Manifest",
+    "arrow_schema",
+    "case_id",
+    "cleaned",
+    "edition_of",
+    "image_id",
+    "manifest_digest",
+    "mask_id",
+    "mask_sha256",
+    "pixel_sha256",
+    "plan_digest",
+    "published",
+    "published_manifest",
+    "read_header",
+    "read_manifest",
+    "sort_table",
+    "thumbprint",
+    "write_header",
+    "write_manifest",
+    "write_tables",
+]
