@@ -1,0 +1,200 @@
+"""Run folders made without a model: discs as references, shifted discs as predictions, every column of a real run.
+
+The overlap values are counted from the masks; the surface distances are those of shifted discs in good approximation,
+which is enough for tables, pictures and ranking. Checks that recompute scores need a real run.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from dmseg.rng import Stream
+from dmseg.types import LEVELS
+
+HEIGHT, WIDTH, RADIUS, STEPS = 64, 80, 14, 5
+DIAGONAL = math.hypot(HEIGHT, WIDTH)
+DIGEST = "ab" * 32
+
+
+@dataclass(frozen=True)
+class Source:
+    """How much of one dataset a synthetic run has."""
+
+    modality: str
+    split: str
+    cases: int
+    masks_per_case: int = 1
+
+
+SOURCES: dict[str, Source] = {
+    "busi": Source("ultrasound", "seen", 6),
+    "kvasir": Source("endoscopy", "seen", 5, 2),
+    "flare": Source("ct", "unseen", 4, 2),
+}
+
+
+def disc(x: float, y: float, radius: float) -> NDArray[np.bool_]:
+    """Return the (HEIGHT, WIDTH) mask of a disc."""
+    rows, columns = np.mgrid[:HEIGHT, :WIDTH]
+    return np.asarray((columns - x) ** 2 + (rows - y) ** 2 <= radius**2)
+
+
+class SyntheticBenchmark:
+    """What a report asks of an open benchmark: pictures and masks by id."""
+
+    def __init__(self, digest: str = DIGEST) -> None:
+        self.digest = digest
+        self.path = Path("synthetic")
+
+    def image(self, image_id: str, level: str) -> NDArray[np.uint8]:
+        rows, columns = np.mgrid[:HEIGHT, :WIDTH]
+        wave = 110 + 40 * np.sin(columns / 9) * np.cos(rows / 7) + 60 * self.mask(f"{image_id}__x__0")
+        return np.asarray(wave - 15 * LEVELS.index(level), dtype=np.uint8)
+
+    def mask(self, mask_id: str) -> NDArray[np.bool_]:
+        return disc(*centre(mask_id.split("__x__")[0]), RADIUS)
+
+
+def centre(image_id: str) -> tuple[int, int]:
+    stream = Stream("synthetic-centre", image_id)
+    return stream.integer(24, WIDTH - 24), stream.integer(22, HEIGHT - 22)
+
+
+def _mask_rows(
+    model: str, image_id: str, mask_id: str, case_id: str, dataset: str, source: Source, quality: float, drop: float
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[dict[str, Any]]]:
+    x, y = centre(image_id)
+    reference = disc(x, y, RADIUS)
+    ease = Stream("synthetic-case", case_id).normal(0.0, 0.05)
+    steps, prompts, audit = [], [], []
+    for place, level in enumerate(LEVELS):
+        noise = Stream("synthetic-noise", model, mask_id, level).normal(0.0, 0.02)
+        for step in range(1, STEPS + 1):
+            wanted = quality + ease + noise - drop * place / 4 + 0.02 * (step - STEPS)
+            shift = (1 - min(max(wanted, 0.0), 1.0)) * RADIUS * 2
+            prediction = disc(x + shift, y, RADIUS)
+            tp = int((reference & prediction).sum())
+            union = int((reference | prediction).sum())
+            area, found = int(reference.sum()), int(prediction.sum())
+            nsd = {t: min(1.0, (t + 0.4) / max(shift, 0.4)) for t in (1, 2, 3, 5)}
+            steps.append(
+                dict(
+                    image_id=image_id, mask_id=mask_id, case_id=case_id, dataset=dataset, modality=source.modality,
+                    structure="x", split=source.split, level=level, seed=0, step=step,
+                    prompt_kind="points", points_pos=step, points_neg=0,
+                    new_x=None if step == 1 else x, new_y=None if step == 1 else y, new_label=None if step == 1 else 1,
+                    perfect=False, gt_area=area, pred_area=found, iou=tp / union, dice=2 * tp / (area + found),
+                    pixel_accuracy=1 - (union - tp) / (HEIGHT * WIDTH),
+                    **{f"nsd_{t}": value for t, value in nsd.items()},
+                    hd95=shift, hd95_defined=True, hd95_mm=None, status="ok", error=None, pred_digest=DIGEST,
+                )
+            )  # fmt: skip
+            prompts.append(
+                {
+                    "mask_id": mask_id, "level": level, "seed": 0, "step": step, "index": step - 1, "kind": "point",
+                    "x": float(x), "y": float(y), "label": 1, "x0": None, "y0": None, "x1": None, "y1": None,
+                }
+            )  # fmt: skip
+            audit.append((mask_id, level, 0, step, prediction))
+    return steps, prompts, audit
+
+
+def steps_table(
+    model: str = "alpha", *, quality: float = 0.85, drop: float = 0.1, sources: Mapping[str, Source] = SOURCES
+) -> tuple[pd.DataFrame, pd.DataFrame, list[Any]]:
+    """Return (steps, prompts, audited predictions) of a synthetic model of the given quality."""
+    steps, prompts, audit = [], [], []
+    for dataset, source in sources.items():
+        for case in range(source.cases):
+            for k in range(source.masks_per_case):
+                image_id = f"{dataset}__{case}-{k}"
+                made = _mask_rows(
+                    model, image_id, f"{image_id}__x__0", f"{dataset}__{case}", dataset, source, quality, drop
+                )
+                for target, rows in zip((steps, prompts, audit), made, strict=True):
+                    target.extend(rows)
+    return pd.DataFrame(steps), pd.DataFrame(prompts), audit
+
+
+def run_info(model: str, steps: pd.DataFrame, **changes: Any) -> dict[str, Any]:
+    """Return the run.json of a synthetic run; keyword arguments replace whole entries."""
+    info: dict[str, Any] = {
+        "schema_version": 1,
+        "protocol": {"id": "dmseg-prompt/1", "preset": "dmseg", "corrective": "center", "steps": STEPS, "seed": 0},
+        "benchmark": {
+            "edition": "dm-seg-phantom",
+            "version": "1.0",
+            "manifest_digest": DIGEST,
+            "split": sorted(steps["split"].unique()),
+            "levels": list(LEVELS),
+        },
+        "model": {
+            "name": model,
+            "version": "1",
+            "params": 0,
+            "weights_sha256": None,
+            "code_url": "https://example.org/code",
+            "paper_url": None,
+            "license": "Apache-2.0",
+            "input_size": None,
+            "trained_on": [],
+            "mode": "classical",
+        },
+        "chunk": 4,
+        "precision": "fp32",
+        "metrics": {"grid": "native", "boundary": "vertex", "taus": [1, 2, 3, 5], "hd95": "directed"},
+        "batch_images": 1,
+        "run_key": "cd" * 32,
+        "submitter": None,
+        "n_masks": int(steps["mask_id"].nunique()),
+        "n_errors": int((steps["status"] != "ok").sum()),
+    }
+    return info | changes
+
+
+def write_run(
+    folder: Path,
+    model: str = "alpha",
+    *,
+    quality: float = 0.85,
+    drop: float = 0.1,
+    failed: int = 0,
+    sources: Mapping[str, Source] = SOURCES,
+    **changes: Any,
+) -> Path:
+    """Write a run folder; the first ``failed`` (mask, level) sequences fail from step 3 on. Returns ``folder``."""
+    steps, prompts, audit = steps_table(model, quality=quality, drop=drop, sources=sources)
+    for mask_id in list(dict.fromkeys(steps["mask_id"]))[:failed]:
+        hit = (steps["mask_id"] == mask_id) & (steps["level"] == "lq3") & (steps["step"] >= 3)
+        steps.loc[hit, ["iou", "dice", "pixel_accuracy", "nsd_1", "nsd_2", "nsd_3", "nsd_5"]] = 0.0
+        steps.loc[hit, "hd95"] = DIAGONAL
+        steps.loc[hit, "hd95_defined"] = False
+        steps.loc[hit, ["status", "error"]] = ["error", "ValueError: NaN in the logits"]
+    folder.mkdir(parents=True, exist_ok=True)
+    steps.to_parquet(folder / "steps.parquet", index=False)
+    prompts.to_parquet(folder / "prompts.parquet", index=False)
+    (folder / "run.json").write_text(json.dumps(run_info(model, steps, **changes), indent=1))
+    inputs = steps[["image_id", "level"]].drop_duplicates().assign(plan_digest=DIGEST, thumbprint=b"\0" * 256)
+    inputs.to_parquet(folder / "inputs.parquet", index=False)
+    write_audit(folder / "audit.jsonl.gz", audit)
+    return folder
+
+
+def write_audit(path: Path, rows: list[Any]) -> None:
+    """Write predictions as the harness does: one JSON record per mask, level, seed and step."""
+    from dmseg.imaging import encode_rle
+
+    with gzip.GzipFile(path, "wb", mtime=0) as stream:
+        for mask_id, level, seed, step, prediction in rows:
+            record = {"mask_id": mask_id, "level": level, "seed": seed, "step": step, "rle": encode_rle(prediction)}
+            stream.write((json.dumps(record, sort_keys=True) + "\n").encode())
