@@ -1,11 +1,8 @@
-"""Means over datasets and masks, with confidence intervals that respect who the images come from.
+"""Means with honest intervals: bootstrap over cases, macro over datasets, paired differences, rank ranges.
 
-Masks of one patient are not independent, so the bootstrap draws *cases* with replacement, within each dataset, and
-takes all masks, levels and steps of a drawn case together (Field and Welsh 2007, J. R. Stat. Soc. B 69:369). The draw
-depends on the case ids and a seed only: the same for every model, metric and column, so that differences are paired,
-and for any order of the rows. Which values are averaged is the caller's business.
-
-A dataset with a handful of cases has too narrow an interval: no resampling invents patients.
+Masks of one patient resemble each other, so what is drawn is cases, within their dataset, with all their rows: all
+masks, levels, steps and models of a case stay together, which makes every comparison paired. The draws are keyed by
+(seed, dataset) alone; the same cases give the same draws in summaries, comparisons and rankings, on every machine.
 """
 
 from __future__ import annotations
@@ -16,126 +13,210 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dmseg.errors import UsageError, unknown_name
 from dmseg.rng import Stream
 
 DRAWS = 1000
 CONFIDENCE = 0.95
-_KEY = "dmseg-bootstrap/1"
+AVERAGES: tuple[str, ...] = ("macro", "plain")
 
-Array = NDArray[np.float64]
+_PURPOSE = "dmseg-bootstrap/1"
+_NO_SPREAD = 1e-12
+_BLOCK = 4_000_000
+"""Multiplicities held at a time (draws x cases), so memory stays below about 32 MB."""
 
 
 @dataclass(frozen=True, slots=True)
-class Means:
-    """Means of K columns and their bootstrap replicates.
+class Estimate:
+    """A mean with its interval.
 
     Attributes:
-        value: (K,) float64, the means of the data themselves.
-        replicates: (R, K) float64, the means of each draw; row r is the same draw in every ``Means`` of one bootstrap.
+        value: the mean over all rows.
+        low, high: percentile bootstrap interval; equal to ``value`` where every dataset has one case.
+        n: rows that entered (missing values do not).
+        cases: cases that entered.
     """
 
-    value: Array
-    replicates: Array
-
-    def interval(self, confidence: float = CONFIDENCE) -> tuple[Array, Array]:
-        """Return the percentile interval, low and high, (K,) float64 each."""
-        tail = (1.0 - confidence) / 2.0
-        low, high = np.quantile(self.replicates, [tail, 1.0 - tail], axis=0)
-        return low, high
-
-    def minus(self, other: Means) -> Means:
-        """Return the paired differences to another ``Means`` of the same bootstrap."""
-        return Means(self.value - other.value, self.replicates - other.replicates)
+    value: float
+    low: float
+    high: float
+    n: int
+    cases: int
 
 
-class ClusteredBootstrap:
-    """The resampling of one set of masks: made once, used for every column.
+@dataclass(frozen=True, slots=True)
+class _Stratum:
+    """One dataset: where its cases' rows start in the sorted table."""
+
+    name: str
+    start: int
+    stop: int
+    case_starts: NDArray[np.int64]
+
+
+class CaseBootstrap:
+    """Bootstrap over cases for the rows of one table.
 
     Args:
-        datasets: the dataset of each of N masks.
-        cases: the case (patient) of each of N masks; a case belongs to one dataset.
-        draws: number R of bootstrap draws.
-        seed: another seed gives other draws.
+        datasets, cases: one id per row, (N,); a case belongs to the dataset beside it.
+        draws: number of bootstrap draws B.
+        seed: the seed of the draws.
 
-    >>> bootstrap = ClusteredBootstrap(["a", "a", "b"], ["a1", "a2", "b1"], draws=100)
-    >>> bootstrap.means([[1.0], [0.0], [1.0]]).value.tolist()
-    [0.75]
+    Raises:
+        UsageError: no rows, or the two differ in length.
+
+    >>> rows = CaseBootstrap(["a", "a", "a", "b"], ["p1", "p1", "p2", "p3"])
+    >>> float(rows.means([1.0, 1.0, 0.0, 0.5])[0])  # (2/3 + 1/2) / 2
+    0.5833333333333333
     """
 
     def __init__(self, datasets: Sequence[str], cases: Sequence[str], *, draws: int = DRAWS, seed: int = 0) -> None:
-        if len(datasets) != len(cases):
-            raise ValueError(f"{len(datasets)} datasets, but {len(cases)} cases: one of each per mask")
-        if len(datasets) == 0:
-            raise ValueError("no masks to average")
+        if len(datasets) != len(cases) or len(datasets) == 0:
+            raise UsageError(f"{len(datasets)} dataset ids and {len(cases)} case ids; give one of each per row")
         self.draws = draws
-        owner = np.asarray(datasets, dtype=object)
-        names, self._case = np.unique(np.asarray(cases, dtype=object).astype(str), return_inverse=True)
-        self._n_cases = len(names)
-        self._order = np.argsort(self._case, kind="stable")
-        self._starts = np.searchsorted(self._case[self._order], np.arange(self._n_cases))
-        self._groups: list[tuple[NDArray[np.intp], Array]] = []
-        for dataset in sorted(set(owner.tolist())):
-            inside = np.unique(self._case[owner == dataset])
-            words = Stream(_KEY, seed, dataset).uniforms(draws * len(inside)).reshape(draws, len(inside))
-            chosen = (words * len(inside)).astype(np.intp) + np.arange(draws)[:, None] * len(inside)
-            counts = np.bincount(chosen.ravel(), minlength=draws * len(inside)).reshape(draws, len(inside))
-            self._groups.append((inside, counts.astype(np.float64)))
-        if sum(len(inside) for inside, _ in self._groups) != self._n_cases:
-            raise ValueError("a case id belongs to two datasets; case ids begin with their dataset")
+        self._seed = seed
+        names, dataset_codes = np.unique(np.asarray(datasets, dtype=str), return_inverse=True)
+        _, case_codes = np.unique(np.asarray(cases, dtype=str), return_inverse=True)
+        self._order = np.lexsort((case_codes, dataset_codes))
+        sorted_datasets, sorted_cases = dataset_codes[self._order], case_codes[self._order]
+        edges = np.append(np.searchsorted(sorted_datasets, np.arange(len(names))), len(sorted_datasets))
+        self._strata = []
+        for index, name in enumerate(names):
+            start, stop = int(edges[index]), int(edges[index + 1])
+            case_starts = np.flatnonzero(np.diff(sorted_cases[start:stop], prepend=-1)).astype(np.int64)
+            self._strata.append(_Stratum(str(name), start, stop, case_starts))
 
-    def means(self, values: ArrayLike, *, macro: bool = True) -> Means:
-        """Average columns over masks.
+    def means(self, values: ArrayLike, average: str = "macro") -> NDArray[np.float64]:
+        """Return the mean of each column, (M,) float64.
 
         Args:
-            values: (N, K) finite numbers, one row per mask.
-            macro: mean over datasets of the mean over their masks (each dataset counts alike); else the plain mean
-                over all masks.
-
-        Returns:
-            The K means and their replicates.
+            values: (N,) or (N, M) in the order of the rows; NaN is a missing value and is left out. An undefined
+                HD95 is not missing: give the diagonal.
+            average: ``"macro"``: mean over datasets of the mean over rows; ``"plain"``: mean over rows.
         """
-        table = np.asarray(values, dtype=np.float64)
-        if table.ndim != 2 or len(table) != len(self._case):
-            raise ValueError(f"expected {len(self._case)} rows of columns, got an array of shape {table.shape}")
-        if not np.isfinite(table).all():
-            raise ValueError("a value is not finite; failed and undefined rows enter with their worst value")
-        sums = np.add.reduceat(table[self._order], self._starts, axis=0)
-        sizes = np.bincount(self._case, minlength=self._n_cases).astype(np.float64)
-        parts = [
-            (sums[inside].sum(axis=0), sizes[inside].sum(), counts @ sums[inside], counts @ sizes[inside])
-            for inside, counts in self._groups
-        ]
-        if not macro:
-            parts = [tuple(np.sum(column, axis=0) for column in zip(*parts, strict=True))]
-        value = np.mean([total / size for total, size, _, _ in parts], axis=0)
-        replicates = np.mean([totals / drawn[:, None] for _, _, totals, drawn in parts], axis=0)
-        return Means(np.asarray(value), np.asarray(replicates))
-
-
-def different(means: Means, *, alpha: float = 0.05) -> NDArray[np.bool_]:
-    """Tell which of K paired means differ, with family-wise error ``alpha`` over all pairs (bootstrap max-t).
-
-    The statistic of a pair is its difference over the bootstrap's standard error; the threshold is the (1 - alpha)
-    quantile of the largest centred statistic of all pairs (Romano and Wolf 2005, J. Am. Stat. Assoc. 100:94, single
-    step). Two columns that never differ are not different.
-
-    Returns:
-        (K, K) bool, symmetric, False on the diagonal.
-    """
-    n = len(means.value)
-    first, second = np.triu_indices(n, 1)
-    result = np.zeros((n, n), dtype=bool)
-    if len(first) == 0:
+        parts = self._case_sums(values)
+        totals = np.array([sums.sum(axis=0, keepdims=True) for _, sums, _ in parts])
+        numbers = np.array([counts.sum(axis=0, keepdims=True) for _, _, counts in parts])
+        result: NDArray[np.float64] = _average(totals, numbers, average)[0]
         return result
-    gap = means.value[first] - means.value[second]
-    spread = means.replicates[:, first] - means.replicates[:, second] - gap
-    error = spread.std(axis=0, ddof=1)
-    varies = error > 1e-12
-    if varies.any():
-        largest = (np.abs(spread[:, varies]) / error[varies]).max(axis=1)
-        threshold = float(np.quantile(largest, 1.0 - alpha))
-        beyond = np.abs(gap) > threshold * error
-        result[first, second] = result[second, first] = np.where(varies, beyond, np.abs(gap) > 1e-12)
-    else:
-        result[first, second] = result[second, first] = np.abs(gap) > 1e-12
-    return result
+
+    def replicates(self, values: ArrayLike, average: str = "macro") -> NDArray[np.float64]:
+        """Return the mean of each column in each draw, (M, B) float64; columns of one call are paired.
+
+        Arguments as :meth:`means`. A dataset none of whose drawn cases has a value of a
+        column is left out of that draw; a draw without any value is NaN.
+        """
+        sums = [self._drawn(stratum, case_sums, counts) for stratum, case_sums, counts in self._case_sums(values)]
+        return _average(np.array([total for total, _ in sums]), np.array([n for _, n in sums]), average).T
+
+    def estimates(self, values: ArrayLike, average: str = "macro", *, confidence: float = CONFIDENCE) -> list[Estimate]:
+        """Return the mean of each column with its interval. For a paired difference, give the difference.
+
+        Arguments as :meth:`means`; ``confidence`` is the coverage of the interval.
+
+        >>> rows = CaseBootstrap(["a"] * 3, ["p1", "p2", "p3"])
+        >>> rows.estimates([0.5, 0.5, 0.5])[0]
+        Estimate(value=0.5, low=0.5, high=0.5, n=3, cases=3)
+        """
+        parts = self._case_sums(values)
+        rows = np.sum([counts.sum(axis=0) for _, _, counts in parts], axis=0)
+        cases = np.sum([(counts > 0).sum(axis=0) for _, _, counts in parts], axis=0)
+        means = self.means(values, average)
+        known = ~np.isnan(means)
+        tail = (1 - confidence) / 2
+        bounds = np.full((2, len(means)), np.nan)
+        bounds[:, known] = np.nanquantile(self.replicates(values, average)[known], [tail, 1 - tail], axis=1)
+        return [
+            Estimate(float(mean), float(low), float(high), int(n), int(m))
+            for mean, low, high, n, m in zip(means, *bounds, rows, cases, strict=True)
+        ]
+
+    def _case_sums(self, values: ArrayLike) -> list[tuple[_Stratum, NDArray[np.float64], NDArray[np.float64]]]:
+        """Return per dataset the sum and the number of the values of each case, (C, M) each."""
+        table = np.asarray(values, dtype=np.float64)
+        if table.shape[0] != len(self._order) or table.ndim > 2:
+            raise UsageError(f"values have shape {table.shape}; expected ({len(self._order)},) or (.., M), one per row")
+        table = table.reshape(len(table), -1)[self._order]
+        present = ~np.isnan(table)
+        filled = np.where(present, table, 0.0)
+        return [
+            (
+                stratum,
+                np.add.reduceat(filled[stratum.start : stratum.stop], stratum.case_starts),
+                np.add.reduceat(present[stratum.start : stratum.stop].astype(np.float64), stratum.case_starts),
+            )
+            for stratum in self._strata
+        ]
+
+    def _drawn(
+        self, stratum: _Stratum, sums: NDArray[np.float64], counts: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return sum and number over the cases of each draw of one dataset, (B, M) each."""
+        n_cases = len(sums)
+        numbers = Stream(_PURPOSE, self._seed, stratum.name)
+        total, number = np.empty((self.draws, sums.shape[1])), np.empty((self.draws, sums.shape[1]))
+        block = max(1, _BLOCK // n_cases)
+        for start in range(0, self.draws, block):
+            rows = min(block, self.draws - start)
+            picks = (numbers.uniforms(rows * n_cases) * n_cases).astype(np.int64).reshape(rows, n_cases)
+            flat = picks + n_cases * np.arange(rows)[:, None]
+            times = np.bincount(flat.ravel(), minlength=rows * n_cases).reshape(rows, n_cases).astype(np.float64)
+            total[start : start + rows] = times @ sums
+            number[start : start + rows] = times @ counts
+        return total, number
+
+
+def _average(total: NDArray[np.float64], number: NDArray[np.float64], average: str) -> NDArray[np.float64]:
+    """Return means (B, M) from sums and numbers (datasets, B, M); datasets without a value in a column are left out."""
+    if average not in AVERAGES:
+        raise unknown_name("average", average, AVERAGES)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        if average == "plain":
+            return np.asarray(total.sum(axis=0) / number.sum(axis=0))
+        present = number > 0
+        means = np.where(present, total / number, 0.0)
+        return np.asarray(means.sum(axis=0) / present.sum(axis=0))
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Ranks that the data support: model i is somewhere between ``low[i]`` and ``high[i]``, 1 being the best.
+
+    Attributes:
+        low, high: (M,) int64.
+        better: (M, M) bool, ``better[i, j]``: i is significantly better than j.
+        critical: the critical value of the studentised differences.
+    """
+
+    low: NDArray[np.int64]
+    high: NDArray[np.int64]
+    better: NDArray[np.bool_]
+    critical: float
+
+
+def rank_ranges(means: NDArray[np.float64], replicates: NDArray[np.float64], *, error_rate: float = 0.05) -> Ranking:
+    """Return rank ranges from a bootstrap max-t test of all paired differences.
+
+    All differences are tested together: a draw's largest studentised deviation over all pairs of models gives the
+    critical value, so with probability ``1 - error_rate`` no difference at all is called wrongly, and all true ranks
+    lie in their ranges. Percentile intervals of bootstrapped ranks do not have this property.
+
+    Args:
+        means: (M,) score of each model, higher is better.
+        replicates: (M, B) the same in each draw, from one :meth:`CaseBootstrap.replicates` call, so that they pair.
+        error_rate: family-wise error rate.
+
+    A pair without spread over the draws (equal models, or one case per dataset) is never significant.
+    """
+    difference = means[:, None] - means[None, :]
+    spread = np.zeros_like(difference)
+    largest = np.zeros(replicates.shape[1])
+    for i in range(len(means)):
+        deviation = replicates[i] - replicates - difference[i][:, None]
+        spread[i] = deviation.std(axis=1, ddof=1)
+        usable = spread[i] > _NO_SPREAD
+        if usable.any():
+            largest = np.maximum(largest, (np.abs(deviation[usable]) / spread[i][usable][:, None]).max(axis=0))
+    critical = float(np.quantile(largest, 1 - error_rate))
+    better = (spread > _NO_SPREAD) & (difference > critical * spread)
+    return Ranking(1 + better.sum(axis=0), len(means) - better.sum(axis=1), better, critical)
