@@ -1,0 +1,31 @@
+"""``dmseg phantom``: write synthetic raw data in the original layouts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from dmseg.cli.options import FOLDER, CommaList, jobs_option, seed_option
+
+
+@click.command("phantom")
+@click.option("--out", type=FOLDER, required=True, help="Folder of the raw data; each data set gets its own folder.")
+@click.option("--per-dataset", type=click.IntRange(min=1), required=True, help="Images of each data set.")
+@click.option("--datasets", type=CommaList(), default=None, help="Comma-separated; default: all.")
+@seed_option
+@jobs_option
+def command(out: Path, per_dataset: int, datasets: tuple[str, ...] | None, seed: int, jobs: int) -> int:
+    """Write synthetic raw data in the original layouts, with exact masks.
+
+    \b
+    Example:
+      dmseg phantom --out raw --per-dataset 4 --datasets BUSI,CHAOS
+      dmseg build --raw raw --out bench
+    """
+    from dmseg.phantoms import write_phantoms
+
+    folders = write_phantoms(out, per_dataset=per_dataset, seed=seed, datasets=datasets, jobs=jobs)
+    click.echo(f"wrote {len(folders)} data sets to {out}: {', '.join(folder.name for folder in folders)}")
+    click.echo(f"next: dmseg build --raw {out} --out bench")
+    return 0

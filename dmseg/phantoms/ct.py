@@ -1,0 +1,92 @@
+"""CT: Hounsfield values of the trunk's tissues with correlated noise, air outside and the patient table below."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dmseg.phantoms.abdomen import LEVELS, Section, Trunk, stacked
+from dmseg.phantoms.drawing import Stack
+from dmseg.phantoms.fields import Field, blurred, normal_field, paint, smooth_field
+from dmseg.phantoms.shapes import Shape, curve, fill, fixed, ribbon
+from dmseg.rng import Stream
+from dmseg.tables import packaged_table
+from dmseg.types import Mask
+
+_TABLE = packaged_table("dmseg.phantoms", "ct.toml")
+HU: dict[str, float] = _TABLE["hu"]
+AIR: float = _TABLE["air"]
+ORGANS = (
+    "liver", "right_kidney", "spleen", "pancreas", "aorta", "inferior_vena_cava", "right_adrenal", "left_adrenal",
+    "gallbladder", "esophagus", "stomach", "duodenum", "left_kidney",
+)  # fmt: skip
+SLICE_LEVELS = ("pelvis", *LEVELS[1:])
+SPACING_Z = 30.0
+FIELD_MM = 400.0
+
+
+def tissues(stream: Stream) -> dict[str, float]:
+    """Return one patient's HU of every tissue: the table's mean shifted by at most the table's spread."""
+    spread = _TABLE["spread"]
+    return {
+        name: value + (stream.uniform(-spread, spread) if -200 < value < 500 else 0.0) for name, value in HU.items()
+    }
+
+
+def noise(stream: Stream, shape: Shape, sd: float) -> Field:
+    """Return correlated noise as of a filtered back-projection (HU): white noise in the band of a soft kernel."""
+    white = normal_field(stream, shape)
+    grain = blurred(white, 0.7) - 0.6 * blurred(white, 1.6)
+    return grain * (sd / float(grain.std()))
+
+
+def table(shape: Shape, trunk: Mask) -> tuple[Mask, Mask]:
+    """Return the shell and the foam of the curved table under the patient."""
+    height, width = shape
+    lowest = int(np.flatnonzero(trunk.any(axis=1))[-1]) + 2
+    sag = height * 0.045
+    line = curve(
+        fixed(
+            [(width * t, lowest + sag * (1 - (2 * t - 1) ** 2) - sag) for t in (0.06, 0.2, 0.35, 0.5, 0.65, 0.8, 0.94)]
+        ),
+        closed=False,
+    )
+    shell = fill(ribbon(line, 1.0), shape) | fill(ribbon(line + fixed((0, 0.035 * height)), 1.0), shape)
+    foam = fill(np.concatenate([line, (line + fixed((0, 0.035 * height)))[::-1]]), shape)
+    return shell & ~trunk, foam & ~trunk & ~shell
+
+
+def hounsfield(stream: Stream, section: Section, values: dict[str, float]) -> NDArray[np.int16]:
+    """Return one slice in HU, int16."""
+    shape = section.trunk.shape
+    picture = np.full(shape, AIR)
+    shell, foam = table((shape[0], shape[1]), section.trunk)
+    paint(picture, foam, values["table_foam"], 0.4)
+    paint(picture, shell, values["table_shell"], 0.4)
+    texture = smooth_field(stream, (shape[0], shape[1]), 5)
+    for part in section.parts:
+        grain = 4.0 if values[part.tissue] < 400 else 40.0
+        paint(picture, part.mask, values[part.tissue] + grain * texture, 0.55)
+    picture += noise(stream, (shape[0], shape[1]), stream.uniform(*_TABLE["noise"])) * (
+        0.5 + 0.5 * blurred(section.trunk, 6)
+    )
+    stored: NDArray[np.int16] = np.floor(np.clip(picture, -1024, 3071) + 0.5).astype(np.int16)
+    return stored
+
+
+def abdomen(case: str, size: int) -> Stack:
+    """Draw one patient: a pelvic slice without annotated organs, then the renal and the upper level.
+
+    Args:
+        case: key of the patient.
+        size: rows and columns of the slices.
+    """
+    shape = (size, size)
+    trunk = Trunk(case, Stream(case, "trunk"), shape)
+    values = tissues(Stream(case, "tissues"))
+    sections = [trunk.section(level) for level in SLICE_LEVELS]
+    slices = [
+        hounsfield(Stream(case, "slice", level), s, values) for level, s in zip(SLICE_LEVELS, sections, strict=True)
+    ]
+    pixel = FIELD_MM / size
+    return Stack({"ct": np.stack(slices)}, stacked(sections, ORGANS), (SPACING_Z, pixel, pixel))

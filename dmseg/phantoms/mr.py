@@ -1,0 +1,58 @@
+"""Magnetic resonance: tissue signals under a coil's sensitivity with Rician noise; abdomen (CHAOS)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dmseg.phantoms.abdomen import Section, Trunk, stacked
+from dmseg.phantoms.drawing import Stack
+from dmseg.phantoms.fields import Field, normal_field, paint, smooth_field
+from dmseg.phantoms.shapes import Shape
+from dmseg.rng import Stream
+from dmseg.tables import packaged_table
+
+_TABLE = packaged_table("dmseg.phantoms", "mr.toml")
+SCALE: float = _TABLE["scale"]
+ORGANS = ("liver", "right_kidney", "left_kidney", "spleen")
+SLICE_LEVELS = ("pelvis", "renal", "upper")
+SPACING_Z = 30.0
+FIELD_MM = 380.0
+
+
+def rician(stream: Stream, signal: Field, sd: float) -> Field:
+    """Return the magnitude of a signal with normal noise of standard deviation ``sd`` in both channels."""
+    shape = (signal.shape[0], signal.shape[1])
+    result: Field = np.hypot(signal + sd * normal_field(stream, shape), sd * normal_field(stream, shape))
+    return result
+
+
+def sensitivity(stream: Stream, shape: Shape) -> Field:
+    """Return a receive coil's smooth gain, about 1."""
+    gain: Field = np.exp(_TABLE["bias"] * smooth_field(stream, shape, max(shape) / 1.2))
+    return gain
+
+
+def stored(signal: Field) -> NDArray[np.int16]:
+    """Return signals as stored integers, 1 -> the table's scale."""
+    return np.floor(np.clip(signal * SCALE, 0, 4095) + 0.5).astype(np.int16)
+
+
+def _slice(stream: Stream, section: Section) -> NDArray[np.int16]:
+    shape = (section.trunk.shape[0], section.trunk.shape[1])
+    signals: dict[str, float] = _TABLE["t2spir"]
+    picture = np.zeros(shape)
+    grain = smooth_field(stream, shape, 4)
+    for part in section.parts:
+        level = signals[part.tissue] * stream.uniform(0.93, 1.07)
+        paint(picture, part.mask, level * (1 + 0.06 * grain), 0.7)
+    return stored(rician(stream, picture * sensitivity(stream, shape), stream.uniform(*_TABLE["noise"])))
+
+
+def abdomen(case: str, size: int) -> Stack:
+    """Draw one patient in T2-SPIR: a pelvic slice without annotated organs, then the renal and the upper level."""
+    trunk = Trunk(case, Stream(case, "trunk"), (size, size))
+    sections = [trunk.section(level) for level in SLICE_LEVELS]
+    slices = [_slice(Stream(case, "slice", level), s) for level, s in zip(SLICE_LEVELS, sections, strict=True)]
+    pixel = FIELD_MM / size
+    return Stack({"t2spir": np.stack(slices)}, stacked(sections, ORGANS), (SPACING_Z, pixel, pixel))

@@ -1,0 +1,92 @@
+"""The registry: how each data set's pictures are drawn and in which layout they are written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from dmseg.phantoms import breast, ct, endoscopy, layouts_colour, layouts_ultrasound, layouts_volume, microscopy, mr
+from dmseg.phantoms.drawing import Drawing, Stack
+from dmseg.phantoms.folder import Folder, Item
+from dmseg.rng import Stream
+
+IMAGES_PER_CASE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class PhantomSet:
+    """One data set.
+
+    Attributes:
+        draw: (case key, picture key, number of the picture or of the case) -> a Drawing, or a Stack of one patient.
+        write: puts the items into the original layout, with the original's traps.
+        stacks: True where one item is a patient's slices, of which IMAGES_PER_CASE carry annotated organs.
+    """
+
+    draw: Callable[[str, str, int], Drawing | Stack]
+    write: Callable[[Folder, Iterable[Item]], None]
+    stacks: bool = False
+
+
+def _size(key: str, widths: tuple[int, int], heights: tuple[int, int]) -> tuple[int, int]:
+    """Return a keyed height and width in px."""
+    stream = Stream(key, "size")
+    width = stream.integer(*widths)
+    return stream.integer(*heights), width
+
+
+def _busi(case: str, key: str, number: int) -> Drawing:
+    kind = "malignant" if number % 3 == 1 else "benign"
+    two = kind == "benign" and number % 4 == 0
+    return breast.breast(Stream(key, "breast"), _size(key, (330, 384), (270, 320)), kind, lesions=2 if two else 1)
+
+
+def _kvasir(case: str, key: str, number: int) -> Drawing:
+    shape = _size(key, (350, 384), (300, 320))
+    return endoscopy.colon(
+        Stream(key, "anatomy"), Stream(key, "view"), shape, inset=Stream(key, "inset").uniform() < 0.5
+    )
+
+
+def _bbbc038(case: str, key: str, number: int) -> Drawing:
+    return microscopy.nuclei(Stream(key, "specimen"), Stream(key, "view"))
+
+
+def _flare(case: str, key: str, number: int) -> Stack:
+    return ct.abdomen(case, 192)
+
+
+def _chaos(case: str, key: str, number: int) -> Stack:
+    return mr.abdomen(case, 256) if number % 2 else ct.abdomen(case, 256)
+
+
+SETS: dict[str, PhantomSet] = {
+    "BUSI": PhantomSet(_busi, layouts_ultrasound.busi),
+    "FLARE": PhantomSet(_flare, layouts_volume.flare, stacks=True),
+    "BBBC038": PhantomSet(_bbbc038, layouts_colour.bbbc038),
+    "CHAOS": PhantomSet(_chaos, layouts_volume.chaos, stacks=True),
+    "Kvasir-SEG": PhantomSet(_kvasir, layouts_colour.kvasir),
+}
+
+
+def tasks(name: str, per_dataset: int, seed: int) -> list[tuple[str, int, int, int, str, str]]:
+    """Return what is to be drawn: (name, number, case, view, case key, picture key), first pictures first."""
+    if SETS[name].stacks:
+        cases = -(-per_dataset // IMAGES_PER_CASE)
+        return [
+            (name, case, case, 0, f"{name}/{seed}/case{case}", f"{name}/{seed}/case{case}") for case in range(cases)
+        ]
+    planned = []
+    for number in range(per_dataset):
+        case, view = divmod(number, IMAGES_PER_CASE)
+        key = f"{name}/{seed}/case{case}"
+        planned.append((name, number, case, view, key, f"{key}/{view}"))
+    return planned
+
+
+def drawn(task: tuple[str, int, int, int, str, str]) -> Item:
+    """Draw one item; a pure function of the task, safe in any process."""
+    name, number, case, view, case_key, key = task
+    content: Any = SETS[name].draw(case_key, key, number)
+    return Item(number, case, view, key, content)
