@@ -1,0 +1,58 @@
+"""Read and write PNG, JPEG, TIFF, DICOM and NIfTI; windows, orientation, spacing, down-sampling, run-length masks.
+
+Every failure of a file is an :class:`~dmseg.errors.ImageFileError` that names the file. Sizes are checked in the header
+before anything is decoded. Degradations and datasets live above; nothing here knows about them.
+"""
+
+from __future__ import annotations
+
+from dmseg.imaging.formats import EXTENSIONS, MAX_PIXELS, check_size, extension, kind_of, stem
+from dmseg.imaging.grey import add_change, apply_window, normalise, percentile_window
+from dmseg.imaging.raster import grey_if_colourless
+from dmseg.imaging.reading import (
+    LoadedImage,
+    image_header,
+    read_dicom_series,
+    read_grey,
+    read_image,
+    read_label_volume,
+    read_mask,
+    read_volume,
+)
+from dmseg.imaging.resize import resize_image, resize_mask, stored_size
+from dmseg.imaging.rle import Rle, decode_rle, encode_rle
+from dmseg.imaging.volumes import Volume, radiological
+from dmseg.imaging.writing import png_bytes, write_mask, write_png
+
+__all__ = [
+    "EXTENSIONS",
+    "MAX_PIXELS",
+    "LoadedImage",
+    "Rle",
+    "Volume",
+    "add_change",
+    "apply_window",
+    "check_size",
+    "decode_rle",
+    "encode_rle",
+    "extension",
+    "grey_if_colourless",
+    "image_header",
+    "kind_of",
+    "normalise",
+    "percentile_window",
+    "png_bytes",
+    "radiological",
+    "read_dicom_series",
+    "read_grey",
+    "read_image",
+    "read_label_volume",
+    "read_mask",
+    "read_volume",
+    "resize_image",
+    "resize_mask",
+    "stem",
+    "stored_size",
+    "write_mask",
+    "write_png",
+]

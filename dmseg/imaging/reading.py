@@ -1,0 +1,168 @@
+"""Read any picture, mask or volume by its content. Decoders are loaded when a file of their format comes along."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dmseg.errors import ImageFileError
+from dmseg.imaging import raster
+from dmseg.imaging.formats import DICOM, NIFTI, kind_of
+from dmseg.imaging.grey import apply_window
+from dmseg.imaging.volumes import Volume
+from dmseg.types import Window
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedImage:
+    """One picture as it was read.
+
+    Attributes:
+        pixels: (H, W) uint8, uint16, int16 or float32, or (H, W, 3) uint8 RGB. DICOM values are rescaled (CT: HU).
+        spacing: (y, x) mm from DICOM, else None: the resolution tags of other formats speak of paper, not of patients.
+        window: the window that a DICOM file declares, in units of ``pixels``; None otherwise.
+        kind: PNG, JPEG, TIFF or DICOM.
+    """
+
+    pixels: NDArray[Any]
+    spacing: tuple[float, float] | None
+    window: Window | None
+    kind: str
+
+
+def read_image(path: str | Path, *, window: Window | None = None) -> LoadedImage:
+    """Read a PNG, JPEG, TIFF or DICOM picture as it is meant to be seen.
+
+    EXIF orientation is applied, palettes are expanded, transparency is laid over black, 16-bit colour becomes 8-bit,
+    1-bit gives 0 and 255, MONOCHROME1 is inverted (not for HU), rescale slope and intercept are applied.
+
+    Args:
+        path: the file; its content, not its name, says what it is.
+        window: if given, grey pixels are mapped to uint8 by :func:`~dmseg.imaging.apply_window`.
+
+    Raises:
+        ImageFileError: missing, not an image, too large (200 megapixels), truncated, several pages or frames.
+    """
+    path = Path(path)
+    kind = kind_of(path)
+    if kind == NIFTI:
+        raise ImageFileError(f"{path}: a NIfTI volume, expected a picture; read it with read_volume")
+    if kind == DICOM:
+        from dmseg.imaging import dicom
+
+        picture = dicom.load(path)
+        loaded = LoadedImage(picture.values(), dicom.pixel_spacing(picture.dataset), picture.window(), kind)
+    else:
+        loaded = LoadedImage(raster.pixels(path, kind), None, None, kind)
+    if window is not None and loaded.pixels.ndim == 2:
+        return replace(loaded, pixels=apply_window(loaded.pixels, window))
+    return loaded
+
+
+def read_mask(path: str | Path, *, threshold: int = 127) -> NDArray[np.bool_]:
+    """Read a drawn mask as it is seen: (H, W) bool, grey above ``threshold``; colour counts by its luminance.
+
+    For masks stored as 0 and 1 pass ``threshold=0``, or use :func:`read_grey`.
+
+    Raises:
+        ImageFileError: as :func:`read_image`.
+    """
+    path = Path(path)
+    kind = kind_of(path)
+    grey = read_image(path).pixels if kind in (DICOM, NIFTI) else raster.luminance(path, kind)
+    return np.asarray(grey > threshold)
+
+
+def read_grey(path: str | Path) -> NDArray[Any]:
+    """Read stored grey values or labels without any scaling: (H, W) uint8, uint16, int16 or int32.
+
+    0 and 1 stay 0 and 1, palette pictures give their indices, alpha is dropped, 1-bit files give 0 and 255. A colour
+    file is accepted where its channels are equal.
+
+    Raises:
+        ImageFileError: as :func:`read_image`; or a colour picture, or fractions.
+    """
+    path = Path(path)
+    kind = kind_of(path)
+    if kind in (DICOM, NIFTI):
+        pixels = read_image(path).pixels
+        if pixels.ndim == 3 or pixels.dtype.kind not in "iu":
+            raise ImageFileError(f"{path}: colour or fractions, expected grey values or labels as whole numbers")
+        return pixels
+    return raster.raw_grey(path, kind)
+
+
+def image_header(path: str | Path) -> tuple[int, int]:
+    """Return (height, width) as the readers will give them (NIfTI: of an axial slice), without decoding pixels.
+
+    Raises:
+        ImageFileError: missing, not an image, or above 200 megapixels.
+    """
+    path = Path(path)
+    kind = kind_of(path)
+    if kind == DICOM:
+        from dmseg.imaging import dicom
+
+        return dicom.header(path)
+    if kind == NIFTI:
+        from dmseg.imaging import nifti
+
+        return nifti.header(path)
+    return raster.header(path, kind)
+
+
+def read_volume(path: str | Path) -> Volume:
+    """Read a NIfTI volume in radiological axial order, whatever its affine.
+
+    Returns:
+        ``values`` (Z, Y, X): slices from feet to head, rows from front to back, columns from the patient's right to
+        the left; oblique volumes by the nearest axes. The header's scaling is applied. ``spacing`` (z, y, x) mm.
+
+    Raises:
+        ImageFileError: not NIfTI, truncated, too large, more than three dimensions, or a degenerate affine.
+    """
+    from dmseg.imaging import nifti
+
+    path = Path(path)
+    if kind_of(path) != NIFTI:
+        raise ImageFileError(f"{path}: not a NIfTI volume (.nii, .nii.gz)")
+    return nifti.read(path)
+
+
+def read_label_volume(path: str | Path) -> Volume:
+    """Read a NIfTI label map as :func:`read_volume`, with integer ``values``; labels stored as float are accepted.
+
+    Raises:
+        ImageFileError: as :func:`read_volume`; or a value is not a whole number.
+    """
+    volume = read_volume(path)
+    if volume.values.dtype.kind != "f":
+        return volume
+    labels = np.round(volume.values)
+    if not (np.isfinite(volume.values).all() and (labels == volume.values).all()):
+        raise ImageFileError(f"{path}: holds fractions, expected labels as whole numbers")
+    return replace(volume, values=labels.astype(np.int32))
+
+
+def read_dicom_series(source: str | Path | Sequence[str | Path]) -> Volume:
+    """Read one DICOM series from a folder or from its files.
+
+    Slices are sorted by position along the slice normal, towards the head (axial), the back (coronal) or the left
+    (sagittal); instance numbers count only where a file has no position. Pictures stay as they are stored, so that
+    masks drawn on them fit; ``axes`` says which way they lie, and :func:`radiological` turns values and masks alike.
+    ``files`` are in slice order.
+
+    Raises:
+        DataError: no DICOM there, more than one series, different sizes or orientations, two slices at one place.
+        ImageFileError: one file cannot be decoded.
+    """
+    from dmseg.imaging import dicom
+
+    if isinstance(source, (str, Path)):
+        return dicom.read_series(Path(source))
+    return dicom.read_series([Path(path) for path in source])

@@ -1,0 +1,111 @@
+"""Volumes and their orientation: which way each array axis runs through the patient, and the radiological view.
+
+Axes are named by three letters, one per array axis: the direction in which the index rises, of R L (patient's right,
+left), A P (front, back), S I (head, feet). NIfTI "RAS" and the radiological "SPL" are examples. The radiological axial
+order is slices from feet to head, rows from front to back, columns from the patient's right to the left, so that a
+slice looks as on a reporting screen: patient's right at the left of the picture, front up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dmseg.errors import UsageError
+
+RADIOLOGICAL = "SPL"
+_OPPOSITE = {"R": "L", "L": "R", "A": "P", "P": "A", "S": "I", "I": "S"}
+_POSITIVE_LPS = "LPS"
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """Grey values or labels of a volume.
+
+    Attributes:
+        values: (Z, Y, X), integer or float32, after the rescale that the file declares (CT: HU).
+        spacing: (z, y, x) mm between voxel centres, or None where the file does not say.
+        axes: direction letters of the three axes (module docstring), None where the file does not say.
+        files: the file of each slice, in slice order; empty for a volume in one file.
+    """
+
+    values: NDArray[Any]
+    spacing: tuple[float, float, float] | None
+    axes: str | None
+    files: tuple[Path, ...] = ()
+
+
+def _order(axes: str) -> tuple[list[int], list[bool]]:
+    """Return, for each radiological axis, the array axis that carries it and whether it runs the other way."""
+    order, reverse = [], []
+    for wanted in RADIOLOGICAL:
+        found = [axis for axis, letter in enumerate(axes) if letter in (wanted, _OPPOSITE[wanted])]
+        if len(axes) != 3 or len(found) != 1:
+            raise UsageError(f'axes "{axes}" are not three letters of different directions, such as RAS or SPL')
+        order.append(found[0])
+        reverse.append(axes[found[0]] != wanted)
+    return order, reverse
+
+
+def radiological(array: NDArray[Any], axes: str) -> NDArray[Any]:
+    """Return a view of a 3-D array in radiological axial order; writing into the view writes into the array.
+
+    >>> import numpy as np
+    >>> radiological(np.zeros((5, 6, 7)), "RAS").shape
+    (7, 6, 5)
+
+    Raises:
+        UsageError: ``axes`` does not name three different directions.
+    """
+    order, reverse = _order(axes)
+    return array.transpose(order)[tuple(slice(None, None, -1) if back else slice(None) for back in reverse)]
+
+
+def radiological_spacing(spacing: tuple[float, float, float], axes: str) -> tuple[float, float, float]:
+    """Return the spacing per radiological axis (z, y, x) from that per array axis."""
+    order, _ = _order(axes)
+    return spacing[order[0]], spacing[order[1]], spacing[order[2]]
+
+
+def axes_of(directions: NDArray[np.float64]) -> str | None:
+    """Return the letters of the array axes from their directions in the patient, or None if they are degenerate.
+
+    Oblique axes go to the nearest patient axis, each used once: the largest cosine is assigned first.
+
+    Args:
+        directions: (3, 3), row i the direction in LPS (DICOM) coordinates in which index i rises; any length.
+    """
+    lengths = np.linalg.norm(directions, axis=1, keepdims=True)
+    if not np.isfinite(directions).all() or (lengths == 0).any():
+        return None
+    cosines = directions / lengths
+    left = np.abs(cosines)
+    letters = ["", "", ""]
+    for _ in range(3):
+        axis, patient = (int(i) for i in np.unravel_index(np.argmax(left), left.shape))
+        letter = _POSITIVE_LPS[patient]
+        letters[axis] = letter if cosines[axis, patient] > 0 else _OPPOSITE[letter]
+        left[axis, :] = -1
+        left[:, patient] = -1
+    return "".join(letters)
+
+
+def rescaled(stored: NDArray[Any], slope: float, intercept: float) -> NDArray[Any]:
+    """Return ``slope * stored + intercept`` as uint8, int16 or uint16 if one holds it exactly, else float32.
+
+    Whole-number scalings of integers (every CT) stay integers; without a scaling the stored type is kept where it is
+    one of these.
+    """
+    stored = stored.astype(stored.dtype.newbyteorder("="), copy=False)
+    if (slope, intercept) == (1, 0) and stored.dtype in (np.uint8, np.int16, np.uint16, np.float32):
+        return stored
+    if stored.dtype.kind in "iub" and float(slope).is_integer() and float(intercept).is_integer() and stored.size:
+        ends = [int(stored.min()) * int(slope) + int(intercept), int(stored.max()) * int(slope) + int(intercept)]
+        for kind in (np.int16, np.uint16):
+            if min(ends) >= np.iinfo(kind).min and max(ends) <= np.iinfo(kind).max:
+                return (stored.astype(np.int64) * int(slope) + int(intercept)).astype(kind)
+    return (stored.astype(np.float64) * slope + intercept).astype(np.float32)

@@ -1,0 +1,42 @@
+"""Write 8-bit pictures and masks as PNG: atomic, without time stamps, the same bytes for the same pixels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dmseg.files import write_bytes
+
+# Level 3 takes a third of the time of level 6 for files that are 2 to 4 % larger.
+_PNG_OPTIONS = (cv2.IMWRITE_PNG_COMPRESSION, 3)
+
+
+def png_bytes(image: NDArray[Any]) -> bytes:
+    """Return the PNG file of an (H, W) uint8 or uint16, or (H, W, 3) uint8 RGB picture.
+
+    Raises:
+        ValueError: another shape or type.
+    """
+    grey = image.ndim == 2 and image.dtype in (np.uint8, np.uint16)
+    colour = image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8
+    if not (grey or colour) or image.size == 0:
+        raise ValueError(f"a PNG needs uint8 (H, W) or (H, W, 3), or uint16 (H, W); got {image.dtype} {image.shape}")
+    ordered = np.ascontiguousarray(image if grey else image[..., ::-1])
+    done, encoded = cv2.imencode(".png", ordered, _PNG_OPTIONS)
+    if not done:
+        raise ValueError(f"OpenCV could not encode a picture of {image.shape}")
+    return encoded.tobytes()
+
+
+def write_png(path: str | Path, image: NDArray[np.uint8]) -> None:
+    """Write (H, W) or (H, W, 3) RGB uint8 as PNG; the file is whole or absent."""
+    write_bytes(Path(path), png_bytes(image))
+
+
+def write_mask(path: str | Path, mask: NDArray[np.bool_]) -> None:
+    """Write a bool (H, W) mask as an 8-bit PNG of 0 and 255."""
+    write_bytes(Path(path), png_bytes(mask.astype(np.uint8) * np.uint8(255)))
