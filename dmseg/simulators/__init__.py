@@ -1,0 +1,32 @@
+"""Degradations: image in, image out.
+
+Three steps: :func:`observe` measures Clear once, :func:`plan` draws everything random from a key, :meth:`Plan.apply`
+replays it. :func:`degrade` does all three; :func:`apply` runs one operation. The numbers are in ``levels.toml`` (ranges), ``modalities.toml``
+(operations per modality, windows) and ``visibility.toml``; each operation's cause, equation and source in its docstring.
+"""
+
+from __future__ import annotations
+
+from dmseg.simulators.observe import observe
+from dmseg.simulators.operations import GENERAL, OPS, Operation, apply, operation
+from dmseg.simulators.plan import Plan, Step, degrade, plan
+from dmseg.simulators.scene import Scene
+from dmseg.simulators.tables import TABLES_VERSION, Parameter, default_window, tables_digest
+
+__all__ = [
+    "GENERAL",
+    "OPS",
+    "TABLES_VERSION",
+    "Operation",
+    "Parameter",
+    "Plan",
+    "Scene",
+    "Step",
+    "apply",
+    "default_window",
+    "degrade",
+    "observe",
+    "operation",
+    "plan",
+    "tables_digest",
+]

@@ -1,0 +1,240 @@
+"""The eight general degradations, which any camera or scanner picture can suffer.
+
+Each function takes an image (uint8, uint16 or float32; (H, W) or (H, W, 3)), the scene and its parameters, lengths in px of the
+image, and returns a new image of the same type and shape. None moves the content: masks stay aligned.
+"""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from dmseg.simulators import fields, pixels
+from dmseg.simulators.scene import Scene
+from dmseg.types import Image
+
+
+@numba.njit(cache=True, nogil=True)
+def _noise_integer(image, key, table, strength, shift, white, out):  # type: ignore[no-untyped-def]
+    half = strength * 0 + (1 << (shift - 1))
+    whole = image.size // 4 * 4
+    for start in range(0, image.size, 4):
+        z = fields.mixed(key, np.uint64(start) >> np.uint64(2))
+        count = 4 if start < whole else image.size - whole
+        for lane in range(count):
+            noise = (table[(z >> np.uint64(16 * lane)) & np.uint64(0xFFFF)] * strength + half) >> shift
+            out[start + lane] = min(max(image[start + lane] + noise, 0), white)
+
+
+@numba.njit(cache=True, nogil=True)
+def _noise_float(image, key, table, strength, out):  # type: ignore[no-untyped-def]
+    whole = image.size // 4 * 4
+    for start in range(0, image.size, 4):
+        z = fields.mixed(key, np.uint64(start) >> np.uint64(2))
+        count = 4 if start < whole else image.size - whole
+        for lane in range(count):
+            value = image[start + lane] + strength * np.float32(table[(z >> np.uint64(16 * lane)) & np.uint64(0xFFFF)])
+            out[start + lane] = min(max(value, np.float32(0)), np.float32(1))
+
+
+def gaussian_noise(image: Image, scene: Scene, *, sigma: float) -> Image:
+    """Add independent normal noise: ``I + sigma n``, per pixel and channel (grey pictures: one channel).
+
+    Electronic noise of any detector. Integer types use integer arithmetic: the same bits on every machine.
+
+    Args:
+        sigma: standard deviation, of full scale.
+    """
+    out = np.empty_like(image)
+    key = np.uint64(scene.key("noise"))
+    flat, flat_out, table = image.reshape(-1), out.reshape(-1), fields.normal_table()
+    if image.dtype.name == "float32":
+        _noise_float(flat, key, table, np.float32(sigma / 2**fields.NORMAL_BITS), flat_out)
+        return out
+    white = int(pixels.top(image))
+    fraction = 8
+    strength = np.int64(round(sigma * white * 2**fraction))
+    _noise_integer(flat, key, table, strength, np.int64(fraction + fields.NORMAL_BITS), np.int64(white), flat_out)
+    return out
+
+
+def salt_pepper(image: Image, scene: Scene, *, salt: float, pepper: float) -> Image:
+    """Set a share of the pixels to white and another share to black; all others keep their bits.
+
+    Impulse noise of transmission errors. The pixels are a prefix (salt) and a suffix (pepper) of one keyed permutation,
+    so the two never meet and a stronger level contains every pixel of a weaker one. At least one pixel of each is set.
+
+    Args:
+        salt, pepper: share of all pixels.
+    """
+    size = image.shape[0] * image.shape[1]
+    key = scene.key("places")
+    out = image.copy()
+    flat = out.reshape(size, -1)
+    white, black = (max(1, round(share * size)) if share > 0 else 0 for share in (salt, pepper))
+    flat[fields.places(key, size, 0, white)] = pixels.top(image)
+    flat[fields.places(key, size, size - black, black)] = 0
+    return out
+
+
+TAP_BITS = 14
+
+
+def line_taps(length: float, angle: float) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return the point spread of a straight, even movement as integer taps.
+
+    The line integral of the bilinear hat along a segment of ``length`` px centred on the pixel. Its centroid is 0 exactly
+    (the taps are made symmetric), its sum is 2**14, its variance along the line length**2 / 12 plus that of the bilinear
+    interpolation, the mean of f (1 - f) over the fractions f, at most 1/6 px**2 per axis.
+
+    Returns:
+        dy, dx, weight of each tap, int64 (K,).
+    """
+    cosine, sine = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+    n = max(2, math.ceil(length * 32))
+    along = (np.arange(n) + 0.5) / n * length - length / 2
+    radius = math.ceil(length / 2) + 1
+    kernel = np.zeros((2 * radius + 1, 2 * radius + 1))
+    x, y = along * cosine + radius, along * sine + radius
+    left, upper = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)
+    right_share, lower_share = x - left, y - upper
+    for down, row_share in ((0, 1 - lower_share), (1, lower_share)):
+        for right, column_share in ((0, 1 - right_share), (1, right_share)):
+            np.add.at(kernel, (upper + down, left + right), row_share * column_share)
+    kernel = (kernel + kernel[::-1, ::-1]) / (2 * n)
+    weights = np.rint(kernel * 2**TAP_BITS).astype(np.int64)
+    weights[radius, radius] += 2**TAP_BITS - weights.sum()
+    rows, columns = np.nonzero(weights)
+    return rows - radius, columns - radius, weights[rows, columns]
+
+
+@numba.njit(cache=True, nogil=True)
+def _sum_taps(padded, dy, dx, weights, sums):  # type: ignore[no-untyped-def]
+    for y in range(sums.shape[0]):
+        target = sums[y]
+        for tap in range(weights.size):
+            weight = weights[tap]
+            # The slice first: an index computed per pixel would be tested for its sign and never vectorised.
+            row = padded[y + dy[tap], dx[tap] : dx[tap] + sums.shape[1]]
+            for x in range(sums.shape[1]):
+                target[x] += row[x] * weight
+
+
+def motion_blur(image: Image, scene: Scene, *, length: float, angle: float) -> Image:
+    """Average along a straight line centred on each pixel: ``I * PSF``, reflecting border.
+
+    Movement of the patient or the probe during the exposure. The point spread is centred, so the object stays on its mask.
+    Integer types are summed in integers: the same bits on every machine.
+
+    Args:
+        length: px of the image.
+        angle: degrees from the x axis towards the y axis (downwards).
+    """
+    dy, dx, weights = line_taps(length, angle)
+    pad = int(max(np.abs(dy).max(), np.abs(dx).max()))
+    padded = cv2.copyMakeBorder(image, pad, pad, pad, pad, cv2.BORDER_REFLECT)
+    channels = 3 if image.ndim == 3 else 1
+    rows, columns, shape = dy + pad, (dx + pad) * channels, (image.shape[0], image.shape[1] * channels)
+    padded = padded.reshape(padded.shape[0], -1)
+    if image.dtype.name == "float32":
+        means = np.zeros(shape, np.float32)
+        _sum_taps(padded, rows, columns, (weights / 2**TAP_BITS).astype(np.float32), means)
+        return np.clip(means, 0, 1).reshape(image.shape)
+    sums = np.full(shape, 2 ** (TAP_BITS - 1), np.int32)  # 65535 x 2**14 fits 31 bits
+    _sum_taps(padded, rows, columns, weights.astype(np.int32), sums)
+    return (sums >> TAP_BITS).astype(image.dtype).reshape(image.shape)
+
+
+def gaussian_blur(image: Image, scene: Scene, *, sigma: float) -> Image:
+    """Convolve with a normal point spread: ``I * G(sigma)``, reflecting border.
+
+    Defocus, and the finite aperture of any detector.
+
+    Args:
+        sigma: standard deviation, px of the image.
+    """
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REFLECT))
+
+
+def brightness_contrast(image: Image, scene: Scene, *, brightness: float, contrast: float) -> Image:
+    """Stretch about the mean of Clear and shift: ``c (I - mean) + mean + b``.
+
+    A display or gain setting that is off.
+
+    Args:
+        brightness: b, of full scale.
+        contrast: c, factor.
+    """
+    mean = scene.mean
+    return pixels.pointwise(image, lambda value: contrast * (value - mean) + mean + brightness)
+
+
+def gamma(image: Image, scene: Scene, *, gamma: float) -> Image:
+    """Raise to a power: ``I ** gamma``; black and white stay.
+
+    A display or detector curve that is off.
+
+    Args:
+        gamma: exponent; above 1 darkens.
+    """
+    return pixels.pointwise(image, lambda value: np.power(value, gamma))
+
+
+def jpeg_bytes(image: Image, quality: int) -> bytes:
+    """Return the JPEG file of an image: libjpeg quality, 4:2:0 for colour, one channel for grey; 8 bits always."""
+    eight = image if image.dtype.name == "uint8" else np.floor(pixels.unit(image) * 255 + 0.5).astype(np.uint8)
+    options = [
+        cv2.IMWRITE_JPEG_QUALITY,
+        quality,
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,
+    ]
+    coded, data = cv2.imencode(".jpg", eight if eight.ndim == 2 else cv2.cvtColor(eight, cv2.COLOR_RGB2BGR), options)
+    if not coded:
+        raise RuntimeError("OpenCV could not encode JPEG")
+    return bytes(data)
+
+
+def jpeg(image: Image, scene: Scene, *, quality: float) -> Image:
+    """Encode as JPEG and decode again.
+
+    Lossy storage or transfer: 8-px blocks, lost detail, ringing at edges, smeared colour.
+
+    Args:
+        quality: libjpeg quality, 1..100.
+    """
+    data = np.frombuffer(jpeg_bytes(image, int(quality)), np.uint8)
+    if image.ndim == 2:
+        decoded = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE)
+    else:
+        decoded = cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    if image.dtype.name == "uint8":
+        return np.asarray(decoded)
+    return pixels.stored(decoded.astype(np.float32) / np.float32(255), image)
+
+
+LOBE_CUT = 4.0
+
+
+def glare(image: Image, scene: Scene, *, intensity: float, size: float, x: float, y: float, aspect: float) -> Image:
+    """Add a saturating veil of light: ``I + a exp(-d**2 / 2)``, d the distance in standard deviations of an ellipse.
+
+    Stray light of a lamp or window. Pixels beyond 4 standard deviations keep their bits.
+
+    Args:
+        intensity: a, of full scale.
+        size: standard deviation along x, of the short side.
+        x, y: centre, of width and height.
+        aspect: standard deviation along y over that along x.
+    """
+    height, width = image.shape[:2]
+    spread = size * min(height, width)
+    across = (np.arange(width, dtype=np.float64) - x * (width - 1)) / spread
+    down = (np.arange(height, dtype=np.float64) - y * (height - 1)) / (spread * aspect)
+    lobe = np.outer(intensity * np.exp(-(down**2) / 2), np.exp(-(across**2) / 2)).astype(np.float32)
+    lobe[lobe < intensity * math.exp(-(LOBE_CUT**2) / 2)] = 0
+    return pixels.affine(image, 1.0, lobe)

@@ -1,0 +1,90 @@
+"""What is measured once, on Clear, so that every level sees the same facts: levels, window, geometry of the scan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dmseg.errors import UsageError
+from dmseg.simulators import pixels
+from dmseg.simulators.tables import default_window
+from dmseg.types import Image, Window, check_modality
+
+HISTOGRAM_BINS = 32
+
+
+def rounded(value: float) -> float:
+    """Return a measured number with 6 significant digits."""
+    return float(f"{value:.6g}")
+
+
+def working(image: Any, window: Window | None) -> Image:
+    """Return the image that operations work on: checked, int16 brought to [0, 1] by its window.
+
+    Raises:
+        UsageError: see :func:`dmseg.simulators.pixels.checked`; int16 without a window.
+    """
+    values = pixels.checked(image)
+    if values.dtype.name != "int16":
+        return values
+    if window is None:
+        raise UsageError("an int16 image needs a window: give window=Window(center, width) in the units of the values")
+    return pixels.windowed(values, window)
+
+
+def _grey_counts(image: Image) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return how often each grey value occurs, and the values in [0, 1], ascending."""
+    if image.dtype.name == "uint8":
+        counts = cv2.calcHist([image.reshape(image.shape[0], -1)], [0], None, [256], [0, 256])
+        return counts.ravel().astype(np.int64), np.arange(256) / 255.0
+    values, counts = np.unique(image, return_counts=True)
+    return counts, values / pixels.top(image)
+
+
+def observe(
+    clear: Any,
+    *,
+    modality: str | None = None,
+    geometry: Mapping[str, Any] | None = None,
+    window: Window | None = None,
+) -> dict[str, Any]:
+    """Measure an undegraded image.
+
+    Args:
+        clear: uint8, uint16, float32 in [0, 1] or int16 with a window; (H, W) or (H, W, 3).
+        modality: one of :data:`dmseg.types.MODALITIES`, or None where only general operations are wanted.
+        geometry: scan geometry to use instead of the estimate (ultrasound).
+        window: grey window in the units of the scanner; default: the modality's.
+
+    Returns:
+        A JSON-able dictionary: shape, grey levels, histogram (share of pixels in 32 bins), window, geometry.
+
+    Raises:
+        UsageError: unknown modality, or an image that cannot be used.
+    """
+    if modality is not None:
+        check_modality(modality)
+    window = window or default_window(modality)
+    image = working(clear, window)
+    counts, greys = _grey_counts(image)
+    total = counts.sum()
+    present = greys[counts > 0]
+    mean = float((counts * greys).sum() / total)
+    bins = np.minimum((greys * HISTOGRAM_BINS).astype(int), HISTOGRAM_BINS - 1)
+    facts: dict[str, Any] = {
+        "modality": modality,
+        "height": image.shape[0],
+        "width": image.shape[1],
+        "minimum": rounded(float(present[0])),
+        "maximum": rounded(float(present[-1])),
+        "mean": rounded(mean),
+        "deviation": rounded(float(np.sqrt((counts * (greys - mean) ** 2).sum() / total))),
+        "midtones": rounded(float(counts[(greys > 0) & (greys < 1)].sum() / total)),
+        "histogram": [rounded(float(count)) for count in np.bincount(bins, counts, HISTOGRAM_BINS) / total],
+        "window": None if window is None else [window.center, window.width],
+    }
+    return facts

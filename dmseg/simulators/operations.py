@@ -1,0 +1,190 @@
+"""The registry of operations: names, tables, functions; users' own operations; one operation on one image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any
+
+from dmseg.errors import UsageError, unknown_name
+from dmseg.simulators import ct, general, pixels, scene, tables, ultrasound
+from dmseg.simulators.observe import observe, working
+from dmseg.simulators.scene import Scene
+from dmseg.simulators.tables import Parameter
+from dmseg.types import Image, Window
+
+ENTRY_POINTS = "dmseg.simulators"
+
+Function = Callable[..., Image]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One degradation.
+
+    Attributes:
+        name: how plans call it.
+        kind: ``general`` (LQ-1 to LQ-3) or ``domain`` (LQ-3+).
+        version: raised when the same parameters give other pixels.
+        parameters: name -> unit, ranges, source.
+        function: ``function(image, scene, **values) -> image``: uint8, uint16 or float32 in, the same out; lengths arrive in
+            px of the image. It is pure: the scene is all it knows.
+        needs: what an image must have for the operation to change it: ``variation`` (two different values), ``midtones``
+            (values between black and white), ``signal`` (values above black), ``headroom`` (values below white).
+    """
+
+    name: str
+    kind: str
+    version: int
+    parameters: Mapping[str, Parameter]
+    function: Function
+    needs: tuple[str, ...] = ()
+
+    @property
+    def summary(self) -> str:
+        """First line of the function's documentation."""
+        return (self.function.__doc__ or self.name).strip().splitlines()[0]
+
+    def inert(self, observed: Mapping[str, Any]) -> str | None:
+        """Return why the operation cannot change an image with these observed facts, or None."""
+        reasons = {
+            "variation": (observed["minimum"] == observed["maximum"], "all pixels are equal"),
+            "midtones": (observed["midtones"] == 0, "every pixel is black or white"),
+            "signal": (observed["maximum"] == 0, "the image is black"),
+            "headroom": (observed["minimum"] == 1, "the image is white"),
+        }
+        return next((reasons[need][1] for need in self.needs if reasons[need][0]), None)
+
+    def __call__(self, image: Image, where: Scene, values: Mapping[str, float]) -> Image:
+        """Apply to a working image (uint8, uint16, float32); lengths in ``values`` are at a 512-px short side."""
+        arguments = {}
+        for name, value in values.items():
+            parameter = self.parameters[name]
+            number = parameter.check(float(value), f"{self.name}: {name}")
+            arguments[name] = scene.pixels(number, image.shape, parameter.floor) if parameter.length else number
+        if image.ndim == 3 and pixels.is_grey(image):
+            result = self.function(image[..., 0].copy(), where, **arguments)
+            return result[..., None].repeat(3, axis=2)
+        return self.function(image, where, **arguments)
+
+
+_FUNCTIONS: dict[str, Function] = {
+    "gaussian_noise": general.gaussian_noise,
+    "salt_pepper": general.salt_pepper,
+    "motion_blur": general.motion_blur,
+    "gaussian_blur": general.gaussian_blur,
+    "brightness_contrast": general.brightness_contrast,
+    "gamma": general.gamma,
+    "jpeg": general.jpeg,
+    "glare": general.glare,
+    "speckle": ultrasound.speckle,
+    "ct_ring": ct.ct_ring,
+}
+
+
+def _built_in() -> dict[str, Operation]:
+    return {
+        name: Operation(name, table.kind, table.version, table.parameters, _FUNCTIONS[name], table.needs)
+        for name, table in tables.operation_tables().items()
+    }
+
+
+OPS: dict[str, Operation] = _built_in()
+"""Every operation by name: the built-in ones, and users' own once :func:`operation` has met them."""
+
+GENERAL: tuple[str, ...] = tuple(name for name, entry in OPS.items() if entry.kind == "general")
+"""The pool that LQ-1 to LQ-3 draw from; users' operations never enter it."""
+
+
+def operation(name: str) -> Operation:
+    """Return an operation by name, looking among installed packages' entry points where it is not built in.
+
+    A package adds one with the entry point ``name = package.module:OPERATION`` in the group ``dmseg.simulators``.
+
+    Raises:
+        UsageError: no such operation, or an entry point that is not an :class:`Operation` of that name.
+    """
+    if name not in OPS:
+        found = metadata.entry_points(group=ENTRY_POINTS, name=name)
+        if not found:
+            others = (entry.name for entry in metadata.entry_points(group=ENTRY_POINTS))
+            raise unknown_name("operation", name, sorted({*OPS, *others}))
+        entry = next(iter(found))
+        loaded = entry.load()
+        if not isinstance(loaded, Operation) or loaded.name != name:
+            raise UsageError(f'entry point "{name}" ({entry.value}) is not a dmseg.simulators.Operation of that name')
+        OPS[name] = loaded
+    return OPS[name]
+
+
+def home_modality(name: str) -> str | None:
+    """Return the first modality whose default list has the operation, or None (a general operation)."""
+    return next((modality for modality, table in tables.modality_tables().items() if name in table.operations), None)
+
+
+def apply(
+    op: str,
+    image: Any,
+    *,
+    key: str = "",
+    seed: int = 0,
+    severity: str = "heavy",
+    modality: str | None = None,
+    window: Window | None = None,
+    geometry: Mapping[str, Any] | None = None,
+    **params: float,
+) -> Image:
+    """Apply one operation to one image; parameters that are not given are drawn.
+
+    Args:
+        op: name in :data:`OPS`.
+        image: uint8, uint16, float32 in [0, 1] or int16 with a window; (H, W) or (H, W, 3); at least 16 px.
+        key, seed: what the draws and fields depend on; the same key and seed give the same result anywhere.
+        severity: ``light``, ``medium`` or ``heavy``, the ranges for drawn parameters.
+        modality: default: the first one that has the operation.
+        window: grey window in the scanner's units (CT: HU); default: the modality's.
+        geometry: ultrasound scan geometry instead of the estimate.
+        **params: parameters of the operation; lengths in px at a 512-px short side.
+
+    Returns:
+        A new array of the same shape and type.
+
+    Raises:
+        UsageError: unknown operation, parameter or severity, a value outside its limits, an unusable image.
+
+    >>> import numpy as np
+    >>> grey = np.full((64, 64), 128, np.uint8)
+    >>> noisy = apply("gaussian_noise", grey, key="example", sigma=0.1)
+    >>> noisy.shape, noisy.dtype.name, bool((noisy != grey).any())
+    ((64, 64), 'uint8', True)
+    """
+    entry = operation(op)
+    if severity not in tables.SEVERITIES:
+        raise unknown_name("severity", severity, tables.SEVERITIES)
+    for name in params:
+        if name not in entry.parameters:
+            raise unknown_name(f"parameter of {op}", name, entry.parameters)
+    modality = modality or home_modality(op)
+    observed = observe(image, modality=modality, geometry=geometry, window=window)
+    drawn = tables.draw(op, entry.parameters, key=key, seed=seed, modality=modality)[severity]
+    values = {name: float(text) for name, text in drawn.items()} | dict(params)
+    return acted(entry, image, observed, (seed, key, op), values)
+
+
+def acted(
+    entry: Operation,
+    image: Image,
+    observed: Mapping[str, Any],
+    parts: tuple[str | int, ...],
+    values: Mapping[str, float],
+) -> Image:
+    """Apply one operation to an image of any accepted type (int16 through its window)."""
+    window = observed["window"]
+    where = Scene(observed, parts)
+    declared = None if window is None else Window(*window)
+    before = working(image, declared)
+    after = entry(before, where, values)
+    if image.dtype.name == "int16" and declared is not None:
+        return pixels.rewindowed(image, before, after, declared)
+    return after

@@ -1,0 +1,144 @@
+"""Grey values of every accepted type: checks, the range [0, 1] they stand for, and saturating arithmetic on them.
+
+Accepted: uint8 and uint16 (full range), float32 in [0, 1], int16 with a declared window; (H, W) or (H, W, 3), at least
+16 px a side. Operations see uint8, uint16 or float32, contiguous; results are rounded half up and saturate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import cv2
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from dmseg.errors import UsageError
+from dmseg.types import Image, Window
+
+MINIMUM_SIDE = 16
+_TOPS: dict[str, float] = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}
+
+
+def checked(image: Any) -> Image:
+    """Return ``image`` as a contiguous, writeable array that operations can read (a copy only where needed).
+
+    Raises:
+        UsageError: wrong type, shape or size, values outside [0, 1] (float32), NaN or infinity.
+    """
+    if not isinstance(image, np.ndarray):
+        raise UsageError(f"an image must be a numpy array, got {type(image).__name__}")
+    if image.dtype.name not in (*_TOPS, "int16"):
+        raise UsageError(
+            f"image of type {image.dtype.name}; allowed: uint8, uint16, float32 in [0, 1], int16 with a window"
+        )
+    if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
+        raise UsageError(f"image of shape {image.shape}; allowed: (height, width) or (height, width, 3)")
+    if min(image.shape[:2]) < MINIMUM_SIDE:
+        raise UsageError(f"image of {image.shape[0]} x {image.shape[1]} px; the shorter side must be at least 16 px")
+    if image.dtype.name == "float32":
+        low, high = float(image.min()), float(image.max())
+        if not (np.isfinite(low) and np.isfinite(high)):
+            raise UsageError("the image contains NaN or infinity; replace them before degrading")
+        if low < 0 or high > 1:
+            raise UsageError(
+                f"float32 image with values {low:g}..{high:g}; scale it to [0, 1], or give int16 with a window"
+            )
+    # Kernels are compiled once per array type, so read-only arrays are copied instead of compiled for.
+    return np.array(image) if not image.flags.writeable else np.ascontiguousarray(image)
+
+
+def top(image: Image) -> float:
+    """Return the value that stands for white: 255, 65535 or 1."""
+    return _TOPS[image.dtype.name]
+
+
+def unit(image: Image) -> NDArray[np.float32]:
+    """Return the image as float32 in [0, 1]."""
+    return image if image.dtype.name == "float32" else np.multiply(image, 1.0 / top(image), dtype=np.float32)
+
+
+def stored(values: NDArray[Any], like: Image) -> Image:
+    """Return values in [0, 1] in the type of ``like``: rounded half up, saturating."""
+    if like.dtype.name == "float32":
+        return np.clip(values, 0.0, 1.0).astype(np.float32)
+    white = top(like)
+    return np.clip(np.floor(values * np.float32(white) + np.float32(0.5)), 0, white).astype(like.dtype)
+
+
+def windowed(values: NDArray[Any], window: Window) -> NDArray[np.float32]:
+    """Return scanner values (CT: HU) on the grey scale of a window, float32 in [0, 1]."""
+    low = window.center - window.width / 2
+    return np.clip((values.astype(np.float32) - np.float32(low)) / np.float32(window.width), 0, 1).astype(np.float32)
+
+
+def rewindowed(values: NDArray[Any], before: NDArray[Any], after: NDArray[Any], window: Window) -> NDArray[Any]:
+    """Return scanner values plus the change on the grey scale times the window width, in the type of ``values``.
+
+    So values outside the window stay what they were, apart from the change.
+    """
+    changed = values.astype(np.float64) + (after.astype(np.float64) - before) * window.width
+    if np.issubdtype(values.dtype, np.integer):
+        limits = np.iinfo(values.dtype)
+        changed = np.clip(np.floor(changed + 0.5), limits.min, limits.max)
+    return changed.astype(values.dtype)
+
+
+def is_grey(image: Image) -> bool:
+    """Return whether the image has one channel, or three equal ones."""
+    if image.ndim == 2:
+        return True
+    first = image[..., 0]
+    return bool(np.array_equal(first, image[..., 1]) and np.array_equal(first, image[..., 2]))
+
+
+def pointwise(image: Image, curve: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> Image:
+    """Return ``curve`` (on [0, 1]) of every value; integer types go through a table, so equal values stay equal."""
+    if image.dtype.name == "float32":
+        return stored(curve(image.astype(np.float64)), image)
+    levels = np.arange(int(top(image)) + 1) / top(image)
+    table = np.clip(np.floor(curve(levels) * top(image) + 0.5), 0, top(image)).astype(image.dtype)
+    if image.dtype.name == "uint8":
+        return np.asarray(cv2.LUT(image, table))
+    return np.asarray(table[image])
+
+
+@numba.njit(cache=True, nogil=True)
+def _affine_grey(image, gain, offset, half, white, out):  # type: ignore[no-untyped-def]
+    for y in range(image.shape[0]):
+        row, gain_row, offset_row, out_row = image[y], gain[y], offset[y], out[y]
+        for x in range(row.size):
+            value = row[x] * gain_row[x] + offset_row[x] + half
+            out_row[x] = min(max(value, np.float32(0)), white)
+
+
+@numba.njit(cache=True, nogil=True)
+def _affine_colour(image, gain, offset, half, white, out):  # type: ignore[no-untyped-def]
+    for y in range(image.shape[0]):
+        for x in range(image.shape[1]):
+            for channel in range(3):
+                value = image[y, x, channel] * gain[y, x] + offset[y, x] + half
+                out[y, x, channel] = min(max(value, np.float32(0)), white)
+
+
+def affine(image: Image, gain: NDArray[np.float32] | float, offset: NDArray[np.float32] | float = 0.0) -> Image:
+    """Return ``image * gain + offset``, where gain is a factor and offset is in units of full scale.
+
+    Args:
+        gain: one number, or float32 (H, W), shared by the channels.
+        offset: one number, or float32 (H, W), shared by the channels.
+    """
+    white = np.float32(top(image))
+    shape = image.shape[:2]
+    gains = np.broadcast_to(np.float32(gain), shape) if np.isscalar(gain) else gain
+    offsets = np.broadcast_to(np.float32(offset), shape) if np.isscalar(offset) else offset
+    gains = np.ascontiguousarray(gains, np.float32)
+    offsets = np.ascontiguousarray(offsets, np.float32) * white
+    # Truncation of value + 1/2 rounds half up; white is below the next integer, so the addition never wraps.
+    half = np.float32(0.5 if white > 1 else 0.0)
+    ceiling = np.float32(white + 0.5) if white > 1 else white
+    out = np.empty_like(image)
+    kernel = _affine_grey if image.ndim == 2 else _affine_colour
+    kernel(image, gains, offsets, half, ceiling, out)
+    return out

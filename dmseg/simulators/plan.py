@@ -1,0 +1,355 @@
+"""Plans: everything random about one image's five levels, drawn once, as decimal strings; and the chain that replays it."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dmseg import canonical
+from dmseg.errors import DataError, UsageError, unknown_name
+from dmseg.rng import Stream
+from dmseg.simulators import pixels, tables, visibility
+from dmseg.simulators.observe import observe, working
+from dmseg.simulators.operations import GENERAL, OPS, operation
+from dmseg.simulators.scene import Scene
+from dmseg.types import LEVEL_LABELS, LEVELS, Image, Window, check_level, check_modality
+
+FORMAT = 1
+_SEVERITY: dict[str, str] = {"lq1": "light", "lq2": "medium", "lq3": "heavy", "lq3plus": "heavy"}
+_GENERAL_COUNTS = (2, 3, 4)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One operation of a plan: its name, the version it was planned with, severity -> parameter -> decimal string."""
+
+    operation: str
+    version: int
+    values: dict[str, dict[str, str]]
+
+    def numbers(self, severity: str) -> dict[str, float]:
+        """Return the parameters at a severity as numbers."""
+        if severity not in self.values:
+            raise UsageError(
+                f"this plan holds {self.operation} at {', '.join(self.values)} only, not {severity}; "
+                "it was written for one level"
+            )
+        return {name: float(text) for name, text in self.values[severity].items()}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be done to one image at every level.
+
+    Attributes:
+        key, seed: what all draws and fields depend on.
+        modality: of the image, or None (general operations only).
+        general: operations of LQ-1 to LQ-3, in order.
+        domain: operations added at LQ-3+, in order.
+        domain_severity: ranges that the domain operations use.
+        tables: version and digest of the tables that the values were drawn from.
+        observed: what was measured on Clear, or None: then it is measured on the image that is given, as Clear.
+        visibility: factor of the visibility cap, or None as long as nothing was observed.
+    """
+
+    key: str
+    seed: int
+    modality: str | None
+    general: tuple[Step, ...]
+    domain: tuple[Step, ...]
+    domain_severity: str
+    tables: dict[str, str]
+    observed: dict[str, Any] | None = None
+    visibility: float | None = None
+    window: Window | None = None
+    geometry: dict[str, Any] | None = field(default=None)
+
+    def observing(self, clear: Any) -> Plan:
+        """Return this plan with the facts and the visibility factor of an undegraded image."""
+        facts = observe(clear, modality=self.modality, geometry=self.geometry, window=self.window)
+        seen = dataclasses.replace(self, observed=facts)
+        capped = [step for step in self.general if step.operation in visibility.CAPPED and "heavy" in step.values]
+        if not capped:
+            return dataclasses.replace(seen, visibility=1.0)
+        image = working(clear, seen._window())
+        return dataclasses.replace(
+            seen, visibility=visibility.cap(image, functools.partial(seen._chain, capped, severity="heavy"))
+        )
+
+    def _window(self) -> Window | None:
+        declared = (self.observed or {}).get("window")
+        return None if declared is None else Window(float(declared[0]), float(declared[1]))
+
+    def _chain(self, steps: Sequence[Step], image: Image, factor: float, severity: str) -> Image:
+        """Apply steps in order to a working image."""
+        for step in steps:
+            entry = operation(step.operation)
+            if entry.version != step.version:
+                raise UsageError(
+                    f"the plan was made for {step.operation} version {step.version}, installed is version "
+                    f"{entry.version}; install the dmseg that made it, or plan anew"
+                )
+            where = Scene(self.observed or {}, (self.seed, self.key, step.operation))
+            image = entry(image, where, visibility.weaker(step.operation, step.numbers(severity), factor))
+        return image
+
+    def apply(self, image: Any, level: str) -> Image:
+        """Return the image at a level: same shape and type. Pure: the same bytes for any worker, order and batch.
+
+        Args:
+            image: Clear, as it was observed; uint8, uint16, float32 in [0, 1] or int16 with a window.
+            level: one of :data:`dmseg.types.LEVELS`; ``clear`` returns the image itself.
+
+        Raises:
+            UsageError: unknown level, unusable image, an operation of another version.
+        """
+        return self.apply_levels(image, (level,))[level]
+
+    def apply_levels(self, image: Any, levels: Sequence[str] = LEVELS) -> dict[str, Image]:
+        """Return level -> image for several levels; LQ-3 is made once for itself and for LQ-3+."""
+        for level in levels:
+            check_level(level)
+        plan = self if self.observed is not None else self.observing(image)
+        results: dict[str, Image] = {}
+        base = working(image, plan._window())
+        heavy: Image | None = None
+        for level in levels:
+            if level == "clear":
+                results[level] = image
+                continue
+            if level in ("lq3", "lq3plus") and heavy is not None:
+                made = heavy
+            else:
+                made = plan._chain(plan.general, base, plan.visibility or 1.0, _SEVERITY[level])
+                heavy = made if _SEVERITY[level] == "heavy" else heavy
+            if level == "lq3plus":
+                made = plan._chain(plan.domain, made, 1.0, plan.domain_severity)
+            results[level] = plan._stored(image, base, made)
+        return results
+
+    def _stored(self, image: Image, base: Image, made: Image) -> Image:
+        """Return the result in the type of the image given (int16: the change times the window width)."""
+        window = self._window()
+        if image.dtype.name == "int16" and window is not None:
+            return pixels.rewindowed(image, base, made, window)
+        return made.copy() if made is base or made is image else made
+
+    def steps(self, level: str) -> list[tuple[Step, str]]:
+        """Return the operations that act at a level, in order, each with its severity."""
+        check_level(level)
+        if level == "clear":
+            return []
+        steps = [(step, _SEVERITY[level]) for step in self.general]
+        return steps + ([(step, self.domain_severity) for step in self.domain] if level == "lq3plus" else [])
+
+    def inert(self) -> dict[str, str]:
+        """Return operation -> why it cannot change this image (constant, black, white, ...); empty for real pictures."""
+        if self.observed is None:
+            return {}
+        reasons = {
+            step.operation: operation(step.operation).inert(self.observed) for step in self.general + self.domain
+        }
+        return {name: reason for name, reason in reasons.items() if reason is not None}
+
+    def digest(self, level: str) -> str:
+        """Return the sha256 (64 hex digits) of what is sampled at a level; nothing that was observed enters it."""
+        acting = [[step.operation, step.version, step.values[severity]] for step, severity in self.steps(level)]
+        return canonical.digest([FORMAT, self.tables, self.key, self.seed, level, acting])
+
+    def to_json(self, level: str | None = None) -> str:
+        """Return the plan as canonical JSON; with ``level``, only what acts there (it then replays that level alone)."""
+        acting = None if level is None else {(step.operation, severity) for step, severity in self.steps(level)}
+
+        def written(steps: Sequence[Step]) -> list[dict[str, Any]]:
+            rows = []
+            for step in steps:
+                kept = {s: v for s, v in step.values.items() if acting is None or (step.operation, s) in acting}
+                if kept:
+                    rows.append({"operation": step.operation, "version": step.version, "values": kept})
+            return rows
+
+        record: dict[str, Any] = {
+            "format": FORMAT,
+            "key": self.key,
+            "seed": self.seed,
+            "modality": self.modality,
+            "tables": self.tables,
+            "sampled": {
+                "general": written(self.general),
+                "domain": written(self.domain),
+                "domain_severity": self.domain_severity,
+            },
+            "observed": self.observed,
+            "visibility": self.visibility,
+            "inert": self.inert(),
+        }
+        if level is not None:
+            record["level"] = level
+        if self.window is not None:
+            record["window"] = [self.window.center, self.window.width]
+        if self.geometry is not None:
+            record["geometry"] = self.geometry
+        return canonical.canonical_json(record)
+
+    @staticmethod
+    def from_json(text: str) -> Plan:
+        """Read a plan that :meth:`to_json` wrote.
+
+        Raises:
+            DataError: not a plan, or one of an unknown format.
+        """
+        try:
+            record = json.loads(text)
+            if record["format"] != FORMAT:
+                raise DataError(f"plan of format {record['format']!r}; this dmseg reads format {FORMAT}")
+            sampled = record["sampled"]
+            window = record.get("window")
+            return Plan(
+                key=record["key"],
+                seed=record["seed"],
+                modality=record["modality"],
+                general=tuple(Step(**step) for step in sampled["general"]),
+                domain=tuple(Step(**step) for step in sampled["domain"]),
+                domain_severity=sampled["domain_severity"],
+                tables=record["tables"],
+                observed=record["observed"],
+                visibility=record["visibility"],
+                window=None if window is None else Window(*window),
+                geometry=record.get("geometry"),
+            )
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise DataError(f"not a degradation plan: {error!r}; expected the text of Plan.to_json()") from None
+
+    def describe(self, level: str) -> str:
+        """Return in words what is done at a level, one line per operation."""
+        lines = [
+            f'{LEVEL_LABELS[check_level(level)]} of "{self.key}" (seed {self.seed}, tables {self.tables["version"]})'
+        ]
+        inert = self.inert()
+        factor = self.visibility if self.visibility is not None else 1.0
+        for number, (step, severity) in enumerate(self.steps(level), 1):
+            entry = operation(step.operation)
+            values = ", ".join(
+                f"{name} {float(value):g} {entry.parameters[name].unit}"
+                for name, value in visibility.weaker(step.operation, step.numbers(severity), factor).items()
+            )
+            line = f"{number}. {step.operation} ({severity}): {values}"
+            if step.operation in visibility.CAPPED and factor < 1:
+                line += f"; strength reduced to {factor:g} to keep the picture visible"
+            if step.operation in inert:
+                line += f"; changes nothing here: {inert[step.operation]}"
+            lines.append(line)
+        if len(lines) == 1:
+            lines.append("nothing: the image as it is")
+        if self.observed and self.observed.get("window"):
+            lines.append("grey window {:g}/{:g} (center/width)".format(*self.observed["window"]))
+        return "\n".join(lines)
+
+
+def _chosen_general(key: str, seed: int) -> list[str]:
+    """Return k of the general operations, k from 2, 3, 4, without replacement, in the order drawn."""
+    stream = Stream("degradation", seed, key, "general")
+    return stream.sample(GENERAL, stream.choice(_GENERAL_COUNTS))
+
+
+def plan(
+    key: str,
+    *,
+    modality: str | None = None,
+    domain: Sequence[str] | None = None,
+    image: Any = None,
+    seed: int = 0,
+    window: Window | None = None,
+    geometry: Mapping[str, Any] | None = None,
+    ops: Sequence[str] | None = None,
+    domain_severity: str = "heavy",
+) -> Plan:
+    """Draw the plan of one image.
+
+    Args:
+        key: names the image (benchmarks use the image id); all randomness depends on key and seed alone.
+        modality: one of :data:`dmseg.types.MODALITIES`; None: no domain operations.
+        domain: operations added at LQ-3+, in order; None: the modality's list.
+        image: the undegraded image, to be observed now; None: at :meth:`Plan.apply`.
+        seed: another seed gives another benchmark.
+        window: grey window in the scanner's units (CT: HU); None: the modality's.
+        geometry: ultrasound scan geometry instead of the estimate.
+        ops: exactly these operations, in this order, at every level, instead of drawing k general ones.
+        domain_severity: ``light``, ``medium`` or ``heavy`` for the domain operations (the paper has heavy only).
+
+    Returns:
+        The plan; coupled levels: same operations, order and fields at LQ-1 to LQ-3, parameters strictly ordered.
+
+    Raises:
+        UsageError: unknown modality, operation or severity; an unusable image.
+
+    >>> drawn = plan("example", modality="ct")
+    >>> Plan.from_json(drawn.to_json()) == drawn
+    True
+    """
+    if modality is not None:
+        check_modality(modality)
+    if domain_severity not in tables.SEVERITIES:
+        raise unknown_name("severity", domain_severity, tables.SEVERITIES)
+    if ops is not None:
+        general, added = list(ops), list(domain or ())
+    else:
+        general = _chosen_general(key, seed)
+        standard = tables.modality_tables()[modality].operations if modality else ()
+        added = list(standard if domain is None else domain)
+
+    def steps(names: Sequence[str]) -> tuple[Step, ...]:
+        entries = [operation(name) for name in names]
+        return tuple(
+            Step(
+                entry.name,
+                entry.version,
+                tables.draw(entry.name, entry.parameters, key=key, seed=seed, modality=modality),
+            )
+            for entry in entries
+        )
+
+    drawn = Plan(
+        key=key,
+        seed=seed,
+        modality=modality,
+        general=steps(general),
+        domain=steps(added),
+        domain_severity=domain_severity,
+        tables={"version": tables.TABLES_VERSION, "digest": tables.tables_digest()},
+        window=window,
+        geometry=None if geometry is None else dict(geometry),
+    )
+    return drawn if image is None else drawn.observing(image)
+
+
+def degrade(
+    image: Any,
+    level: str,
+    *,
+    modality: str | None = None,
+    domain: Sequence[str] | None = None,
+    ops: Sequence[str] | None = None,
+    key: str = "",
+    seed: int = 0,
+    window: Window | None = None,
+    geometry: Mapping[str, Any] | None = None,
+) -> Image:
+    """Return one image at one level; see :func:`plan` and :meth:`Plan.apply`.
+
+    >>> import numpy as np
+    >>> degrade(np.full((32, 32), 100, np.uint8), "lq2", modality="mri", key="example").shape
+    (32, 32)
+    """
+    check_level(level)
+    drawn = plan(
+        key, modality=modality, domain=domain, image=image, seed=seed, window=window, geometry=geometry, ops=ops
+    )
+    return drawn.apply(image, level)
+
+
+__all__ = ["OPS", "Plan", "Step", "degrade", "plan"]

@@ -1,0 +1,66 @@
+"""What an operation may know besides the pixels: what was observed on Clear, and its own keyed randomness."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dmseg.rng import Stream, key_words
+from dmseg.types import Window
+
+REFERENCE_SIDE = 512
+"""Short side in pixels at which lengths are given."""
+
+
+def length_scale(shape: tuple[int, ...]) -> float:
+    """Return pixels of this image per pixel of a 512-px short side."""
+    return min(shape[0], shape[1]) / REFERENCE_SIDE
+
+
+def pixels(length: float, shape: tuple[int, ...], floor: float = 0.0) -> float:
+    """Return a length given at a 512-px short side in pixels of this image.
+
+    Below 512 px ``floor * (1 - scale)`` is added, so that the operation still acts on small pictures and the order
+    of the levels is kept.
+    """
+    scale = length_scale(shape)
+    return length * scale + floor * max(0.0, 1.0 - scale)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Observed facts and the key of one operation on one image.
+
+    Attributes:
+        observed: what :func:`dmseg.simulators.observe` measured on Clear.
+        parts: the key: seed, image key, operation name.
+    """
+
+    observed: Mapping[str, Any]
+    parts: tuple[str | int, ...]
+
+    def key(self, field: str) -> int:
+        """Return the 64-bit key of a field with one number per pixel."""
+        return key_words("field", *self.parts, field)[0]
+
+    def stream(self, field: str) -> Stream:
+        """Return the random numbers of a short list (places, coefficients)."""
+        return Stream("list", *self.parts, field)
+
+    @property
+    def mean(self) -> float:
+        """Mean of Clear, in [0, 1]."""
+        return float(self.observed["mean"])
+
+    @property
+    def modality(self) -> str | None:
+        """Modality that the plan was made for."""
+        value = self.observed.get("modality")
+        return None if value is None else str(value)
+
+    @property
+    def window(self) -> Window:
+        """Grey window in the units of the scanner (CT: HU)."""
+        center, width = self.observed["window"]
+        return Window(float(center), float(width))

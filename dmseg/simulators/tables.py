@@ -1,0 +1,187 @@
+"""The numbers of all degradations (``levels.toml``, ``modalities.toml``, ``visibility.toml``), their version and digest.
+
+What lives here: ranges and how one draw is mapped into them. What does not: the operations themselves.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from dmseg import canonical
+from dmseg.errors import DataError, UsageError, unknown_name
+from dmseg.rng import Stream
+from dmseg.tables import packaged_table, record
+from dmseg.types import MODALITIES, Window
+
+SEVERITIES: tuple[str, ...] = ("light", "medium", "heavy")
+KINDS: tuple[str, ...] = ("general", "domain")
+NEEDS: tuple[str, ...] = ("variation", "midtones", "signal", "headroom")
+
+Range = tuple[float, float]
+
+
+def _branches(value: Any, where: str) -> tuple[Range, ...]:
+    """Return one range or a list of alternative ranges as a tuple of ranges."""
+    ranges = value if isinstance(value, (list, tuple)) and value and isinstance(value[0], (list, tuple)) else [value]
+    try:
+        return tuple((float(low), float(high)) for low, high in ranges)
+    except (TypeError, ValueError):
+        raise DataError(f"{where}: expected [a, b] or [[a, b], [c, d]], got {value!r}") from None
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of an operation: its unit, its range at each severity, and where the range comes from.
+
+    Attributes:
+        unit: what the number means.
+        source: where the range was taken from.
+        light, medium, heavy: ``[a, b]`` or alternatives ``[[a, b], ...]``; or
+        any: one range that all severities share.
+        limits: what the operation accepts, both ends included.
+        integer: values are rounded to whole numbers.
+        log: the draw is mapped geometrically.
+        length: given in px at a 512-px short side; the operation gets px of the image.
+        floor: px added times (1 - short side / 512) below 512 px, so that a length acts at every size.
+        modality: ranges that replace the general ones for one modality.
+    """
+
+    unit: str
+    source: str
+    light: Any = None
+    medium: Any = None
+    heavy: Any = None
+    any: Any = None
+    limits: tuple[float, float] = (-math.inf, math.inf)
+    integer: bool = False
+    log: bool = False
+    length: bool = False
+    floor: float = 0.0
+    modality: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if (self.any is None) == any(getattr(self, severity) is None for severity in SEVERITIES):
+            raise DataError(f'parameter "{self.unit}": give either any, or light, medium and heavy')
+
+    def branches(self, severity: str, modality: str | None = None) -> tuple[Range, ...]:
+        """Return the alternative ranges at ``severity`` (one, or one of which is drawn for all severities)."""
+        own = self.modality.get(modality or "", {})
+        value = own.get(severity, own.get("any", self.any if self.any is not None else getattr(self, severity)))
+        return _branches(value, f"range of {self.unit}")
+
+    def value(self, u: float, branch: int, severity: str, modality: str | None = None) -> float:
+        """Map a draw ``u`` in [0, 1) into the range of a severity."""
+        low, high = self.branches(severity, modality)[branch]
+        value = low * (high / low) ** u if self.log else low + u * (high - low)
+        return float(math.floor(value + 0.5)) if self.integer else value
+
+    def check(self, value: float, where: str) -> float:
+        """Return ``value`` if it is finite and inside the limits, else raise :class:`UsageError`."""
+        low, high = self.limits
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+            raise UsageError(f"{where}: {value!r} is not in {low:g}..{high:g} ({self.unit})")
+        if self.integer and value != int(value):
+            raise UsageError(f"{where}: {value!r} is not a whole number ({self.unit})")
+        return float(value)
+
+
+@dataclass(frozen=True)
+class OperationTable:
+    """The table of one operation: kind, version, parameters, and what an image must have for it to act."""
+
+    version: int
+    kind: str
+    parameters: dict[str, Parameter]
+    needs: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise unknown_name("kind of operation", self.kind, KINDS)
+        for need in self.needs:
+            if need not in NEEDS:
+                raise unknown_name("need of an operation", need, NEEDS)
+
+
+@dataclass(frozen=True)
+class ModalityTable:
+    """What one modality gets without a dataset: its domain operations and its default grey window."""
+
+    operations: tuple[str, ...]
+    window: Window | None = None
+
+
+@dataclass(frozen=True)
+class VisibilityTable:
+    """Numbers of the visibility cap."""
+
+    clipped: float
+    spread: float
+    steps: int
+    sample_side: int
+
+
+@functools.cache
+def visibility_table() -> VisibilityTable:
+    """Return the numbers of the visibility cap."""
+    return record(VisibilityTable, packaged_table("dmseg.simulators", "visibility.toml"), "visibility.toml")
+
+
+@functools.cache
+def _levels() -> dict[str, Any]:
+    return packaged_table("dmseg.simulators", "levels.toml")
+
+
+@functools.cache
+def operation_tables() -> dict[str, OperationTable]:
+    """Return the table of every built-in operation, in the order of ``levels.toml``."""
+    return {
+        name: record(OperationTable, values, f"levels.toml [{name}]")
+        for name, values in _levels().items()
+        if name != "version"
+    }
+
+
+@functools.cache
+def modality_tables() -> dict[str, ModalityTable]:
+    """Return the table of every modality."""
+    values = packaged_table("dmseg.simulators", "modalities.toml")
+    return {name: record(ModalityTable, values[name], f"modalities.toml [{name}]") for name in MODALITIES}
+
+
+def default_window(modality: str | None) -> Window | None:
+    """Return the grey window that a modality's pictures have when none is declared, or None."""
+    return modality_tables()[modality].window if modality else None
+
+
+_OTHERS = ("modalities", "visibility")
+
+TABLES_VERSION: str = _levels()["version"]
+
+
+@functools.cache
+def tables_digest() -> str:
+    """Return the sha256 (64 hex digits) over all three tables."""
+    return canonical.digest([_levels(), *(packaged_table("dmseg.simulators", f"{name}.toml") for name in _OTHERS)])
+
+
+def draw(
+    name: str, parameters: Mapping[str, Parameter], *, key: str, seed: int, modality: str | None
+) -> dict[str, dict[str, str]]:
+    """Draw one number per parameter and map it into every severity's range.
+
+    Returns:
+        severity -> parameter -> value as a decimal string of 6 significant digits.
+    """
+    values: dict[str, dict[str, str]] = {severity: {} for severity in SEVERITIES}
+    for parameter_name, parameter in parameters.items():
+        stream = Stream("degradation", seed, key, name, parameter_name)
+        u = stream.uniform()
+        branch = stream.integer(0, len(parameter.branches("heavy", modality)) - 1)
+        for severity in SEVERITIES:
+            value = parameter.value(u, branch, severity, modality)
+            values[severity][parameter_name] = canonical.significant(value)
+    return values

@@ -1,0 +1,80 @@
+"""The visibility cap: drawn blindly, brightness, gamma and glare turn one picture in ten white or black.
+
+A benchmark picture whose object is gone measures nothing. So the strength of these three is reduced by one factor per
+plan, found on Clear: the largest of 1.00, 0.95, ..., 0.05 for which the three together, at their heavy values, clip at
+most 25 % of the pixels that were not clipped before, and leave at least 30 % of their spread. The same factor serves all levels,
+so their order is kept. No mask is seen here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from dmseg.simulators.tables import visibility_table
+from dmseg.types import Image
+
+Values = Mapping[str, float]
+
+
+def _brightness_contrast(values: Values, factor: float) -> dict[str, float]:
+    return {"brightness": values["brightness"] * factor, "contrast": values["contrast"] ** factor}
+
+
+def _gamma(values: Values, factor: float) -> dict[str, float]:
+    return {"gamma": values["gamma"] ** factor}
+
+
+def _glare(values: Values, factor: float) -> dict[str, float]:
+    return {**values, "intensity": values["intensity"] * factor}
+
+
+_WEAKER: dict[str, Callable[[Values, float], dict[str, float]]] = {
+    "brightness_contrast": _brightness_contrast,
+    "gamma": _gamma,
+    "glare": _glare,
+}
+
+CAPPED: tuple[str, ...] = tuple(_WEAKER)
+"""Operations that the factor weakens."""
+
+
+def weaker(operation: str, values: Values, factor: float) -> Values:
+    """Return the values at ``factor`` of their strength (1: unchanged, 0: no effect); other operations keep theirs."""
+    return _WEAKER[operation](values, factor) if operation in _WEAKER and factor != 1 else values
+
+
+def cap(clear: Image, chain: Callable[[Image, float], Image]) -> float:
+    """Return the factor for one image.
+
+    Args:
+        clear: working image (uint8, uint16 or float32).
+        chain: applies the capped operations of the plan, in order, at a factor.
+    """
+    table = visibility_table()
+    step = max(1, min(clear.shape[:2]) // table.sample_side)
+    sample = np.ascontiguousarray(clear[::step, ::step])
+    black, white = _ends(sample)
+    free = (sample > black) & (sample < white)
+    if not free.any():
+        return 1.0
+    spread = float(sample[free].std(dtype=np.float64))
+    for factor in _factors(table.steps):
+        after = chain(sample, factor)[free]
+        clipped = float(np.mean((after <= black) | (after >= white)))
+        if clipped <= table.clipped and float(after.std(dtype=np.float64)) >= table.spread * spread:
+            return factor
+    return 1.0 / table.steps
+
+
+def _ends(image: Image) -> tuple[float, float]:
+    """Return the values at and beyond which a pixel counts as clipped: the ends of the range, in 8-bit steps."""
+    if image.dtype.name == "uint8":
+        return 0, 255
+    white = 65535 if image.dtype.name == "uint16" else 1.0
+    return 0.5 / 255 * white, 254.5 / 255 * white
+
+
+def _factors(steps: int) -> Sequence[float]:
+    return [round(1 - i / steps, 6) for i in range(steps)]
