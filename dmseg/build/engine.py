@@ -1,0 +1,48 @@
+"""Where tasks run: in this process, in local worker processes (loky), or on a dask cluster; the results are equal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from dmseg.build.unit import Outcome, Task, run_task
+from dmseg.errors import DataError, MissingDependencyError, unknown_name
+
+ENGINES = ("loky", "dask")
+
+
+def run_tasks(tasks: Sequence[Task], jobs: int = 1, engine: str = "loky") -> Iterator[Outcome]:
+    """Do the tasks and yield their outcomes as they come.
+
+    Raises:
+        DataError: an output folder without room, or a worker that the system ended; a later build goes on from there.
+    """
+    if engine not in ENGINES:
+        raise unknown_name("engine", engine, ENGINES)
+    if engine == "loky" and (jobs == 1 or len(tasks) == 1):
+        yield from map(run_task, tasks)
+        return
+    from joblib import Parallel, delayed, parallel_config
+    from joblib.externals.loky.process_executor import BrokenProcessPool
+
+    if engine == "dask":
+        _connect_dask(jobs)
+    with parallel_config(backend=engine, n_jobs=jobs):
+        try:
+            yield from Parallel(return_as="generator", batch_size=1)(delayed(run_task)(task) for task in tasks)
+        except BrokenProcessPool as error:
+            raise DataError(
+                f"a worker was ended by the system, most often for lack of memory ({error}); "
+                "run the same command with fewer --jobs, it goes on from where it stopped"
+            ) from None
+
+
+def _connect_dask(jobs: int) -> None:
+    """Use the dask client of this process, or the cluster named by DASK_SCHEDULER_ADDRESS, or a local one."""
+    try:
+        from distributed import Client, LocalCluster, get_client  # type: ignore[import-not-found, unused-ignore]
+    except ImportError:
+        raise MissingDependencyError('--engine dask needs dask: pip install "dmseg-bench[dask]"') from None
+    try:
+        get_client()
+    except ValueError:
+        Client(LocalCluster(n_workers=jobs, threads_per_worker=1))

@@ -1,0 +1,134 @@
+"""The benchmark folder while it is built: where things lie, whose folder it is, which options it was begun with.
+
+``benchmark.json`` is written last, so where it is the benchmark is complete. ``.build/`` is the memory of the build
+(one part per source); it is what lets a build continue. Removing it costs time only.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dmseg.errors import DataError, UsageError
+from dmseg.files import write_text
+from dmseg.manifests import HEADER_FILE, image_id
+
+STORAGES = ("png", "recipe")
+"""``png``: every level as a file. ``recipe``: Clear only; the other levels are made on reading, pixel-identical."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a build was asked for.
+
+    Attributes:
+        seed, levels, storage, manifest: decide the content of every image; a folder keeps them for life.
+            ``manifest`` is the digest of the manifest that is rebuilt, or None.
+        datasets, limit: decide which images there are (None = all that is found); a later build may only widen them.
+    """
+
+    seed: int
+    levels: tuple[str, ...]
+    storage: str = "png"
+    manifest: str | None = None
+    datasets: tuple[str, ...] | None = None
+    limit: int | None = None
+
+    def json(self) -> dict[str, Any]:
+        """Return the options as a JSON-able record."""
+        return {
+            name: list(value) if isinstance(value, tuple) else value for name, value in dataclasses.asdict(self).items()
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """Paths inside a benchmark folder."""
+
+    path: Path
+
+    @property
+    def header(self) -> Path:
+        """``benchmark.json``."""
+        return self.path / HEADER_FILE
+
+    @property
+    def report(self) -> Path:
+        """``build_report.csv``: what was left out and what failed, and why."""
+        return self.path / "build_report.csv"
+
+    @property
+    def memory(self) -> Path:
+        """``.build/``, with one part per source."""
+        return self.path / ".build"
+
+    @property
+    def options(self) -> Path:
+        """The options that the build was begun with."""
+        return self.memory / "options.json"
+
+    def part(self, dataset: str, source_id: str) -> Path:
+        """The part of one source: rows, digests of its files, what was left out."""
+        return self.memory / "parts" / dataset / f"{image_id(dataset, source_id)}.json"
+
+    def picture(self, dataset: str, level: str, identifier: str) -> Path:
+        """The stored PNG of one image at one level."""
+        return self.path / "images" / dataset / level / f"{identifier}.png"
+
+    def claim(self, options: Options, raw: Path) -> None:
+        """Make the folder this build's, or refuse without changing anything.
+
+        Raises:
+            DataError: it is a file, holds something else, lies inside the raw data, or cannot be written.
+            UsageError: it was begun with other options.
+        """
+        self._check_place(raw)
+        if self.options.is_file():
+            _check_same(json.loads(self.options.read_text(encoding="utf-8")), options, self.path)
+        elif self.path.is_dir() and any(self.path.iterdir()):
+            holds = "a finished benchmark without its .build memory" if self.header.exists() else "something else"
+            raise DataError(f"{self.path}: the folder holds {holds}; give --out a new or empty folder")
+        try:
+            write_text(self.options, json.dumps(options.json(), indent=2) + "\n")
+        except OSError as error:
+            raise DataError(f"{self.path}: cannot write there: {error.strerror}; give --out another folder") from None
+
+    def _check_place(self, raw: Path) -> None:
+        if self.path.exists() and not self.path.is_dir():
+            raise DataError(f"{self.path}: is a file; give --out a folder")
+        out = self.path.resolve()
+        if out == raw.resolve() or raw.resolve() in out.parents:
+            raise DataError(
+                f"{self.path}: lies inside the raw data {raw}, which is never changed; give --out another place"
+            )
+
+
+def _check_same(before: dict[str, Any], options: Options, path: Path) -> None:
+    now = options.json()
+    for name in ("seed", "levels", "storage", "manifest"):
+        if before[name] != now[name]:
+            raise UsageError(
+                f"{path}: was begun with {name} {_shown(before[name])}, now {_shown(now[name])} is asked for; "
+                "give --out another folder, or the same options to continue"
+            )
+    lost = set(before["datasets"] or ()) - set(now["datasets"] or before["datasets"] or ())
+    narrowed = before["datasets"] is None and now["datasets"] is not None
+    fewer = now["limit"] is not None and (before["limit"] is None or now["limit"] < before["limit"])
+    if lost or narrowed or fewer:
+        raise UsageError(
+            f"{path}: was begun with datasets {_shown(before['datasets'])} and limit {_shown(before['limit'])}; with "
+            f"datasets {_shown(now['datasets'])} and limit {_shown(now['limit'])} images would be lost; "
+            "give --out another folder, or the same options to continue"
+        )
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "(none: all)"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ",".join(str(item) for item in value)
+    return str(value)

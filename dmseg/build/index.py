@@ -1,0 +1,245 @@
+"""The end of a build: parts become the three tables, the report and ``benchmark.json``; strays are removed.
+
+Splits and the evaluation subset are decided here, because they depend on all images of a dataset. The result depends on
+the parts alone, not on the order in which they were made.
+"""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import platform
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from dmseg import datasets, simulators
+from dmseg.build.folder import Folder, Options
+from dmseg.build.parts import ERROR, LEFT_OUT, Part, ReportRow, Row, read_part
+from dmseg.build.unit import stored_levels
+from dmseg.datasets import LeftOut, Recipe
+from dmseg.errors import DataError
+from dmseg.files import remove_temporaries, write_text
+from dmseg.manifests import (
+    SCHEMA_VERSION,
+    TABLES,
+    arrow_schema,
+    edition_of,
+    manifest_digest,
+    plan_digest,
+    sort_table,
+    write_header,
+    write_tables,
+)
+from dmseg.rng import key_words
+
+_CHUNK_ROWS = 20_000
+_LIBRARIES = ("numpy", "scipy", "opencv-python-headless", "numba", "pillow", "pydicom", "nibabel", "pyarrow")
+
+
+class Collected:
+    """The parts of a build, read once, as Arrow tables in no particular order, and the rows of the report."""
+
+    def __init__(self, parts: Iterable[Part]) -> None:
+        self.report: list[ReportRow] = []
+        self._chunks: dict[str, list[pa.Table]] = {name: [] for name in TABLES}
+        waiting: dict[str, list[Row]] = {name: [] for name in TABLES}
+        for part in parts:
+            self.report += part.report
+            for name, rows in (("images", part.images), ("masks", part.masks), ("degradations", part.degradations)):
+                waiting[name] += rows
+                if len(waiting[name]) >= _CHUNK_ROWS:
+                    self._chunks[name].append(_arrow(name, waiting[name]))
+                    waiting[name] = []
+        for name, rows in waiting.items():
+            self._chunks[name].append(_arrow(name, rows))
+
+    def add_problems(self, dataset: str, problems: Iterable[LeftOut]) -> None:
+        """Add what a reader left out by names alone (an image without a mask) to the report."""
+        self.report += [ReportRow(dataset, problem.source, LEFT_OUT, 1, problem.reason) for problem in problems]
+
+    def table(self, name: str) -> pa.Table:
+        """Return one table; ``split`` and ``evaluate`` are not filled yet."""
+        return pa.concat_tables(self._chunks[name])
+
+
+def write_index(folder: Folder, options: Options, recipes: Sequence[Recipe], collected: Collected) -> Mapping[str, Any]:
+    """Write tables, report and benchmark.json of a finished build and return the content of benchmark.json.
+
+    Raises:
+        DataError: two images have the same id, no image at all could be built, or the folder cannot be written.
+    """
+    tables = {name: collected.table(name) for name in TABLES}
+    _check_ids(tables)
+    tables["images"] = _filled(tables["images"], "split", _splits(tables["images"], recipes))
+    tables["masks"] = _filled(tables["masks"], "evaluate", _evaluated(tables, recipes, options.seed))
+    tables = {name: sort_table(name, table) for name, table in tables.items()}
+    try:
+        folder.header.unlink(missing_ok=True)
+        write_report(folder.report, collected.report)
+        if not tables["images"].num_rows:
+            raise DataError(f"{folder.path}: no image could be built; {folder.report.name} there says why")
+        _remove_strays(folder, tables["images"], stored_levels(options.levels, options.storage))
+        info = header(options, recipes, tables, collected.report)
+        write_tables(folder.path, tables)
+        write_header(folder.path, info)
+    except OSError as error:
+        raise DataError(
+            f"{folder.path}: cannot be written: {error.strerror}; "
+            "make room there and run the same command again, it goes on from where it stopped"
+        ) from None
+    return info
+
+
+def header(
+    options: Options, recipes: Sequence[Recipe], tables: Mapping[str, pa.Table], report: Sequence[ReportRow] = ()
+) -> dict[str, Any]:
+    """Return the content of benchmark.json for finished tables."""
+    used = set(tables["images"]["dataset"].to_pylist())
+    info: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "edition": "",
+        "version": "",
+        "seed": options.seed,
+        "levels": list(options.levels),
+        "storage": options.storage,
+        "recipes": {recipe.id: recipe.digest for recipe in recipes if recipe.id in used},
+        "degradation_tables": {"version": simulators.TABLES_VERSION, "digest": simulators.tables_digest()},
+        "counts": _counts(tables, report),
+    }
+    info["manifest_digest"] = manifest_digest(info, tables)
+    info["plan_digest"] = plan_digest(info, tables)
+    info["edition"], info["version"] = edition_of(info["manifest_digest"])
+    info["created_with"] = {"dmseg": metadata.version("dmseg-bench"), "python": platform.python_version()}
+    info["created_with"] |= {name: metadata.version(name) for name in _LIBRARIES}
+    return info
+
+
+def write_report(path: Path, rows: Sequence[ReportRow]) -> None:
+    """Write build_report.csv: one row per image left out, per image with small objects, per source that failed."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["dataset", "source", "kind", "n", "reason"])
+    for row in sorted(rows, key=lambda row: (row.dataset, row.source, row.kind, row.reason)):
+        writer.writerow([row.dataset, row.source, row.kind, row.n, row.reason])
+    write_text(path, buffer.getvalue())
+
+
+def _arrow(name: str, rows: list[Row]) -> pa.Table:
+    schema = arrow_schema(name)
+    late = {"images": "split", "masks": "evaluate"}.get(name)
+    if late is not None:
+        schema = schema.remove(schema.get_field_index(late))
+    if name == "degradations":
+        rows = [{**row, "thumbprint": base64.b64decode(row["thumbprint"])} for row in rows]
+    return pa.Table.from_pylist(rows, schema=schema)
+
+
+def _filled(table: pa.Table, column: str, values: list[Any]) -> pa.Table:
+    name = "images" if column == "split" else "masks"
+    schema = arrow_schema(name)
+    position = schema.get_field_index(column)
+    return table.add_column(position, schema.field(position), [pa.array(values, schema.field(position).type)])
+
+
+def _check_ids(tables: Mapping[str, pa.Table]) -> None:
+    images = tables["images"]
+    first: dict[str, str] = {}
+    for identifier, source in zip(images["image_id"].to_pylist(), images["source"].to_pylist(), strict=True):
+        if identifier in first:
+            raise DataError(
+                f'two images have the id "{identifier}": {first[identifier]} and {source}; '
+                "ids keep only letters, digits, dot, underscore and hyphen, so rename one of the files"
+            )
+        first[identifier] = source
+    repeated = [identifier for identifier, n in Counter(tables["masks"]["mask_id"].to_pylist()).items() if n > 1]
+    if repeated:
+        raise DataError(f'two masks have the id "{repeated[0]}"; two structures of the recipe differ only in signs')
+
+
+def _splits(images: pa.Table, recipes: Sequence[Recipe]) -> list[str]:
+    """Return the split of each image row, by cases."""
+    rows = list(zip(images["dataset"].to_pylist(), images["case_id"].to_pylist(), strict=True))
+    chosen: dict[str, str] = {}
+    for recipe in recipes:
+        chosen |= datasets.splits.assign(recipe, Counter(case for dataset, case in rows if dataset == recipe.id))
+    return [chosen[case] for _, case in rows]
+
+
+def _evaluated(tables: Mapping[str, pa.Table], recipes: Sequence[Recipe], seed: int) -> list[bool]:
+    """Return whether each mask row is evaluated: at most ``evaluate_at_most`` of an image, in keyed-hash order."""
+    most = {recipe.id: recipe.evaluate_at_most for recipe in recipes}
+    dataset_of = _dataset_of(tables["images"])
+    by_image: dict[str, list[str]] = {}
+    identifiers = tables["masks"]["mask_id"].to_pylist()
+    for image, mask in zip(tables["masks"]["image_id"].to_pylist(), identifiers, strict=True):
+        by_image.setdefault(image, []).append(mask)
+    chosen: set[str] = set()
+    for image, names in by_image.items():
+        limit = most[dataset_of[image]]
+        ranked = sorted(names, key=lambda name: (key_words("evaluate", seed, name), name)) if limit else names
+        chosen.update(ranked[:limit])
+    return [name in chosen for name in identifiers]
+
+
+def _dataset_of(images: pa.Table) -> dict[str, str]:
+    return dict(zip(images["image_id"].to_pylist(), images["dataset"].to_pylist(), strict=True))
+
+
+def _counts(tables: Mapping[str, pa.Table], report: Sequence[ReportRow]) -> dict[str, Any]:
+    images, masks = tables["images"], tables["masks"]
+    dataset_of = _dataset_of(images)
+    n_images = Counter(dataset_of.values())
+    n_masks = Counter(dataset_of[image] for image in masks["image_id"].to_pylist())
+    left_out = Counter[str]()
+    for row in report:
+        if row.kind == LEFT_OUT:
+            left_out[row.dataset] += row.n
+    return {
+        "images": images.num_rows,
+        "masks": masks.num_rows,
+        "cases": len(set(images["case_id"].to_pylist())),
+        "splits": dict(sorted(Counter(images["split"].to_pylist()).items())),
+        "datasets": {
+            name: {"images": n_images[name], "masks": n_masks[name], "left_out": left_out[name]}
+            for name in sorted(n_images)
+        },
+        "errors": sum(row.kind == ERROR for row in report),
+    }
+
+
+def _remove_strays(folder: Folder, images: pa.Table, levels: Sequence[str]) -> None:
+    """Remove pictures that no row speaks of (of sources that changed, failed or went away) and temporary files."""
+    wanted = {
+        folder.picture(dataset, level, identifier)
+        for identifier, dataset in _dataset_of(images).items()
+        for level in levels
+    }
+    remove_temporaries(folder.path)
+    for picture in (folder.path / "images").glob("*/*/*.png"):
+        if picture not in wanted:
+            picture.unlink()
+
+
+def read_parts(folder: Folder, wanted: Iterable[tuple[str, str]]) -> Iterator[Part]:
+    """Yield the parts of (dataset, source id) pairs and remove parts of sources that are no longer there.
+
+    Raises:
+        DataError: a part is missing, so the build (or one of its shards) has not finished.
+    """
+    expected = set()
+    for dataset, source_id in wanted:
+        path = folder.part(dataset, source_id)
+        expected.add(path)
+        part = read_part(path)
+        if part is None:
+            raise DataError(f"{folder.path}: source {source_id} of {dataset} is not done yet; finish the build first")
+        yield part
+    for path in (folder.memory / "parts").glob("*/*.json"):
+        if path not in expected:
+            path.unlink()

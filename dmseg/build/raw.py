@@ -1,0 +1,97 @@
+"""What is on the disk: which datasets are found below RAW, their sources, and the identity of their files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dmseg import datasets, phantoms
+from dmseg.canonical import digest
+from dmseg.datasets import LeftOut, Reader, Recipe, Source
+from dmseg.errors import DataError, unknown_name
+from dmseg.files import sha256_file
+
+
+@dataclass(frozen=True, slots=True)
+class FileState:
+    """One source file: what the file system says of it, and the sha256 of its bytes."""
+
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    sha256: str
+
+    @classmethod
+    def of(cls, path: Path, known: FileState | None = None) -> FileState:
+        """Return the state of a file; its bytes are read only where size or times differ from ``known``."""
+        stat = path.stat()
+        if known and (known.size, known.mtime_ns, known.ctime_ns) == (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns):
+            return known
+        return cls(stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, sha256_file(path))
+
+
+@dataclass(frozen=True, slots=True)
+class FoundDataset:
+    """A dataset below RAW: its recipe and reader, where it is, what can be read and what is left out by name alone."""
+
+    recipe: Recipe
+    reader: Reader
+    root: Path
+    sources: Sequence[Source]
+    problems: Sequence[LeftOut]
+
+    @property
+    def name(self) -> str:
+        """The recipe's id."""
+        return self.recipe.id
+
+
+def find_datasets(raw: Path, names: Iterable[str] | None = None) -> list[FoundDataset]:
+    """Return the datasets below ``raw``, in the order of the recipes.
+
+    Args:
+        raw: folder with the raw downloads.
+        names: datasets that must be there; None takes all that are found.
+
+    Raises:
+        UsageError: an unknown name.
+        DataError: ``raw`` is no folder, a wanted dataset is not in it, or no dataset at all is.
+    """
+    if not raw.is_dir():
+        raise DataError(f"{raw}: no such folder; give --raw the folder that holds the raw downloads, one per dataset")
+    wanted = None if names is None else set(names)
+    for name in wanted or ():
+        if name not in datasets.RECIPES:
+            raise unknown_name("dataset", name, datasets.RECIPES)
+    found = []
+    for name in datasets.RECIPES:
+        if wanted is None or name in wanted:
+            entry = _find(raw, name)
+            if entry is not None:
+                found.append(entry)
+            elif wanted is not None:
+                tree = datasets.recipe(name).tree.strip("\n")
+                raise DataError(f"{raw}: dataset {name} not found; expected below it:\n{tree}")
+    if not found:
+        raise DataError(
+            f"{raw}: none of the datasets is in it; `dmseg datasets --raw {raw}` says what is expected where"
+        )
+    return found
+
+
+def _find(raw: Path, name: str) -> FoundDataset | None:
+    reader = datasets.reader(name)
+    root = reader.find(raw)
+    if root is None:
+        return None
+    return FoundDataset(datasets.recipe(name), reader, root, reader.sources(root), reader.problems(root))
+
+
+def phantom_identities(raw: Path) -> Mapping[Path, str]:
+    """Return resolved path -> identity of the files that ``dmseg phantom`` wrote below ``raw``; empty for real data.
+
+    The identity of a phantom's file is the sha256 of its entry in phantom.json (generator version, seed, key), because
+    encoders write other bytes on other machines.
+    """
+    return {(raw / file).resolve(): digest(entry) for file, entry in phantoms.read_index(raw).items()}

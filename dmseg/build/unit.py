@@ -1,0 +1,207 @@
+"""The work unit of a build: one source is read, degraded, written and remembered, in whatever process runs it.
+
+The result depends on the task alone, never on other sources, on workers or on order. A source is done as a whole: it is
+either unchanged, or done again with all its images; a source that cannot be read or written becomes rows of the report.
+"""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+
+from dmseg import imaging, simulators
+from dmseg.build.folder import Folder
+from dmseg.build.parts import ERROR, LEFT_OUT, Part, ReportRow, read_part, write_part
+from dmseg.build.raw import FileState
+from dmseg.build.stored import store
+from dmseg.canonical import digest
+from dmseg.datasets import LeftOut, Reader, Source
+from dmseg.errors import DataError, DmsegError
+from dmseg.manifests import SCHEMA_VERSION, image_id
+from dmseg.types import Sample
+from dmseg.version import __version__
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One source to be done.
+
+    Attributes:
+        folder: the benchmark folder.
+        reader, root, source: what to read.
+        seed, levels, storage: as in the build's options.
+        take: at most so many images of this source, evenly spaced; None = all.
+        only: the image ids wanted of this source (rebuild from a manifest); None = all.
+        shared: states of files that other sources use too, hashed once by the parent (root-relative path).
+        phantoms: root-relative path -> identity of files that were synthesised.
+    """
+
+    folder: Folder
+    reader: Reader
+    root: Path
+    source: Source
+    seed: int
+    levels: tuple[str, ...]
+    storage: str = "png"
+    take: int | None = None
+    only: frozenset[str] | None = None
+    shared: Mapping[Path, FileState] | None = None
+    phantoms: Mapping[Path, str] | None = None
+
+    @property
+    def dataset(self) -> str:
+        """The recipe's id."""
+        return self.reader.recipe.id
+
+    @property
+    def part_path(self) -> Path:
+        """Where the result is remembered."""
+        return self.folder.part(self.dataset, self.source.id)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a task: how many images and errors, whether work was done now, and the seconds it took."""
+
+    dataset: str
+    n_images: int
+    n_errors: int
+    done_now: bool
+    seconds: float
+
+
+def run_task(task: Task) -> Outcome:
+    """Do one source, unless its part shows that nothing has changed.
+
+    Raises:
+        DataError: the output folder has no room left, or is read-only; what was finished stays.
+    """
+    start = time.perf_counter()
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        before = read_part(task.part_path)
+        states, missing = _file_states(task, before)
+        key = _key(task, states)
+        if before is not None and before.key == key and not before.errors and _pictures_there(task, before):
+            return Outcome(task.dataset, len(before.images), 0, False, time.perf_counter() - start)
+        task.folder.header.unlink(missing_ok=True)
+        part = _failed(task, key, states, missing) if missing else _done(task, key, states)
+        write_part(task.part_path, part)
+    except OSError as error:
+        raise DataError(
+            f"{task.folder.path}: cannot be written: {error.strerror}; "
+            "make room there and run the same command again, it goes on from where it stopped"
+        ) from None
+    finally:
+        cv2.setNumThreads(threads)
+    return Outcome(task.dataset, len(part.images), len(part.errors), True, time.perf_counter() - start)
+
+
+def _file_states(task: Task, before: Part | None) -> tuple[dict[str, FileState], str]:
+    """Return the states of the source's files, and why one of them cannot be read (or an empty text)."""
+    states = {}
+    for file in task.source.files:
+        shared = (task.shared or {}).get(file)
+        known = before.files.get(file.as_posix()) if before else None
+        try:
+            states[file.as_posix()] = shared or FileState.of(task.root / file, known)
+        except OSError as error:
+            return states, f"{file}: {error.strerror}"
+    return states, ""
+
+
+def _key(task: Task, states: Mapping[str, FileState]) -> str:
+    source = task.source
+    return digest(
+        {
+            "schema": SCHEMA_VERSION,
+            "dmseg": __version__,
+            "recipe": task.reader.recipe.digest,
+            "tables": [simulators.TABLES_VERSION, simulators.tables_digest()],
+            "options": [task.seed, task.levels, task.storage, task.take, task.only and sorted(task.only)],
+            "source": [source.id, source.case_id, source.detail],
+            "files": [[file, state.sha256] for file, state in states.items()],
+            "phantoms": [(task.phantoms or {}).get(file) for file in source.files],
+        }
+    )
+
+
+def _source_sha256(task: Task, states: Mapping[str, FileState]) -> str:
+    """Return the identity of the source: its files' digests in the reader's order (entries of phantoms instead)."""
+    phantoms = task.phantoms or {}
+    return digest([phantoms.get(file) or states[file.as_posix()].sha256 for file in task.source.files])
+
+
+def _pictures_there(task: Task, part: Part) -> bool:
+    levels = stored_levels(task.levels, task.storage)
+    return all(
+        task.folder.picture(task.dataset, level, row["image_id"]).is_file() for row in part.images for level in levels
+    )
+
+
+def stored_levels(levels: Sequence[str], storage: str) -> tuple[str, ...]:
+    """Return the levels that are stored as files."""
+    return tuple(levels) if storage == "png" else ("clear",)
+
+
+def _failed(task: Task, key: str, states: Mapping[str, FileState], reason: str) -> Part:
+    plain = reason.replace(f"{task.root}/", "").replace(f"{task.folder.path}/", "")
+    return Part(key, states, report=[ReportRow(task.dataset, task.source.id, ERROR, 1, plain)])
+
+
+def _done(task: Task, key: str, states: Mapping[str, FileState]) -> Part:
+    """Read, degrade and write the source's images; any failure makes the source fail, and only it."""
+    part = Part(key, states)
+    source_sha256 = _source_sha256(task, states)
+    try:
+        for item in _wanted(task):
+            if isinstance(item, LeftOut):
+                part.report.append(ReportRow(task.dataset, item.source, LEFT_OUT, 1, item.reason))
+            else:
+                _store(task, item, source_sha256, part)
+    except OSError as error:
+        if error.errno in _NO_ROOM:
+            raise
+        return _failed(task, key, states, f"{error.filename or task.source.files[0]}: {error.strerror or error}")
+    except DmsegError as error:
+        return _failed(task, key, states, str(error))
+    except Exception as error:  # one strange image must not end a build of days; the row names the fault
+        return _failed(task, key, states, f"{type(error).__name__}: {error}")
+    return part
+
+
+def _wanted(task: Task) -> Iterator[Sample | LeftOut]:
+    """Yield what the reader yields, restricted to the images that are asked for."""
+    items = task.reader.read(task.root, task.source)
+    if task.only is not None:
+        items = (i for i in items if isinstance(i, Sample) and image_id(task.dataset, i.source_id) in task.only)
+    if task.take is None:
+        yield from items
+        return
+    listed = list(items)
+    samples = [item for item in listed if isinstance(item, Sample)]
+    yield from (item for item in listed if isinstance(item, LeftOut))
+    n = min(task.take, len(samples))
+    yield from (samples[(2 * k + 1) * len(samples) // (2 * n)] for k in range(n))
+
+
+def _store(task: Task, sample: Sample, source_sha256: str, part: Part) -> None:
+    """Write the images of one sample and add its rows to the part."""
+    stored = store(sample, task.reader.recipe, source_sha256=source_sha256, levels=task.levels, seed=task.seed)
+    if isinstance(stored, ReportRow):
+        part.report.append(stored)
+        return
+    for level in stored_levels(task.levels, task.storage):
+        imaging.write_png(task.folder.picture(task.dataset, level, stored.image["image_id"]), stored.pictures[level])
+    part.images.append(stored.image)
+    part.masks.extend(stored.masks)
+    part.degradations.extend(stored.degradations)
+    part.report.extend(stored.report)
