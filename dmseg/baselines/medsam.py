@@ -1,0 +1,53 @@
+"""MedSAM, and MedSAM with its box alone (the paper's dagger row).
+
+The picture is stretched to 1024 x 1024 (cubic, anti-aliased, back to 8 bit) and to [0, 1]; there is no padding. The
+mask is probability first, then resized, then compared with one half; canvas logits are the logit of the resized
+probability, so that 0 is the same threshold. ``mode="official"`` ignores clicks and the previous mask, as the authors'
+predictor does; it therefore needs a box.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from skimage.transform import resize
+from torch import Tensor
+
+from dmseg.baselines.networks.sam import PromptedNetwork
+from dmseg.baselines.prompted import Frame, PromptedAdapter, bilinear, min_max
+from dmseg.types import Image, Prompts
+
+
+class BoxOnly(PromptedAdapter):
+    """A family whose authors give a box and nothing else; ``mode="official"`` drops clicks and feedback."""
+
+    def __init__(self, name: str, network: PromptedNetwork, **options: Any) -> None:
+        super().__init__(name, network, **options)
+        if self.mode == "official":
+            self.capabilities = frozenset({"box", "batched_prompts"})
+
+    def prompts_used(self, prompts: Any) -> Any:
+        points, labels, box = super().prompts_used(prompts)
+        return (None, None, box) if self.mode == "official" else (points, labels, box)
+
+    def _answer(self, embedding: Any, prompts: Any, state: Any) -> tuple[Tensor, Tensor, Tensor]:
+        return super()._answer(embedding, prompts, [None] * len(prompts) if self.mode == "official" else state)
+
+    def multimask(self, prompts: Prompts) -> bool:
+        return False
+
+
+class MedSamAdapter(BoxOnly):
+    """MedSAM (ViT-B)."""
+
+    def prepare(self, image: Image) -> tuple[Tensor, Frame]:
+        height, width = image.shape[:2]
+        side = self.network.side
+        stretched = resize(image, (side, side), order=3, preserve_range=True, anti_aliasing=True).astype(np.uint8)
+        pixels = torch.from_numpy(min_max(stretched).transpose(2, 0, 1).astype(np.float32))
+        return pixels, Frame((height, width), (side, side), (side / width, side / height))
+
+    def finish(self, low_res: Tensor, frame: Frame) -> Tensor:
+        return torch.logit(bilinear(low_res.sigmoid(), frame.canvas)[:, 0], eps=1e-7)

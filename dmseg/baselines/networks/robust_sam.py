@@ -1,0 +1,245 @@
+"""RobustSAM: SAM with degradation-invariant features and a robust output token in the mask decoder.
+
+Published description: "RobustSAM" (CVPR 2024, arXiv 2406.09627), section 3: Anti-Degradation Mask Feature Generation
+(AMFG: two normalisations chosen by a selector, channel attention, and a Fourier step that re-weights magnitudes while
+keeping phases) on the decoder's mask features, on the first global block's output and on the image embedding; and
+Anti-Degradation Output Token Generation (AOTG: two instance normalisations and an MLP).
+
+The first two of these features do not depend on the prompts, so :meth:`RobustSAMNetwork.encode` computes them once.
+With ``clear=True`` the decoder is plain SAM; that is what the authors' own predictor runs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from segment_anything.modeling import MaskDecoder
+from segment_anything.modeling.common import LayerNorm2d
+from segment_anything.modeling.mask_decoder import MLP
+from torch import Tensor, nn
+from torch.nn import functional
+
+from dmseg.baselines.networks.sam import TABLE, Encoded, PromptedNetwork, ViTEncoder, decoder_settings
+
+
+class ChannelAttention(nn.Module):
+    """Squeeze-and-excitation on (B, C, H, W)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        hidden = channels // TABLE["robust_sam"]["reduction"]
+        self.excitation = nn.Sequential(
+            nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, channels), nn.Sigmoid()
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Weight the channels of (B, C, H, W)."""
+        return features * self.excitation(features.mean((2, 3)))[:, :, None, None]
+
+
+class Selector(nn.Module):
+    """Two soft masks that add up to one, decided on a coarse grid of pooled features."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        table = TABLE["robust_sam"]
+        self.pool: int = table["pool"]
+        width = channels * self.pool**2
+        self.fc = nn.Sequential(nn.Linear(width, width // table["reduction"], bias=False), nn.ReLU())
+        self.att_conv1 = nn.Linear(width // table["reduction"], width)
+        self.att_conv2 = nn.Linear(width // table["reduction"], width)
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the two masks (B, C, H, W) for features of that shape."""
+        coarse = self.fc(functional.adaptive_avg_pool2d(features, self.pool).flatten(1))
+        grid = (features.shape[0], features.shape[1], self.pool, self.pool)
+        votes = torch.stack((self.att_conv1(coarse).view(grid), self.att_conv2(coarse).view(grid))).softmax(0)
+        first, second = (functional.interpolate(vote, features.shape[2:], mode="nearest") for vote in votes)
+        return first, second
+
+
+class SelectiveConvolution(nn.Module):
+    """Two 3x3 convolutions, one after batch and one after instance normalisation, mixed by a selector."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.selector = Selector(channels)
+        self.IN = nn.InstanceNorm2d(channels)
+        self.BN = nn.BatchNorm2d(channels)
+        self.relu = nn.LeakyReLU()
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Mix (B, C, H, W)."""
+        by_batch = self.conv1(self.relu(self.BN(features)))
+        by_instance = self.conv2(self.relu(self.IN(features)))
+        first, second = self.selector(by_batch + by_instance)
+        return by_batch * first + by_instance * second
+
+
+class Denormalisation(nn.Module):
+    """Input and its selectively normalised version, (B, C, H, W) -> (B, 2C, H, W), channel-weighted."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channel_attention = ChannelAttention(2 * channels)
+        # The official name of the one convolution is ``SEMBlock.maxpool_conv.0``.
+        self.SEMBlock = nn.ModuleDict({"maxpool_conv": nn.Sequential(SelectiveConvolution(channels))})
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Concatenate and weight."""
+        selected = self.SEMBlock["maxpool_conv"](features)
+        weighted: Tensor = self.channel_attention(torch.cat((features, selected), 1))
+        return weighted
+
+
+class FourierDegradationSuppression(nn.Module):
+    """A 1x1 convolution over the Fourier magnitudes, phases kept. (B, 2C, H, W)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv_layer = nn.Conv2d(2 * channels, 2 * channels, 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Filter (B, 2C, H, W); single precision, since half has no such Fourier transform."""
+        spectrum = torch.fft.fft2(features.float())
+        magnitude = self.conv_layer(spectrum.abs()).float()
+        return torch.fft.ifft2(torch.polar(magnitude, spectrum.angle())).real
+
+
+class FeatureGeneration(nn.Module):
+    """AMFG on (B, C, H, W), then a resampling head to the mask features' 32 channels and resolution."""
+
+    def __init__(self, channels: int, head: nn.Sequential, head_name: str) -> None:
+        super().__init__()
+        self.dnc_block_combined = Denormalisation(channels)
+        self.fgm_block = FourierDegradationSuppression(channels)
+        self.conv_layer = nn.Conv2d(2 * channels, channels, 3, padding=1)
+        self.add_module(head_name, head)
+        self.head_name = head_name
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Generate degradation-invariant features."""
+        features = self.conv_layer(self.fgm_block(self.dnc_block_combined(features)))
+        result: Tensor = self.get_submodule(self.head_name)(features)
+        return result
+
+
+class TokenGeneration(nn.Module):
+    """AOTG: one robust token (1, C), seen as (4, C / 4), normalised twice and expanded to four vectors (4, C)."""
+
+    def __init__(self, rows: int, columns: int) -> None:
+        super().__init__()
+        self.rows = rows
+        self.mlp = nn.Sequential(nn.Linear(columns, columns), nn.ReLU(), nn.Linear(columns, columns * rows))
+
+    def forward(self, token: Tensor) -> Tensor:
+        """Expand one token (1, C); the published layout normalises the whole vector, and takes one mask at a time."""
+        for _ in range(2):
+            token = functional.instance_norm(token[None])[0]
+        result: Tensor = self.mlp(token.view(self.rows, -1))
+        return result
+
+
+def _upsampling(channels: int, width: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.ConvTranspose2d(channels, width, 2, stride=2),
+        LayerNorm2d(width),
+        nn.GELU(),
+        nn.ConvTranspose2d(width, width // 8, 2, stride=2),
+    )
+
+
+def _refinement(width: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(width // 8, width // 4, 3, padding=1),
+        LayerNorm2d(width // 4),
+        nn.GELU(),
+        nn.Conv2d(width // 4, width // 8, 3, padding=1),
+    )
+
+
+class RobustMaskDecoder(MaskDecoder):  # type: ignore[misc]  # the library is untyped
+    """SAM's mask decoder with the robust token and features beside it."""
+
+    def __init__(self, first_width: int) -> None:
+        super().__init__(**decoder_settings())
+        width = TABLE["prompt"]["width"]
+        self.custom_robust_token = nn.Embedding(self.num_mask_tokens, width)
+        self.robust_mlp = MLP(width, width, width // 8, 3)
+        self.fourier_mask_features = FeatureGeneration(width // 8, _refinement(width), "downsample_layer")
+        self.fourier_first_layer_features = FeatureGeneration(
+            first_width, _upsampling(first_width, width), "upsample_layer"
+        )
+        self.fourier_last_layer_features = FeatureGeneration(width, _upsampling(width, width), "upsample_layer")
+        self.custom_token_block = TokenGeneration(self.num_mask_tokens, width // self.num_mask_tokens)
+
+    def robust_features(self, embedding: Tensor, first_block: Tensor) -> Tensor:
+        """Return the prompt-independent features (1, C / 8, 4E, 4E) of one image."""
+        early: Tensor = self.fourier_first_layer_features(first_block.permute(0, 3, 1, 2))
+        late: Tensor = self.fourier_last_layer_features(embedding)
+        return early + late
+
+    def robust_forward(
+        self, embedding: Tensor, position: Tensor, sparse: Tensor, dense: Tensor, features: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Decode one mask with the robust token: 16 logits maps (1, 16, 4E, 4E), predicted IoU (1, 4).
+
+        The four tokens expand to four vectors each, so the head yields 16 maps; the published model uses the first.
+        """
+        count = self.num_mask_tokens
+        tokens = torch.cat((self.iou_token.weight, self.custom_robust_token.weight, sparse[0]))[None]
+        hidden, image = self.transformer(embedding + dense, position, tokens)
+        side = embedding.shape[-2:]
+        upscaled = self.output_upscaling(image.transpose(1, 2).unflatten(2, side))
+        mask_features = self.fourier_mask_features(upscaled) + features
+        vectors = [self.robust_mlp(self.custom_token_block(hidden[:, 1 + index])) for index in range(count)]
+        # (token, expansion) -> expansion-major, as the published stacking along axis 1 orders them.
+        weights = torch.stack(vectors, 1).flatten(0, 1)
+        logits = torch.einsum("kc,chw->khw", weights, mask_features[0])[None]
+        return logits, self.iou_prediction_head(hidden[:, 0])
+
+
+@dataclass(frozen=True, slots=True)
+class RobustEncoded(Encoded):
+    """An encoding of one image with RobustSAM's prompt-independent features (1, C / 8, 4E, 4E)."""
+
+    robust: Tensor
+
+
+class RobustSAMNetwork(PromptedNetwork):
+    """RobustSAM; ``clear=True`` decodes as plain SAM."""
+
+    mask_decoder: RobustMaskDecoder
+
+    def __init__(self, size: str, side: int = 1024, clear: bool = False) -> None:
+        super().__init__(
+            ViTEncoder(size, side), side // TABLE["vit"]["patch"], side, RobustMaskDecoder(TABLE[size]["width"])
+        )
+        self.clear = clear
+        self.first_block = str(min(TABLE[size]["global_blocks"]))
+
+    def encode(self, pixels: Tensor) -> Encoded:
+        """Encode one image (1, 3, S, S) and its prompt-independent robust features."""
+        encoded = super().encode(pixels)
+        if self.clear:
+            return encoded
+        robust = self.mask_decoder.robust_features(encoded.embedding, encoded.intermediate[self.first_block])
+        return RobustEncoded(encoded.embedding, encoded.intermediate, robust)
+
+    def decode(self, encoded: Encoded, sparse: Tensor, dense: Tensor, multimask: bool) -> tuple[Tensor, Tensor]:
+        """Decode N masks one by one, since the token block of the published model takes a single one."""
+        if not isinstance(encoded, RobustEncoded):
+            return super().decode(encoded, sparse, dense, multimask)
+        position = self.prompt_encoder.get_dense_pe()
+        results = [
+            self.mask_decoder.robust_forward(
+                encoded.embedding, position, sparse[i : i + 1], dense[i : i + 1], encoded.robust
+            )
+            for i in range(sparse.shape[0])
+        ]
+        chosen = slice(1, None) if multimask else slice(0, 1)
+        logits, iou = (torch.cat(part)[:, chosen] for part in zip(*results, strict=True))
+        return logits, iou

@@ -1,0 +1,177 @@
+"""The promptable network all SAM-style baselines share: image encoder, prompt encoder, mask decoder.
+
+Axes: B images or prompts, S input side, E side of the embedding grid (S / 16, or S / 4 where the encoder starts at
+stride 1), C = 256 embedding channels.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, TwoWayTransformer
+from torch import Tensor, nn
+
+from dmseg.tables import packaged_table
+
+TABLE = packaged_table(__name__.rpartition(".")[0], "networks.toml")
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """What one encoder pass leaves for all prompts on the same images.
+
+    Attributes:
+        embedding: (B, C, E, E).
+        intermediate: name of a block or layer -> its output: ViT (B, E, E, width) after each global-attention block;
+            TinyViT (B, tokens, width) after each stage and its down-sampling.
+    """
+
+    embedding: Tensor
+    intermediate: dict[str, Tensor]
+
+
+class PromptedNetwork(nn.Module):
+    """Image encoder, prompt encoder and mask decoder under their official names."""
+
+    def __init__(
+        self, image_encoder: nn.Module, embedding_side: int, side: int, decoder: nn.Module | None = None
+    ) -> None:
+        super().__init__()
+        self.side = side
+        self.image_encoder = image_encoder
+        self.prompt_encoder = prompt_encoder(embedding_side, side)
+        self.mask_decoder = mask_decoder() if decoder is None else decoder
+
+    def encode(self, pixels: Tensor) -> Encoded:
+        """Encode normalised pixels (B, 3, S, S)."""
+        embedding, intermediate = self.image_encoder(pixels)
+        return Encoded(embedding, intermediate)
+
+    def forward_prompts(
+        self,
+        encoded: Encoded,
+        points: Tensor | None,
+        labels: Tensor | None,
+        box: Tensor | None,
+        mask_input: Tensor | None,
+        multimask: bool,
+    ) -> tuple[Tensor, Tensor]:
+        """Decode N masks of one image.
+
+        Args:
+            encoded: of one image (B = 1).
+            points: (N, K, 2) x, y in input pixels, or None.
+            labels: (N, K) 1 foreground, 0 background, or None.
+            box: (N, 4) x0, y0, x1, y1 in input pixels, or None.
+            mask_input: (N, 1, 4E, 4E) logits of the previous step, or None.
+            multimask: three masks instead of one.
+
+        Returns:
+            Low-resolution logits (N, M, 4E, 4E) and predicted IoU (N, M), M = 1 or 3.
+        """
+        sparse, dense = self.prompt_encoder(
+            points=None if points is None else (points, labels), boxes=box, masks=mask_input
+        )
+        return self.decode(encoded, sparse, dense, multimask)
+
+    def decode(self, encoded: Encoded, sparse: Tensor, dense: Tensor, multimask: bool) -> tuple[Tensor, Tensor]:
+        """Run the mask decoder on prompt embeddings (N, n, C) and (N, C, E, E)."""
+        logits, iou = self.mask_decoder(
+            image_embeddings=encoded.embedding,
+            image_pe=self.prompt_encoder.get_dense_pe(),
+            sparse_prompt_embeddings=sparse,
+            dense_prompt_embeddings=dense,
+            multimask_output=multimask,
+        )
+        return logits, iou
+
+    def official_state_dict(self) -> OrderedDict[str, Tensor]:
+        """Return official key -> live tensor, in the order of the official file."""
+        return official_state(self)
+
+
+def official_state(module: nn.Module, rename: Callable[[str], str] | None = None) -> OrderedDict[str, Tensor]:
+    """Return a module's state dict, its keys renamed to the official ones; the tensors stay the live ones."""
+    state = module.state_dict()
+    return OrderedDict((rename(key) if rename else key, value) for key, value in state.items())
+
+
+def prompt_encoder(embedding_side: int, side: int) -> PromptEncoder:
+    """Return SAM's prompt encoder for an embedding of ``embedding_side`` squared and an input of ``side`` squared."""
+    table = TABLE["prompt"]
+    return PromptEncoder(
+        embed_dim=table["width"],
+        image_embedding_size=(embedding_side, embedding_side),
+        input_image_size=(side, side),
+        mask_in_chans=table["mask_channels"],
+    )
+
+
+def decoder_settings() -> dict[str, Any]:
+    """Return the keyword arguments of SAM's mask decoder, with a new two-way transformer."""
+    table = TABLE["prompt"]
+    return {
+        "num_multimask_outputs": table["mask_outputs"],
+        "transformer": TwoWayTransformer(
+            depth=table["decoder_depth"],
+            embedding_dim=table["width"],
+            mlp_dim=table["decoder_mlp"],
+            num_heads=table["decoder_heads"],
+        ),
+        "transformer_dim": table["width"],
+        "iou_head_depth": table["iou_depth"],
+        "iou_head_hidden_dim": table["iou_width"],
+    }
+
+
+def mask_decoder() -> MaskDecoder:
+    """Return SAM's mask decoder."""
+    return MaskDecoder(**decoder_settings())
+
+
+class ViTEncoder(ImageEncoderViT):  # type: ignore[misc]  # the library is untyped
+    """SAM's ViT image encoder, which also returns the outputs of its global-attention blocks."""
+
+    def __init__(self, size: str, side: int) -> None:
+        shape, vit = TABLE[size], TABLE["vit"]
+        super().__init__(
+            img_size=side,
+            patch_size=vit["patch"],
+            embed_dim=shape["width"],
+            depth=shape["depth"],
+            num_heads=shape["heads"],
+            mlp_ratio=vit["mlp_ratio"],
+            out_chans=TABLE["prompt"]["width"],
+            qkv_bias=True,
+            norm_layer=partial(nn.LayerNorm, eps=vit["norm_eps"]),
+            use_rel_pos=True,
+            window_size=vit["window"],
+            global_attn_indexes=tuple(shape["global_blocks"]),
+        )
+        self.global_blocks = frozenset(shape["global_blocks"])
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Encode (B, 3, S, S) to the embedding (B, C, E, E) and the global blocks' outputs (B, E, E, width)."""
+        tokens = self.patch_embed(pixels) + self.pos_embed
+        intermediate = {}
+        for index, block in enumerate(self.blocks):
+            tokens = block(tokens)
+            if index in self.global_blocks:
+                intermediate[str(index)] = tokens
+        return self.neck(tokens.permute(0, 3, 1, 2)), intermediate
+
+
+def build_sam(size: str, side: int = 1024) -> PromptedNetwork:
+    """Build SAM with a ViT of ``size`` (``vit_b``, ``vit_l``, ``vit_h``): 314, 482 or 594 official keys."""
+    return PromptedNetwork(ViTEncoder(size, side), side // TABLE["vit"]["patch"], side)
+
+
+@torch.no_grad()
+def parameter_count(module: nn.Module) -> int:
+    """Return the number of parameters (buffers not counted)."""
+    return sum(parameter.numel() for parameter in module.parameters())

@@ -1,0 +1,42 @@
+"""SAM (ViT-B, L, H) and MobileSAM as Meta's predictor feeds them.
+
+Longest side to 1024 by PIL's bilinear filter, ImageNet normalisation, zero padding after it; low-resolution logits to
+1024, cropped, to the canvas. ``mode="official"`` asks for three masks where a single click is all that is given (an
+ambiguous prompt) and takes the one of best predicted IoU, as Meta's examples advise; ``iterative`` always takes the
+single mask, so that one output is refined over all steps.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from PIL import Image as PillowImage
+from torch import Tensor
+
+from dmseg.baselines.prompted import Frame, PromptedAdapter, bilinear, longest_side, normalised, padded
+from dmseg.types import Image, Prompts
+
+
+def resized_frame(image: Image, side: int) -> Frame:
+    """Return the frame of a picture whose longest side becomes ``side``, content at the top left."""
+    height, width = image.shape[:2]
+    content = longest_side(height, width, side)
+    return Frame((height, width), content, (content[1] / width, content[0] / height))
+
+
+class SamAdapter(PromptedAdapter):
+    """SAM and MobileSAM."""
+
+    def prepare(self, image: Image) -> tuple[Tensor, Frame]:
+        frame = resized_frame(image, self.network.side)
+        size = (frame.content[1], frame.content[0])
+        picture = np.asarray(PillowImage.fromarray(image).resize(size, PillowImage.Resampling.BILINEAR))
+        pixels = torch.from_numpy(picture.transpose(2, 0, 1).astype(np.float32))
+        return padded(normalised(pixels), self.network.side), frame
+
+    def finish(self, low_res: Tensor, frame: Frame) -> Tensor:
+        full = bilinear(low_res, (self.network.side, self.network.side))
+        return bilinear(full[..., : frame.content[0], : frame.content[1]], frame.canvas)[:, 0]
+
+    def multimask(self, prompts: Prompts) -> bool:
+        return self.mode == "official" and prompts.box is None and len(prompts.points) == 1
