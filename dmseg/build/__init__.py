@@ -5,16 +5,25 @@ in :mod:`dmseg.manifests`.
 """
 
 from dmseg.build.benchmark import Benchmark, open_benchmark
+from dmseg.build.checks import Problem, verify
+from dmseg.build.citation import cite
+from dmseg.build.estimate import Estimate, estimate
 from dmseg.build.folder import STORAGES
 from dmseg.build.phantom_edition import cache_folder, phantom_raw
-from dmseg.build.run import BuildSummary, build
+from dmseg.build.run import BuildSummary, build, phantom_benchmark
 
 __all__ = [
     "STORAGES",
     "Benchmark",
     "BuildSummary",
+    "Estimate",
+    "Problem",
     "build",
     "cache_folder",
+    "cite",
+    "estimate",
     "open_benchmark",
+    "phantom_benchmark",
     "phantom_raw",
+    "verify",
 ]

@@ -68,7 +68,9 @@ class Collected:
         return pa.concat_tables(self._chunks[name])
 
 
-def write_index(folder: Folder, options: Options, recipes: Sequence[Recipe], collected: Collected) -> Mapping[str, Any]:
+def write_index(
+    folder: Folder, options: Options, recipes: Sequence[Recipe], collected: Collected, synthetic: Sequence[str]
+) -> Mapping[str, Any]:
     """Write tables, report and benchmark.json of a finished build and return the content of benchmark.json.
 
     Raises:
@@ -85,7 +87,7 @@ def write_index(folder: Folder, options: Options, recipes: Sequence[Recipe], col
         if not tables["images"].num_rows:
             raise DataError(f"{folder.path}: no image could be built; {folder.report.name} there says why")
         _remove_strays(folder, tables["images"], stored_levels(options.levels, options.storage))
-        info = header(options, recipes, tables, collected.report)
+        info = header(options, recipes, tables, collected.report, synthetic)
         write_tables(folder.path, tables)
         write_header(folder.path, info)
     except OSError as error:
@@ -97,7 +99,11 @@ def write_index(folder: Folder, options: Options, recipes: Sequence[Recipe], col
 
 
 def header(
-    options: Options, recipes: Sequence[Recipe], tables: Mapping[str, pa.Table], report: Sequence[ReportRow] = ()
+    options: Options,
+    recipes: Sequence[Recipe],
+    tables: Mapping[str, pa.Table],
+    report: Sequence[ReportRow],
+    synthetic: Sequence[str],
 ) -> dict[str, Any]:
     """Return the content of benchmark.json for finished tables."""
     used = set(tables["images"]["dataset"].to_pylist())
@@ -108,6 +114,7 @@ def header(
         "seed": options.seed,
         "levels": list(options.levels),
         "storage": options.storage,
+        "synthetic": sorted(synthetic),
         "recipes": {recipe.id: recipe.digest for recipe in recipes if recipe.id in used},
         "degradation_tables": {"version": simulators.TABLES_VERSION, "digest": simulators.tables_digest()},
         "counts": _counts(tables, report),

@@ -88,6 +88,16 @@ def _find(raw: Path, name: str) -> FoundDataset | None:
     return FoundDataset(datasets.recipe(name), reader, root, reader.sources(root), reader.problems(root))
 
 
+def synthetic_datasets(found: Iterable[FoundDataset], raw: Path) -> tuple[str, ...]:
+    """Return the names of the datasets whose files are phantoms."""
+    files = phantom_identities(raw)
+    return tuple(
+        dataset.name
+        for dataset in found
+        if any((dataset.root / source.files[0]).resolve() in files for source in dataset.sources[:1])
+    )
+
+
 def phantom_identities(raw: Path) -> Mapping[Path, str]:
     """Return resolved path -> identity of the files that ``dmseg phantom`` wrote below ``raw``; empty for real data.
 

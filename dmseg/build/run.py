@@ -12,8 +12,8 @@ from dmseg.build.engine import run_tasks
 from dmseg.build.folder import Folder, Options
 from dmseg.build.index import Collected, read_parts, write_index
 from dmseg.build.parts import ERROR, LEFT_OUT, read_part
-from dmseg.build.phantom_edition import phantom_raw
-from dmseg.build.raw import FileState, FoundDataset, find_datasets, phantom_identities
+from dmseg.build.phantom_edition import IMAGES_PER_DATASET, cache_folder, phantom_raw
+from dmseg.build.raw import FileState, FoundDataset, find_datasets, phantom_identities, synthetic_datasets
 from dmseg.build.unit import Task
 from dmseg.progress import progress
 from dmseg.rng import key_words
@@ -86,7 +86,8 @@ def build(
     collected = Collected(read_parts(folder, wanted))
     for dataset in found:
         collected.add_problems(dataset.name, dataset.problems)
-    info = write_index(folder, options, [dataset.recipe for dataset in found], collected)
+    synthetic = synthetic_datasets(found, raw)
+    info = write_index(folder, options, [dataset.recipe for dataset in found], collected, synthetic)
     return BuildSummary(
         n_images=info["counts"]["images"],
         n_left_out=sum(row.n for row in collected.report if row.kind == LEFT_OUT),
@@ -95,6 +96,19 @@ def build(
         edition=info["edition"],
         version=info["version"],
     )
+
+
+def phantom_benchmark(limit: int | None = None, jobs: int = 1) -> Path:
+    """Return the phantom edition's folder in the user's cache, built there on first use and checked on every other.
+
+    Args:
+        limit: so many images of each dataset instead of the whole edition.
+        jobs: worker processes.
+    """
+    raw = phantom_raw(limit or IMAGES_PER_DATASET, jobs)
+    folder = cache_folder() / "benchmarks" / raw.name
+    build(raw, folder, limit=limit, jobs=jobs)
+    return folder
 
 
 def _do(

@@ -100,20 +100,22 @@ def _mask_rows(identifier: str, structure: str, masks: list[Mask]) -> Iterator[R
     # k counts by first raster index; objects that begin at the same pixel are told apart by their digest.
     numbered = sorted((int(np.argmax(mask)), mask_sha256(mask), index) for index, mask in enumerate(masks))
     for k, (_, sha256, index) in enumerate(numbered):
-        mask = masks[index]
-        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
         yield {
             "mask_id": mask_id(identifier, structure, k),
             "image_id": identifier,
             "structure": structure,
-            "rle": canonical_json(imaging.encode_rle(mask)),
+            "rle": canonical_json(imaging.encode_rle(masks[index])),
             "mask_sha256": sha256,
-            "area": int(np.count_nonzero(mask)),
-            "x0": int(columns[0]),
-            "y0": int(rows[0]),
-            "x1": int(columns[-1]),
-            "y1": int(rows[-1]),
+            **measures(masks[index]),
         }
+
+
+def measures(mask: Mask) -> dict[str, int]:
+    """Return area and box (inclusive pixels) of a mask; the box of an empty mask is -1."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    ends = (columns[0], rows[0], columns[-1], rows[-1]) if rows.size else (-1, -1, -1, -1)
+    box = {name: int(end) for name, end in zip(("x0", "y0", "x1", "y1"), ends, strict=True)}
+    return {"area": int(np.count_nonzero(mask)), **box}
 
 
 def _spacing(sample: Sample, size: tuple[int, int]) -> tuple[float | None, float | None]:

@@ -1,0 +1,200 @@
+"""``verify``: does a benchmark folder hold what its manifest says, and do the plans give these pixels again?"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from dmseg import simulators
+from dmseg.build.benchmark import Benchmark
+from dmseg.build.folder import Folder
+from dmseg.build.stored import measures
+from dmseg.build.unit import stored_levels
+from dmseg.errors import DmsegError
+from dmseg.manifests import manifest_digest, mask_sha256, pixel_sha256, plan_digest, thumbprint
+from dmseg.progress import progress
+from dmseg.rng import key_words
+from dmseg.types import SPLITS, Image, Mask
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is not as the manifest says: where, and what."""
+
+    where: str
+    what: str
+
+
+def verify(bench: Benchmark, *, sample: float = 1.0, jobs: int = 1) -> list[Problem]:
+    """Check a benchmark folder against its manifest.
+
+    Always: digests, counts, ids, one file per image and level and none besides. For the sampled images: pixel hashes,
+    thumbprints, masks (inside the image, as hashed, area and box), and that the plans give the stored pixels again
+    (within 1 grey: Fourier operations may differ by that between library versions).
+
+    Args:
+        bench: the opened benchmark.
+        sample: share of the images whose pixels are checked, by keyed choice; 1 checks all.
+        jobs: worker processes.
+
+    Returns:
+        The problems found, in manifest order; empty when all is well.
+    """
+    problems = [*_digests(bench), *_rows(bench), *_files(bench)]
+    images = [row for row in bench.manifest.images.to_pylist() if _sampled(row["image_id"], sample)]
+    masks: dict[str, list[Row]] = {row["image_id"]: [] for row in images}
+    levels: dict[str, list[Row]] = {row["image_id"]: [] for row in images}
+    for rows, groups in ((bench.manifest.masks, masks), (bench.manifest.degradations, levels)):
+        for row in rows.to_pylist():
+            if row["image_id"] in groups:
+                groups[row["image_id"]].append(row)
+    work = [(bench, row, masks[row["image_id"]], levels[row["image_id"]]) for row in images]
+    for found in progress(_each(work, jobs), len(work), "verify", "images"):
+        problems += found
+    return problems
+
+
+def _sampled(image_id: str, sample: float) -> bool:
+    return key_words("verify", image_id)[0] < sample * 2**64
+
+
+def _each(work: Sequence[tuple[Benchmark, Row, list[Row], list[Row]]], jobs: int) -> Iterator[list[Problem]]:
+    if jobs == 1 or len(work) <= 1:
+        yield from (_image_problems(*item) for item in work)
+        return
+    from joblib import Parallel, delayed
+
+    # A benchmark pickles as its path; batches keep a worker from opening it again for every image.
+    batches = [work[start::jobs] for start in range(jobs)]
+    for found in Parallel(n_jobs=jobs, return_as="generator")(delayed(_batch)(batch) for batch in batches):
+        yield from found
+
+
+def _batch(work: Sequence[tuple[Benchmark, Row, list[Row], list[Row]]]) -> list[list[Problem]]:
+    return [_image_problems(*item) for item in work]
+
+
+def _digests(bench: Benchmark) -> Iterator[Problem]:
+    tables = bench.manifest.tables
+    for name, value in (
+        ("manifest_digest", manifest_digest(bench.info, tables)),
+        ("plan_digest", plan_digest(bench.info, tables)),
+    ):
+        if bench.info[name] != value:
+            yield Problem("benchmark.json", f"{name} is {bench.info[name]}, the tables give {value}")
+    for name in ("images", "masks"):
+        if bench.info["counts"][name] != tables[name].num_rows:
+            counted = f"{bench.info['counts'][name]} {name}, the table has {tables[name].num_rows}"
+            yield Problem("benchmark.json", f"counts say {counted}")
+
+
+def _rows(bench: Benchmark) -> Iterator[Problem]:
+    """Ids are unique, every row belongs to an image, every image has an object and all levels, splits are known."""
+    images, masks, degradations = bench.manifest.images, bench.manifest.masks, bench.manifest.degradations
+    known = set(images["image_id"].to_pylist())
+    for table, column in ((images, "image_id"), (masks, "mask_id")):
+        for identifier, n in Counter(table[column].to_pylist()).items():
+            if n > 1:
+                yield Problem(identifier, f"{column} is there {n} times")
+    for name, table in (("masks", masks), ("degradations", degradations)):
+        for identifier in sorted(set(table["image_id"].to_pylist()) - known):
+            yield Problem(identifier, f"{name}.parquet speaks of an image that images.parquet does not have")
+    for identifier in sorted(known - set(masks["image_id"].to_pylist())):
+        yield Problem(identifier, "has no object")
+    pairs = Counter(zip(degradations["image_id"].to_pylist(), degradations["level"].to_pylist(), strict=True))
+    for identifier in sorted(known):
+        wrong = [level for level in bench.levels if pairs[identifier, level] != 1]
+        if wrong:
+            yield Problem(identifier, f"degradations.parquet has not exactly one row for {', '.join(wrong)}")
+    splits = zip(images["image_id"].to_pylist(), images["split"].to_pylist(), strict=True)
+    yield from (Problem(image, f'split "{split}" is unknown') for image, split in splits if split not in SPLITS)
+
+
+def _files(bench: Benchmark) -> Iterator[Problem]:
+    folder = Folder(bench.path)
+    images = zip(
+        bench.manifest.images["dataset"].to_pylist(), bench.manifest.images["image_id"].to_pylist(), strict=True
+    )
+    levels = stored_levels(bench.levels, bench.info.get("storage", "png"))
+    wanted = {folder.picture(dataset, level, image) for dataset, image in images for level in levels}
+    there = set((bench.path / "images").glob("*/*/*"))
+    for path in sorted(wanted - there):
+        yield Problem(path.relative_to(bench.path).as_posix(), "file is missing")
+    for path in sorted(there - wanted):
+        yield Problem(path.relative_to(bench.path).as_posix(), "file is of no image of this benchmark")
+
+
+def _image_problems(bench: Benchmark, image: Row, masks: Sequence[Row], levels: Sequence[Row]) -> list[Problem]:
+    """Return what is wrong with the pixels and masks of one image."""
+    cv2.setNumThreads(1)
+    found = [problem for row in masks for problem in _mask_problems(bench, image, row)]
+    pictures: dict[str, Image] = {}
+    for row in levels:
+        where = f"{image['image_id']} {row['level']}"
+        try:
+            picture = bench.image(image["image_id"], row["level"])
+        except DmsegError as error:
+            found.append(Problem(where, str(error)))
+            continue
+        if picture.shape[:2] != (image["height"], image["width"]):
+            found.append(Problem(where, f"is {picture.shape[1]} x {picture.shape[0]}, not as images.parquet says"))
+            continue
+        pictures[row["level"]] = picture
+        found += _pixel_problems(where, picture, row)
+    if "clear" in pictures:
+        found += _replay_problems(pictures, levels)
+    return found
+
+
+def _pixel_problems(where: str, picture: Image, row: Row) -> Iterator[Problem]:
+    difference = np.abs(thumbprint(picture).astype(int).ravel() - np.frombuffer(row["thumbprint"], np.uint8))
+    if difference.max() > 1:
+        yield Problem(where, f"thumbprint differs by {difference.max()} grey: these are other pixels")
+    elif row["pixel_sha256"] is not None and pixel_sha256(picture) != row["pixel_sha256"]:
+        yield Problem(where, "pixel_sha256 differs: the file is not the one that was built")
+
+
+def _replay_problems(pictures: dict[str, Image], levels: Sequence[Row]) -> Iterator[Problem]:
+    for row in levels:
+        where = f"{row['image_id']} {row['level']}"
+        if row["level"] not in pictures:
+            continue
+        try:
+            plan = simulators.Plan.from_json(row["plan"])
+            again = plan.apply(pictures["clear"], row["level"])
+        except DmsegError as error:
+            yield Problem(where, f"the plan does not replay: {error}")
+            continue
+        if plan.digest(row["level"]) != row["plan_digest"]:
+            yield Problem(where, "plan_digest is not that of the plan")
+        largest = int(np.abs(again.astype(int) - pictures[row["level"]]).max())
+        if largest > 1:
+            yield Problem(where, f"the plan gives pixels that differ by up to {largest} grey from the stored ones")
+
+
+def _mask_problems(bench: Benchmark, image: Row, row: Row) -> Iterator[Problem]:
+    if row["rle"] is None:
+        return
+    try:
+        mask: Mask = bench.mask(row["mask_id"])
+    except DmsegError as error:
+        yield Problem(row["mask_id"], str(error))
+        return
+    if mask.shape != (image["height"], image["width"]):
+        yield Problem(
+            row["mask_id"], f"is {mask.shape[1]} x {mask.shape[0]}, its image {image['width']} x {image['height']}"
+        )
+        return
+    if mask_sha256(mask) != row["mask_sha256"]:
+        yield Problem(row["mask_id"], "mask_sha256 differs: this is another mask")
+    measured = measures(mask)
+    wrong = [f"{name} {row[name]} is {value}" for name, value in measured.items() if row[name] != value]
+    if wrong:
+        yield Problem(row["mask_id"], f"masks.parquet is wrong: {', '.join(wrong)}")

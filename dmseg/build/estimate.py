@@ -1,0 +1,79 @@
+"""``--dry-run``: how many images, bytes and seconds a build will take, measured on a few images, nothing changed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from dmseg.build.folder import Folder, Options
+from dmseg.build.parts import read_part
+from dmseg.build.phantom_edition import phantom_raw
+from dmseg.build.raw import FoundDataset, find_datasets
+from dmseg.build.run import tasks
+from dmseg.build.unit import Task, run_task
+from dmseg.tables import packaged_table
+from dmseg.types import LEVELS, Sample
+
+_MEASURE = packaged_table("dmseg.build", "build.toml")["dry_run"]
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What one dataset will take, extrapolated from one of its sources.
+
+    ``n_images`` counts the images of the measured source times the sources; ``seconds`` is for one worker.
+    """
+
+    dataset: str
+    n_sources: int
+    n_images: int
+    n_bytes: int
+    seconds: float
+
+
+def estimate(
+    raw: Path | str | None,
+    *,
+    datasets: Sequence[str] | None = None,
+    levels: Sequence[str] = LEVELS,
+    limit: int | None = None,
+    seed: int = 0,
+    storage: str = "png",
+) -> list[Estimate]:
+    """Return what a build with these arguments will take, one entry per dataset; arguments as for ``build``."""
+    raw = phantom_raw() if raw is None else Path(raw)
+    options = Options(
+        seed, tuple(level for level in LEVELS if level in levels), storage, limit=_MEASURE["images_measured"]
+    )
+    return [_measured(found, options, raw, limit) for found in find_datasets(raw, datasets)]
+
+
+def _measured(found: FoundDataset, options: Options, raw: Path, limit: int | None) -> Estimate:
+    n_sources = len(found.sources)
+    with TemporaryDirectory(prefix="dmseg-dry-run-") as scratch:
+        # The first pass compiles kernels and fills caches; only the second is timed.
+        for task in tasks(found, Folder(Path(scratch) / "warm"), options, raw)[: _MEASURE["sources_tried"]]:
+            run_task(task)
+            part = read_part(task.part_path)
+            if part is not None and part.images:
+                break
+        else:
+            return Estimate(found.name, n_sources, 0, 0, 0.0)
+        timed = tasks(found, Folder(Path(scratch) / "timed"), options, raw)
+        task = next(other for other in timed if other.source == task.source)
+        per_source, reading = _read_once(task)
+        storing = max(run_task(task).seconds - reading, 0.0) / len(part.images)
+        n_bytes = sum(path.stat().st_size for path in task.folder.path.rglob("*.png")) // len(part.images)
+    n_images = n_sources * per_source if limit is None else min(limit, n_sources * per_source)
+    n_read = n_sources if limit is None else min(limit, n_sources)
+    return Estimate(found.name, n_sources, n_images, n_images * n_bytes, n_read * reading + n_images * storing)
+
+
+def _read_once(task: Task) -> tuple[int, float]:
+    """Return how many images the source gives, and the seconds that reading it takes."""
+    start = time.perf_counter()
+    n = sum(isinstance(item, Sample) for item in task.reader.read(task.root, task.source))
+    return n, time.perf_counter() - start
