@@ -1,0 +1,206 @@
+"""Official checkpoint files: where they lie, how they are read safely, and what a wrong one looks like.
+
+Reading never executes anything from the file (``weights_only`` or safetensors), never downloads and never asks. A file is
+accepted only if its keys and shapes are exactly the network's; otherwise the message says what the file looks like.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dmseg.errors import ModelError
+from dmseg.files import sha256_file
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+WRAPPERS = ("model", "state_dict", "params_ema", "params")
+"""Keys under which trainers put the state dict."""
+PREFIXES = ("module.", "model.", "net.")
+"""Prefixes that wrappers (DataParallel, Lightning) put before every key; stripped only where all keys carry them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What is known of an official file.
+
+    Attributes:
+        file: its name.
+        source: where the authors publish it; a page, or a direct link where ``direct`` is set.
+        steps: how to get it, in one sentence.
+        sha256_prefix: first digits of its sha256, or None where the authors publish none.
+        direct: ``source`` is a public link to the file itself.
+    """
+
+    file: str
+    source: str
+    steps: str
+    sha256_prefix: str | None = None
+    direct: bool = False
+
+
+def weights_folder() -> Path:
+    """Return the folder of installed weights: ``DMSEG_WEIGHTS``, else ``weights`` in the user's data folder."""
+    given = os.environ.get("DMSEG_WEIGHTS")
+    if given:
+        return Path(given)
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("dmseg")) / "weights"
+
+
+def installed(name: str, checkpoint: Checkpoint) -> Path:
+    """Return the installed official file of model ``name``.
+
+    Raises:
+        ModelError: it is not installed; the message says where to get it and where to put it.
+    """
+    path = weights_folder() / checkpoint.file
+    if not path.is_file():
+        raise ModelError(
+            f'model "{name}" needs its weights, {checkpoint.file}, and they are not installed. {checkpoint.steps} '
+            f"({checkpoint.source}). Put the file into {path.parent}, or give it with --weights FILE."
+        )
+    return path
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """Read a state dict, unwrapped, without executing anything from the file.
+
+    Raises:
+        ModelError: the file is missing, truncated, no checkpoint, or holds objects other than tensors and plain values.
+    """
+    import torch
+
+    if not path.is_file():
+        raise ModelError(f"{path}: no such weights file")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            loaded: Any = load_file(path)
+        else:
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ModelError(
+            f"{path}: refused, since reading it would execute code from the file, or it is no checkpoint: {_line(error)}"
+        ) from None
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile, _safetensors_error()) as error:
+        raise ModelError(f"{path}: not a readable checkpoint, perhaps truncated: {_line(error)}") from None
+    state = unwrapped(loaded)
+    if not state:
+        raise ModelError(f"{path}: holds no state dict (a mapping from names to tensors)")
+    return state
+
+
+def _safetensors_error() -> type[Exception]:
+    from safetensors import SafetensorError
+
+    error: type[Exception] = SafetensorError
+    return error
+
+
+def _line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no detail'}"
+
+
+def unwrapped(loaded: Any) -> dict[str, Tensor]:
+    """Return the mapping from names to tensors inside what a trainer saved; empty where there is none."""
+    import torch
+
+    while isinstance(loaded, Mapping):
+        inner = next((loaded[key] for key in WRAPPERS if isinstance(loaded.get(key), Mapping)), None)
+        if inner is None:
+            break
+        loaded = inner
+    if not isinstance(loaded, Mapping):
+        return {}
+    state = {str(key): value for key, value in loaded.items() if isinstance(value, torch.Tensor)}
+    for prefix in PREFIXES:
+        if state and all(key.startswith(prefix) for key in state):
+            state = {key[len(prefix) :]: value for key, value in state.items()}
+    return state
+
+
+def shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    """Return key -> shape of a state dict."""
+    return {key: tuple(value.shape) for key, value in state.items()}
+
+
+def difference(found: Mapping[str, tuple[int, ...]], wanted: Mapping[str, tuple[int, ...]]) -> str:
+    """Say in words how two sets of keys and shapes differ; empty where they do not."""
+    parts = []
+    for word, keys in (
+        ("missing", [key for key in wanted if key not in found]),
+        ("unexpected", [key for key in found if key not in wanted]),
+        ("of another shape", [key for key in wanted if key in found and found[key] != wanted[key]]),
+    ):
+        if keys:
+            shown = ", ".join(keys[:3]) + (", ..." if len(keys) > 3 else "")
+            parts.append(f"{len(keys)} {word} ({shown})")
+    return "; ".join(parts)
+
+
+def nearest(found: Mapping[str, tuple[int, ...]], known: Mapping[str, Mapping[str, tuple[int, ...]]]) -> list[str]:
+    """Return the models whose keys and shapes a file has exactly, else the one it has most in common with.
+
+    A model is named only if it shares at least half of the file's entries and of its own.
+    """
+    exact = [name for name, wanted in known.items() if dict(found) == dict(wanted)]
+    if exact:
+        return exact
+    entries = set(found.items())
+    likeness = {name: len(entries & set(wanted.items())) / max(len(entries), len(wanted)) for name, wanted in known.items()}
+    best = max(likeness, key=likeness.__getitem__)
+    return [best] if likeness[best] >= 0.5 else []
+
+
+def check_state(
+    name: str,
+    path: Path,
+    found: Mapping[str, tuple[int, ...]],
+    known: Mapping[str, Mapping[str, tuple[int, ...]]],
+) -> None:
+    """Refuse a file whose keys or shapes are not exactly those of model ``name``.
+
+    Raises:
+        ModelError: names what the file looks like and the difference.
+    """
+    gap = difference(found, known[name])
+    if not gap:
+        return
+    others = [other for other in nearest(found, known) if other != name]
+    looks = f"this looks like a file of {' or '.join(others)}" if others else "it is of no model known here"
+    advice = f"; use --model {others[0]}, or give the file of {name}" if others else f"; give the official file of {name}"
+    raise ModelError(f"{path}: not the weights of {name}: {looks}. {gap}{advice}")
+
+
+def identity(name: str, path: Path, twins: Mapping[str, Checkpoint]) -> str | None:
+    """Tell models with identical key sets apart by the known sha256 of their files.
+
+    Args:
+        name: the model asked for, which is one of ``twins``.
+        twins: all models whose files have these keys and shapes, with different official files.
+
+    Returns:
+        None where the hash proves the right file or there is nothing to confuse, else a warning that names both.
+
+    Raises:
+        ModelError: the hash proves that it is the file of another model.
+    """
+    if len({twin.file for twin in twins.values()}) < 2:
+        return None
+    digest = sha256_file(path)
+    proven = [other for other, twin in twins.items() if twin.sha256_prefix and digest.startswith(twin.sha256_prefix)]
+    if name in proven:
+        return None
+    if proven:
+        raise ModelError(f"{path}: by its sha256 this is the official file of {' / '.join(proven)}, not of {name}")
+    alike = " and ".join(twins)
+    return f"{path.name} has the keys of {alike} alike, and its sha256 is not known: taken as {name}, as asked"
