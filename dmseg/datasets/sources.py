@@ -20,6 +20,7 @@ import numpy as np
 from dmseg.datasets import tree
 from dmseg.datasets.recipes import Recipe
 from dmseg.errors import DataError
+from dmseg.imaging import grey_if_colourless
 from dmseg.types import Image, Sample, Structure, Window
 
 _FORBIDDEN = re.compile(r"[^A-Za-z0-9._-]")
@@ -132,7 +133,10 @@ class Reader(abc.ABC):
         spacing: tuple[float, float] | None = None,
         window: Window | None = None,
     ) -> Sample | LeftOut:
-        """Return the sample of an 8-bit image, or why it is left out: a mask of another size, or no object at all."""
+        """Return the sample of an 8-bit image, or why it is left out: a mask of another size, or no object at all.
+
+        RGB files without colour become grey: a grey picture in three channels would later get coloured noise.
+        """
         kept = []
         for structure in structures:
             if structure.mask.shape != image.shape[:2]:
@@ -144,8 +148,8 @@ class Reader(abc.ABC):
         return Sample(
             source_id=source_id,
             case_id=case_id,
-            modality=self.recipe.only_modality(modality),
-            image=np.ascontiguousarray(image),
+            modality=self.recipe.modality(modality),
+            image=np.ascontiguousarray(grey_if_colourless(image)),
             structures=tuple(kept),
             spacing=spacing,
             source=source,

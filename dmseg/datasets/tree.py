@@ -9,7 +9,7 @@ from pathlib import Path
 NESTING = 3
 """How many folders deep a layout may begin inside its dataset's folder."""
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 
 _IGNORED = ("__macosx", "thumbs.db", "desktop.ini")
 

@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
-from dmseg.datasets.readers.pairs import KvasirReader
+from dmseg.datasets.readers.chaos import ChaosReader
+from dmseg.datasets.readers.ddti import DdtiReader
+from dmseg.datasets.readers.dental import ToothReader
+from dmseg.datasets.readers.lungrads import LungReader
+from dmseg.datasets.readers.nuclei import NucleiReader
+from dmseg.datasets.readers.pairs import CvcReader, IsicReader, KvasirReader, LggReader
+from dmseg.datasets.readers.ultrasound import AbdominalReader, BusiReader, MmotuReader, MuscleReader, NerveReader
+from dmseg.datasets.readers.volumes import BratsReader, FlareReader
 from dmseg.datasets.recipes import Recipe, recipe
 from dmseg.datasets.sources import Reader
 from dmseg.errors import unknown_name
 
 READERS: dict[str, type[Reader]] = {
+    "abdominal_us": AbdominalReader,
+    "bbbc038": NucleiReader,
+    "brats": BratsReader,
+    "busi": BusiReader,
+    "chaos": ChaosReader,
+    "cvc": CvcReader,
+    "ddti": DdtiReader,
+    "flare": FlareReader,
+    "isic": IsicReader,
     "kvasir": KvasirReader,
+    "lgg": LggReader,
+    "lungrads": LungReader,
+    "mmotu": MmotuReader,
+    "muscle_us": MuscleReader,
+    "nerve_us": NerveReader,
+    "tooth": ToothReader,
 }
 
 

@@ -47,7 +47,7 @@ class Recipe:
         version: raised when the reader's rules change, so that the digest changes with them.
         title, anatomy, citation (BibTeX), licence, url, how_to_get, tree: the card, for people.
         modalities: one or more of :data:`dmseg.types.MODALITIES`.
-        structures: the names that masks can have, as they appear in mask ids.
+        structures: the names that masks can have, as they appear in mask ids; empty: the dataset names them itself.
         reader: name of the reader of the original layout.
         folders: names, besides ``id``, that the dataset's folder below RAW may have (compared without case and signs).
         role: ``seen`` (training, and validation where ``validation``) or ``unseen`` (evaluation only).
@@ -93,8 +93,8 @@ class Recipe:
             check_modality(modality)
         if self.role not in ROLES:
             raise unknown_name("role", self.role, ROLES)
-        if not self.modalities or not self.structures:
-            raise DataError(f"recipe {self.id}: modalities and structures must each name at least one")
+        if not self.modalities:
+            raise DataError(f"recipe {self.id}: name at least one modality")
         if self.validation and self.role != "seen":
             raise DataError(f"recipe {self.id}: only a seen dataset can have validation images")
 
@@ -105,7 +105,7 @@ class Recipe:
         rules["windows"] = {key: [window.center, window.width] for key, window in self.windows.items()}
         return canonical.digest(rules)
 
-    def only_modality(self, modality: str | None = None) -> str:
+    def modality(self, modality: str | None = None) -> str:
         """Return ``modality`` if the dataset has it, or its only one when None is given.
 
         Raises:
@@ -122,7 +122,7 @@ class Recipe:
 
     def domain_ops(self, modality: str | None = None) -> tuple[str, ...]:
         """Return the names of the domain degradations of LQ-3+ for the images of one modality."""
-        return self.domain[self.only_modality(modality)]
+        return self.domain[self.modality(modality)]
 
 
 def from_table(table: Mapping[str, Any], where: str) -> Recipe:

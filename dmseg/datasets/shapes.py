@@ -1,0 +1,73 @@
+"""Masks from what annotation files hold: polygons, runs of pixels, colours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from dmseg.types import Image, Mask
+
+
+def polygon_mask(points: Sequence[tuple[float, float]], shape: tuple[int, int]) -> Mask:
+    """Return the filled polygon, boundary included, as bool (H, W).
+
+    Args:
+        points: at least three (x, y) in pixels, integer = pixel centre; rounded to whole pixels.
+        shape: height and width.
+
+    Raises:
+        ValueError: fewer than three points, or a coordinate that is no finite number.
+    """
+    corners = np.array(points, dtype=np.float64)
+    if corners.ndim != 2 or len(corners) < 3 or not np.isfinite(corners).all():
+        raise ValueError("a polygon needs three or more finite points")
+    # Far outside any picture the exact place of a corner is the same; it keeps the integers of the fill small.
+    corners = np.clip(np.rint(corners), -1e6, 1e6).astype(np.int32)
+    mask = np.zeros(shape, dtype=np.uint8)
+    cv2.fillPoly(mask, [corners], 1)
+    return mask.astype(np.bool_)
+
+
+def starts_lengths_mask(text: str, shape: tuple[int, int]) -> Mask:
+    """Return the mask of Kaggle's runs: ``start length start length ...``, column by column, 1-based.
+
+    Raises:
+        ValueError: not pairs of numbers, or a run that leaves the picture.
+    """
+    numbers = np.array(text.split(), dtype=np.int64)
+    starts, lengths = numbers[0::2] - 1, numbers[1::2]
+    size = shape[0] * shape[1]
+    if len(starts) != len(lengths) or (starts < 0).any() or (lengths < 0).any() or (starts + lengths > size).any():
+        raise ValueError(f"runs do not fit a picture of {shape[1]}x{shape[0]}")
+    edges = np.zeros(size + 1, dtype=np.int64)
+    np.add.at(edges, starts, 1)
+    np.add.at(edges, starts + lengths, -1)
+    return np.ascontiguousarray((np.cumsum(edges[:-1]) > 0).reshape(shape, order="F"))
+
+
+def nearest_colour(pixels: Image, palette: NDArray[Any], pure_within: float) -> NDArray[np.intp]:
+    """Return the palette index of each pixel, (H, W); pixels between two colours take their nearest pure neighbour's.
+
+    A pixel within ``pure_within`` (Euclidean RGB distance) of a palette colour is that colour. The others are mixtures
+    of anti-aliased edges, whose nearest colour can be a third one (half yellow on black is nearest to purple), so they
+    are decided by place, not by colour.
+
+    Args:
+        pixels: (H, W, 3) uint8 RGB.
+        palette: (N, 3) RGB 0..255.
+        pure_within: grey levels.
+    """
+    colours, inverse = np.unique(pixels.reshape(-1, 3), axis=0, return_inverse=True)
+    distance = np.linalg.norm(colours[:, None, :].astype(np.float64) - palette[None].astype(np.float64), axis=2)
+    shape = pixels.shape[:2]
+    nearest = distance.argmin(axis=1)[inverse].reshape(shape)
+    mixed = (distance.min(axis=1) > pure_within)[inverse].reshape(shape)
+    if mixed.any() and not mixed.all():
+        rows, columns = ndimage.distance_transform_edt(mixed, return_distances=False, return_indices=True)
+        nearest = nearest[rows, columns]
+    return np.asarray(nearest, dtype=np.intp)
