@@ -1,0 +1,57 @@
+"""Model cards: what is known about each model that ships, read from ``models.toml``."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, field
+from typing import Any
+
+from dmseg import tables
+
+KINDS: tuple[str, ...] = ("classical", "network", "self-test")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """Facts about one model, for ``dmseg models`` and for the ``model`` part of a run's record.
+
+    Attributes:
+        kind: ``classical`` (no weights), ``network``, or ``self-test`` (is shown the reference).
+        summary: one sentence.
+        license: SPDX name of the licence of method code and weights.
+        capabilities: subset of :data:`dmseg.baselines.interface.CAPABILITIES`.
+        version: changes whenever the model's output may change.
+        params: number of parameters, 0 without weights, None where it depends on the arguments.
+        input_size: side of the picture that the network sees, None for native resolution.
+        needs: importable packages beyond the plain installation; ``extra`` names the extra that brings them.
+        trained_on: data sets used in training, by this project's names where they are part of the benchmark.
+        mode: how it is used: ``zero-shot``, ``fine-tuned``, ``classical``, ``self-test``.
+        arguments: defaults of the constructor's arguments, which ``--model-arg`` changes.
+    """
+
+    kind: str
+    summary: str
+    license: str
+    capabilities: tuple[str, ...]
+    version: str = "1"
+    params: int | None = None
+    input_size: int | None = None
+    paper: str | None = None
+    paper_url: str | None = None
+    code_url: str | None = None
+    needs: tuple[str, ...] = ()
+    extra: str | None = None
+    trained_on: tuple[str, ...] = ()
+    mode: str = "classical"
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+
+@functools.cache
+def model_cards() -> dict[str, ModelCard]:
+    """Return the cards of all models that ship, by name, in the order of ``models.toml``.
+
+    >>> model_cards()["watershed"].kind
+    'classical'
+    """
+    table = tables.packaged_table("dmseg.baselines", "models.toml")
+    return {name: tables.record(ModelCard, values, f"models.toml [{name}]") for name, values in table.items()}

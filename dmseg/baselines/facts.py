@@ -1,0 +1,61 @@
+"""The ``model`` part of a run's record: what is known of a model, whether it ships or a user brings it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dmseg.baselines.cards import ModelCard, model_cards
+from dmseg.baselines.interface import ModelAdapter, SelfTestAdapter
+from dmseg.baselines.registry import FACTORIES
+from dmseg.baselines.source import source_digest
+from dmseg.canonical import plain
+from dmseg.errors import ModelError
+
+_STATED = ("params", "code_url", "paper_url", "license", "input_size", "trained_on", "mode")
+
+
+def model_facts(model: ModelAdapter | SelfTestAdapter, arguments: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return the facts: name, version, params, weights, arguments, licence, links, input size, training data, mode.
+
+    What the model states as attributes of its own goes before its card. A user's class without a ``version`` is
+    named by the digest of the file that defines it, so that a changed file is another model.
+
+    Raises:
+        ModelError: an attribute or argument that cannot be written as JSON.
+    """
+    card = _card(model)
+    facts: dict[str, Any] = {"name": model.name, "version": _version(model, card)}
+    for key in _STATED:
+        facts[key] = getattr(model, key, getattr(card, key, None))
+    facts["trained_on"] = sorted(facts["trained_on"] or ())
+    facts["weights_sha256"] = getattr(model, "weights_sha256", None)
+    facts["arguments"] = {**(card.arguments if card else {}), **(arguments or {})}
+    try:
+        record: dict[str, Any] = plain(facts)
+    except ValueError as error:
+        raise ModelError(f'model "{model.name}": {error}') from None
+    _require_json(record, model.name)
+    return record
+
+
+def _card(model: ModelAdapter | SelfTestAdapter) -> ModelCard | None:
+    ships = type(model).__module__.startswith("dmseg.baselines.") and model.name in FACTORIES
+    return model_cards()[model.name] if ships else None
+
+
+def _version(model: ModelAdapter | SelfTestAdapter, card: ModelCard | None) -> str:
+    stated = getattr(model, "version", None)
+    if stated is not None:
+        return str(stated)
+    if card is not None:
+        return card.version
+    return source_digest(type(model)) or "unversioned"
+
+
+def _require_json(record: Mapping[str, Any], name: str) -> None:
+    for key, value in record.items():
+        items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]
+        for item in items:
+            if not isinstance(item, (str, int, float, bool, list, dict, type(None))):
+                raise ModelError(f'model "{name}": {key} is {item!r}; give text, numbers, or lists of them')

@@ -1,0 +1,93 @@
+"""What a model has to offer so that the harness can run it, and what it hands back.
+
+A model is any object with ``name``, ``capabilities``, ``encode`` and ``predict``. It works on the *canvas*: the grid of
+the stored image. It owns every resizing and normalisation that it needs. It sees pictures and prompts, never the
+reference masks nor the level of degradation. Conventions: uint8 RGB (H, W, 3); pixels (x right, y down), integer =
+pixel centre; a logit above 0 is foreground.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+from dmseg.types import Image, Mask, Prompts
+
+CAPABILITIES: tuple[str, ...] = ("points", "negative_points", "box", "mask_feedback", "batched_prompts")
+"""What a model may declare: foreground clicks, background clicks, a box, use of its previous output, and several masks
+answered in one call (without it the harness asks for one mask at a time)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """The answer for N masks.
+
+    Attributes:
+        logits: (N, H, W) on the canvas, a float array or a torch tensor on any device; above 0 is foreground.
+        state: one opaque value per mask (low-resolution logits, ...), handed back with its next prompt, or None.
+        scores: the model's own estimate of the IoU per mask, or None.
+    """
+
+    logits: Any
+    state: Sequence[Any] | None = None
+    scores: Sequence[float] | None = None
+
+
+@runtime_checkable
+class ModelAdapter(Protocol):
+    """The interface of every model.
+
+    ``capabilities`` is a subset of :data:`CAPABILITIES`; a preset that needs more is refused before the run. Optional
+    attributes are those of :class:`~dmseg.baselines.cards.ModelCard` (``version``, ``params``, ``paper_url``, ...) and
+    ``weights_sha256``; they go into the run's record.
+    """
+
+    name: str
+    capabilities: frozenset[str]
+
+    def encode(self, images: Sequence[Image]) -> Sequence[Any]:
+        """Return one embedding (anything) per image; called once per image and level.
+
+        Args:
+            images: B pictures of one height and width, uint8 (H, W, 3) RGB. They are private copies.
+        """
+        ...
+
+    def predict(
+        self,
+        embeddings: Sequence[Any],
+        image_index: Sequence[int],
+        prompts: Sequence[Prompts],
+        state: Sequence[Any],
+    ) -> Prediction:
+        """Answer the prompts of N masks.
+
+        Args:
+            embeddings: what :meth:`encode` returned for the images of these masks.
+            image_index: per mask, which embedding it belongs to.
+            prompts: per mask, all prompts so far; within one call all have the same number of points, and all or none
+                has a box.
+            state: per mask, its entry of the previous :attr:`Prediction.state`; None at the first step.
+        """
+        ...
+
+
+class SelfTestAdapter(ABC):
+    """A model that is shown the reference, to test the harness itself; only those of this package exist.
+
+    The harness calls :meth:`predict_from_reference` in place of ``predict``. Runs of such a model are refused by the
+    leaderboard.
+    """
+
+    name: str
+    capabilities: frozenset[str] = frozenset(CAPABILITIES)
+
+    def encode(self, images: Sequence[Image]) -> Sequence[Any]:
+        """Return nothing of use: the picture is not looked at."""
+        return [None] * len(images)
+
+    @abstractmethod
+    def predict_from_reference(self, references: Sequence[Mask], prompts: Sequence[Prompts]) -> Prediction:
+        """Answer N masks from their references, bool (H, W) each."""

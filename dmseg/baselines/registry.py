@@ -1,0 +1,226 @@
+"""From a name to a model: what ships, what other packages register, and users' own classes and functions.
+
+Nothing is imported before it is asked for: a model that needs torch costs nothing until it is loaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from dmseg.baselines.cards import ModelCard, model_cards
+from dmseg.baselines.interface import CAPABILITIES, ModelAdapter, SelfTestAdapter
+from dmseg.baselines.plain_function import FunctionAdapter
+from dmseg.errors import DataError, MissingDependencyError, ModelError, UsageError, suggestion, unknown_name
+
+ENTRY_POINT_GROUP = "dmseg.models"
+DEVICES = "auto, cpu, cuda or cuda:N"
+
+FACTORIES: dict[str, str] = {
+    "disk": "dmseg.baselines.disk:Disk",
+    "watershed": "dmseg.baselines.watershed:Watershed",
+    "geodesic": "dmseg.baselines.geodesic:Geodesic",
+    "random-walker": "dmseg.baselines.random_walker:RandomWalker",
+    "oracle": "dmseg.baselines.selftest:Oracle",
+    "noisy-oracle": "dmseg.baselines.selftest:NoisyOracle",
+    "empty": "dmseg.baselines.selftest:Empty",
+}
+"""Name -> ``module:callable`` of every model that ships; each has a card of the same name in ``models.toml``.
+
+The callable is given, as keywords, its card's ``arguments``, the user's ``--model-arg``, and those of ``name``,
+``weights``, ``device`` and ``precision`` that its signature names.
+"""
+
+_RESERVED = ("name", "weights", "device", "precision")
+
+
+def model_names() -> tuple[str, ...]:
+    """Return the names that :func:`load_model` knows: those that ship, then those that other packages register."""
+    return (*FACTORIES, *(name for name in _registered() if name not in FACTORIES))
+
+
+def _registered() -> dict[str, metadata.EntryPoint]:
+    return {entry.name: entry for entry in metadata.entry_points(group=ENTRY_POINT_GROUP)}
+
+
+def missing_packages(card: ModelCard) -> tuple[str, ...]:
+    """Return the packages that a model needs and that are not installed."""
+    return tuple(package for package in card.needs if importlib.util.find_spec(package) is None)
+
+
+def load_model(
+    name: str,
+    weights: str | Path | None = None,
+    device: str = "auto",
+    arguments: Mapping[str, Any] | None = None,
+    precision: str = "fp32",
+) -> ModelAdapter | SelfTestAdapter:
+    """Return a ready model.
+
+    Args:
+        name: a name of ``dmseg models``, ``pkg.mod:Class``, ``file.py:Class``, or either with a plain function
+            ``f(image, points, labels, box, previous_logits) -> logits`` in place of the class.
+        weights: a checkpoint file; None: the installed or shipped weights, never random ones; ``"random"``: seeded
+            random weights, for tests.
+        device: auto, cpu, cuda or cuda:N.
+        arguments: keyword arguments of the constructor.
+        precision: fp32, bf16 or fp16, for networks.
+
+    Raises:
+        UsageError: unknown name or argument, or an option that the model has no use for.
+        ModelError: the class fails to construct or lacks part of the interface, or weights are missing or unusable.
+        MissingDependencyError: the model needs packages that are not installed.
+    """
+    given = dict(arguments or {})
+    if ":" in name:
+        return _checked(_construct(_user_object(name), name, given, weights, device, precision), name)
+    if name in FACTORIES:
+        return _built_in(name, given, weights, device, precision)
+    entries = _registered()
+    if name not in entries:
+        hint = "; your own model: pkg.mod:Class or file.py:Class" if name.endswith(".py") or "." in name else ""
+        raise UsageError(f"{unknown_name('model', name, model_names())}{hint}")
+    return _checked(_construct(entries[name].load(), name, given, weights, device, precision), name)
+
+
+def _built_in(
+    name: str, given: dict[str, Any], weights: str | Path | None, device: str, precision: str
+) -> ModelAdapter | SelfTestAdapter:
+    card = model_cards()[name]
+    missing = missing_packages(card)
+    if missing:
+        extra = f'; install it with: pip install "dmseg-bench[{card.extra}]"' if card.extra else ""
+        raise MissingDependencyError(f'model "{name}" needs {", ".join(missing)}, not installed here{extra}')
+    module, _, attribute = FACTORIES[name].partition(":")
+    factory = getattr(importlib.import_module(module), attribute)
+    _refuse_unknown(name, given, card.arguments)
+    model: ModelAdapter | SelfTestAdapter = _construct(
+        factory, name, {**card.arguments, **given}, weights, device, precision
+    )
+    return model
+
+
+def _refuse_unknown(name: str, given: Mapping[str, Any], accepted: Mapping[str, Any]) -> None:
+    for key in given:
+        if key not in accepted:
+            allowed = f"; one of: {', '.join(accepted)}" if accepted else "; it takes none"
+            raise UsageError(f'model "{name}" has no argument "{key}"{suggestion(key, accepted)}{allowed}')
+
+
+def _user_object(reference: str) -> Any:
+    """Return what ``pkg.mod:Class`` or ``file.py:Class`` names."""
+    place, _, attribute = reference.rpartition(":")
+    module = _module_of_file(Path(place)) if place.endswith(".py") else _module_of_name(place, reference)
+    if not hasattr(module, attribute):
+        names = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
+        raise UsageError(f'{place} has no "{attribute}"{suggestion(attribute, names)}; it defines: {", ".join(names)}')
+    return getattr(module, attribute)
+
+
+def _module_of_name(place: str, reference: str) -> ModuleType:
+    try:
+        return importlib.import_module(place)
+    except ModuleNotFoundError as error:
+        if error.name and (place == error.name or place.startswith(f"{error.name}.")):
+            raise UsageError(
+                f'model "{reference}": no module "{place}" can be imported; give pkg.mod:Class of an installed '
+                "package, or file.py:Class"
+            ) from None
+        raise ModelError(f'model "{reference}": importing {place} failed: {error}') from error
+    except Exception as error:
+        raise ModelError(f'model "{reference}": importing {place} failed: {type(error).__name__}: {error}') from error
+
+
+def _module_of_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise UsageError(f"{path}: no such file; a model of your own is given as file.py:Class")
+    # One module per path, under a name of its own, so that it is loaded once and cannot shadow a package.
+    name = f"dmseg_user_model_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise DataError(f"{path}: cannot be loaded as a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise ModelError(f"{path}: running the file failed: {type(error).__name__}: {error}") from error
+    return module
+
+
+def _construct(
+    target: Any, name: str, arguments: Mapping[str, Any], weights: str | Path | None, device: str, precision: str
+) -> Any:
+    """Return the adapter that ``target`` (class, factory, function or adapter) stands for."""
+    plain = not inspect.isclass(target) and name not in FACTORIES
+    accepted = {} if plain else inspect.signature(target).parameters
+    if "weights" not in accepted and weights is not None:
+        raise UsageError(f'model "{name}" has no weights; leave out --weights')
+    if "device" not in accepted and device not in ("auto", "cpu"):
+        raise UsageError(f'model "{name}" runs on the CPU only; leave out --device {device}')
+    if "precision" not in accepted and precision != "fp32":
+        raise UsageError(f'model "{name}" has no choice of precision; leave out --precision {precision}')
+    if plain:
+        _refuse_unknown(name, arguments, {})
+        return target if hasattr(target, "predict") else FunctionAdapter(target, name.rpartition(":")[2])
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in accepted.values()):
+        _refuse_unknown(name, arguments, {key: None for key in accepted if key not in _RESERVED})
+    device = resolved_device(device) if "device" in accepted else device
+    offered = {"name": name, "weights": weights, "device": device, "precision": precision}
+    passed = {key: value for key, value in offered.items() if key in accepted}
+    return _called(target, name, {**passed, **arguments})
+
+
+def _called(target: Callable[..., Any], name: str, keywords: Mapping[str, Any]) -> Any:
+    try:
+        return target(**keywords)
+    except (UsageError, DataError, ModelError, MissingDependencyError):
+        raise
+    except Exception as error:
+        raise ModelError(f'model "{name}" cannot be made: {type(error).__name__}: {error}') from error
+
+
+def resolved_device(device: str) -> str:
+    """Return ``cpu``, ``cuda`` or ``cuda:N``; ``auto`` is CUDA where torch finds it.
+
+    Raises:
+        UsageError: another word, or a CUDA device that torch does not see.
+    """
+    kind, _, number = device.partition(":")
+    if device not in ("auto", "cpu", "cuda") and not (kind == "cuda" and number.isdigit()):
+        raise UsageError(f'unknown device "{device}"; give {DEVICES}')
+    if device == "cpu" or (device == "auto" and importlib.util.find_spec("torch") is None):
+        return "cpu"
+    torch = importlib.import_module("torch")
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device == "auto":
+        return "cuda" if count else "cpu"
+    if count <= int(number or 0):
+        raise UsageError(f'device "{device}": torch sees {count} CUDA devices here; give --device cpu, or auto')
+    return device
+
+
+def _checked(model: Any, name: str) -> ModelAdapter:
+    """Return a user's model if it has the interface; self-tests that see the reference are not for users."""
+    if isinstance(model, SelfTestAdapter):
+        raise ModelError(f'model "{name}" is a self-test that sees the reference; only those of dmseg are run')
+    lacking = [part for part in ("name", "capabilities", "encode", "predict") if not hasattr(model, part)]
+    if lacking:
+        raise ModelError(
+            f'model "{name}" ({type(model).__name__}) lacks {", ".join(lacking)}; a model has name, capabilities, '
+            "encode(images) and predict(embeddings, image_index, prompts, state): see docs/models.md"
+        )
+    for capability in model.capabilities:
+        if capability not in CAPABILITIES:
+            raise ModelError(f'model "{name}": {unknown_name("capability", capability, CAPABILITIES)}')
+    adapter: ModelAdapter = model
+    return adapter
