@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
 
 MAX_ID_LENGTH = 180
 """Longest image or case id: with a suffix it stays below the 255 bytes that file systems allow for a name."""
@@ -12,12 +13,12 @@ _FOREIGN = re.compile(r"[^A-Za-z0-9._-]")
 
 
 def cleaned(text: str) -> str:
-    """Return ``text`` with every character outside ``[A-Za-z0-9._-]`` replaced by ``-``.
+    """Return composed Unicode ``text`` with every character outside ``[A-Za-z0-9._-]`` replaced by ``-``.
 
     >>> cleaned("benign (12)")
     'benign--12-'
     """
-    return _FOREIGN.sub("-", text)
+    return _FOREIGN.sub("-", unicodedata.normalize("NFC", text))
 
 
 def _joined(dataset: str, inner: str) -> str:
