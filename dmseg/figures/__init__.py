@@ -4,10 +4,12 @@ Raster (:mod:`~dmseg.figures.raster`): :func:`panel` draws one image with contou
 :func:`contact_sheet` lays images out in labelled rows and columns.
 Vector (:mod:`~dmseg.figures.svg`): :func:`curve_svg`, :func:`histogram_svg`, :func:`interval_svg`,
 :func:`heat_table`, inline in a page, in the page's own light or dark colours.
+Page (:mod:`~dmseg.figures.page`): :func:`page` frames a self-contained HTML document.
 Colours are those of Okabe and Ito (2008), never the only sign: curves have markers, contours differ in width.
 """
 
 from dmseg.figures.colours import OKABE_ITO
+from dmseg.figures.page import embedded_png, page
 from dmseg.figures.raster import contact_sheet, panel
 from dmseg.figures.svg import FIGURE_CSS, Series, curve_svg, heat_table, histogram_svg, interval_svg
 
@@ -17,8 +19,10 @@ __all__ = [
     "Series",
     "contact_sheet",
     "curve_svg",
+    "embedded_png",
     "heat_table",
     "histogram_svg",
     "interval_svg",
+    "page",
     "panel",
 ]

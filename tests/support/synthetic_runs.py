@@ -6,7 +6,6 @@ which is enough for tables, pictures and ranking. Checks that recompute scores n
 
 from __future__ import annotations
 
-import gzip
 import json
 import math
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from dmseg.harness.audit import AUDIT_FILE, audit_record, write_audit
 from dmseg.rng import Stream
 from dmseg.types import LEVELS
 
@@ -186,15 +186,5 @@ def write_run(
     (folder / "run.json").write_text(json.dumps(run_info(model, steps, **changes), indent=1))
     inputs = steps[["image_id", "level"]].drop_duplicates().assign(plan_digest=DIGEST, thumbprint=b"\0" * 256)
     inputs.to_parquet(folder / "inputs.parquet", index=False)
-    write_audit(folder / "audit.jsonl.gz", audit)
+    write_audit(folder / AUDIT_FILE, [audit_record(*row) for row in audit])
     return folder
-
-
-def write_audit(path: Path, rows: list[Any]) -> None:
-    """Write predictions as the harness does: one JSON record per mask, level, seed and step."""
-    from dmseg.imaging import encode_rle
-
-    with gzip.GzipFile(path, "wb", mtime=0) as stream:
-        for mask_id, level, seed, step, prediction in rows:
-            record = {"mask_id": mask_id, "level": level, "seed": seed, "step": step, "rle": encode_rle(prediction)}
-            stream.write((json.dumps(record, sort_keys=True) + "\n").encode())

@@ -1,0 +1,94 @@
+"""The audited masks of a run: which ones, and how their predictions are kept (``audit.jsonl.gz``).
+
+One JSON record per line, ``{"mask_id", "level", "seed", "step", "rle"}``, sorted; the same predictions give the same
+bytes. Anyone can recompute scores and clicks of these masks from them.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dmseg.canonical import canonical_json
+from dmseg.errors import DataError
+from dmseg.files import atomic_path
+from dmseg.imaging import decode_rle, encode_rle
+from dmseg.imaging.rle import Rle
+from dmseg.rng import key_words
+
+AUDIT_FILE = "audit.jsonl.gz"
+AUDITED_SHARE = 0.02
+_MAX_LINE = 1 << 26
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRecord:
+    """One kept prediction: where it belongs, and its run-length text."""
+
+    mask_id: str
+    level: str
+    seed: int
+    step: int
+    rle: Rle
+
+    def mask(self) -> NDArray[np.bool_]:
+        """Return the predicted (H, W) mask; damaged run lengths are a :class:`~dmseg.errors.DataError`."""
+        return decode_rle(self.rle)
+
+
+def is_audited(manifest_digest: str, mask_id: str) -> bool:
+    """Tell whether a mask of a benchmark is among the 2 % whose predictions every run keeps."""
+    return key_words(manifest_digest, mask_id)[0] < AUDITED_SHARE * 2.0**64
+
+
+def audit_record(mask_id: str, level: str, seed: int, step: int, prediction: NDArray[np.bool_]) -> AuditRecord:
+    """Return the record of one prediction, (H, W) bool."""
+    return AuditRecord(mask_id, level, seed, step, encode_rle(prediction))
+
+
+def write_audit(path: Path, records: Iterable[AuditRecord]) -> None:
+    """Write the records, sorted by (level, mask_id, seed, step), atomically."""
+    rows = sorted(records, key=lambda r: (r.level, r.mask_id, r.seed, r.step))
+    with (
+        atomic_path(path) as temporary,
+        temporary.open("wb") as raw,
+        gzip.GzipFile("", "wb", mtime=0, fileobj=raw) as stream,
+    ):
+        for row in rows:
+            fields = {name: getattr(row, name) for name in ("mask_id", "level", "seed", "step", "rle")}
+            stream.write((canonical_json(fields) + "\n").encode())
+
+
+def read_audit(path: Path) -> Iterator[AuditRecord]:
+    """Yield the records of an audit file, line by line; an absent file has none.
+
+    Raises:
+        DataError: the file is damaged, or a line is not a record; the message gives file and line.
+    """
+    if not path.exists():
+        return
+    number = 0
+    try:
+        with gzip.open(path, "rb") as stream:
+            while line := stream.readline(_MAX_LINE):
+                number += 1
+                yield _record(json.loads(line))
+    except (OSError, EOFError, zlib.error, KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path} line {number}: not an audit record ({type(error).__name__}: {error})") from None
+
+
+def _record(fields: dict[str, object]) -> AuditRecord:
+    texts = str(fields["mask_id"]), str(fields["level"])
+    rle = fields["rle"]
+    if not isinstance(rle, dict) or not {"size", "counts"} <= set(rle):
+        raise ValueError('"rle" needs "size" and "counts"')
+    return AuditRecord(
+        *texts, int(str(fields["seed"])), int(str(fields["step"])), Rle(size=rle["size"], counts=rle["counts"])
+    )
