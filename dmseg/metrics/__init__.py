@@ -4,6 +4,33 @@ One definition, stated in ``docs/metrics.md``: vertex boundary, HD95 as the larg
 quantiles, pooled NSD. Nothing here knows about models, files or prompts.
 """
 
-from dmseg.metrics.pairs import BOUNDARIES, HD95_RULES, TOLERANCES, Score, image_diagonal, score, score_batch
+from dmseg.metrics.aggregate import MeanScore, mean_score
+from dmseg.metrics.pairs import (
+    BOUNDARIES,
+    HD95_RULES,
+    TOLERANCES,
+    Score,
+    image_diagonal,
+    on_grid,
+    score,
+    score_batch,
+)
+from dmseg.metrics.steps import CLICK_TARGETS, Clicks, OverSteps, clicks_to_reach, over_steps
 
-__all__ = ["BOUNDARIES", "HD95_RULES", "TOLERANCES", "Score", "image_diagonal", "score", "score_batch"]
+__all__ = [
+    "BOUNDARIES",
+    "CLICK_TARGETS",
+    "HD95_RULES",
+    "TOLERANCES",
+    "Clicks",
+    "MeanScore",
+    "OverSteps",
+    "Score",
+    "clicks_to_reach",
+    "image_diagonal",
+    "mean_score",
+    "on_grid",
+    "over_steps",
+    "score",
+    "score_batch",
+]

@@ -88,7 +88,7 @@ def step_quantile(distances: NDArray[np.float64], boundary: Boundary, tie: float
 
 def length_within(distances: NDArray[np.float64], boundary: Boundary, tolerance: float) -> float:
     """Return the boundary length whose distance is at most ``tolerance``."""
-    within = distances**2 <= tolerance**2 * (1.0 + TIE)
+    within = distances <= tolerance * (1 + TIE)
     return float(boundary.pieces[within].sum(axis=0) @ boundary.lengths)
 
 
