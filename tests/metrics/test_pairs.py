@@ -80,7 +80,7 @@ def test_masks_of_one_row_or_column(shape: tuple[int, int]) -> None:
     a, b = np.zeros((2, *shape), bool)
     a.flat[0] = b.flat[-1] = True
     result = score(a, b)
-    assert result.hd == max(shape) - 1 and (result.iou == 1) == (shape == (1, 1))
+    assert result.hd == math.hypot(shape[0] - 1, shape[1] - 1) and (result.iou == 1) == (shape == (1, 1))
 
 
 def test_rows_wider_than_a_byte_sum_holds() -> None:
