@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dmseg.imaging.formats import EXTENSIONS, MAX_PIXELS, check_size, extension, kind_of, stem
 from dmseg.imaging.grey import add_change, apply_window, normalise, percentile_window
-from dmseg.imaging.raster import grey_if_colourless
 from dmseg.imaging.reading import (
     LoadedImage,
     image_header,
@@ -21,6 +20,7 @@ from dmseg.imaging.reading import (
 )
 from dmseg.imaging.resize import resize_image, resize_mask, stored_size
 from dmseg.imaging.rle import Rle, decode_rle, encode_rle
+from dmseg.imaging.samples import grey_if_colourless
 from dmseg.imaging.volumes import Volume, radiological
 from dmseg.imaging.writing import png_bytes, write_mask, write_png
 

@@ -76,7 +76,7 @@ def kind_of(path: Path) -> str:
     if by_name == NIFTI:
         return NIFTI
     raise ImageFileError(
-        f"{path}: not an image that dmseg reads (it begins with {head[:16]!r}); "
+        f"{path}: not an image that dmseg reads (it begins with {head[:24]!r}); "
         "PNG, JPEG, TIFF, DICOM or NIfTI expected"
     )
 

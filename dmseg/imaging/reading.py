@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from dmseg.errors import ImageFileError
 from dmseg.imaging import raster
+from dmseg.imaging import samples as look
 from dmseg.imaging.formats import DICOM, NIFTI, kind_of
 from dmseg.imaging.grey import apply_window
 from dmseg.imaging.volumes import Volume
@@ -58,7 +59,7 @@ def read_image(path: str | Path, *, window: Window | None = None) -> LoadedImage
         picture = dicom.load(path)
         loaded = LoadedImage(picture.values(), dicom.pixel_spacing(picture.dataset), picture.window(), kind)
     else:
-        loaded = LoadedImage(raster.pixels(path, kind), None, None, kind)
+        loaded = LoadedImage(look.seen(raster.samples(path, kind), path), None, None, kind)
     if window is not None and loaded.pixels.ndim == 2:
         return replace(loaded, pixels=apply_window(loaded.pixels, window))
     return loaded
@@ -74,7 +75,7 @@ def read_mask(path: str | Path, *, threshold: int = 127) -> NDArray[np.bool_]:
     """
     path = Path(path)
     kind = kind_of(path)
-    grey = read_image(path).pixels if kind in (DICOM, NIFTI) else raster.luminance(path, kind)
+    grey = read_image(path).pixels if kind in (DICOM, NIFTI) else look.luminance(raster.samples(path, kind), path)
     return np.asarray(grey > threshold)
 
 
@@ -94,7 +95,7 @@ def read_grey(path: str | Path) -> NDArray[Any]:
         if pixels.ndim == 3 or pixels.dtype.kind not in "iu":
             raise ImageFileError(f"{path}: colour or fractions, expected grey values or labels as whole numbers")
         return pixels
-    return raster.raw_grey(path, kind)
+    return look.raw_grey(raster.samples(path, kind), path)
 
 
 def image_header(path: str | Path) -> tuple[int, int]:
