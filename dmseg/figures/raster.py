@@ -55,10 +55,10 @@ def panel(
         uint8 (H', W', 3) RGB with ``max(H', W') == size``.
     """
     canvas, scale = _fitted(image, size)
-    width = max(1.0, size / 220)
-    for mask, colour, factor in ((reference, REFERENCE, 3.0), (prediction, PREDICTION, 1.0)):
+    narrow = max(2, round(size / 200))
+    for mask, colour, width in ((reference, REFERENCE, 2 * narrow + 3), (prediction, PREDICTION, narrow)):
         if mask is not None:
-            _draw_contour(canvas, _checked_mask(mask, image), colour, width * factor)
+            _draw_contour(canvas, _checked_mask(mask, image), colour, width)
     if prompts is not None:
         _draw_prompts(canvas, prompts, scale, size)
     return canvas
@@ -134,16 +134,15 @@ def _fitted(image: Image, size: int) -> tuple[NDArray[np.uint8], float]:
     return canvas, scale
 
 
-def _draw_contour(canvas: NDArray[np.uint8], mask: NDArray[np.uint8], colour: Colour, width: float) -> None:
+def _draw_contour(canvas: NDArray[np.uint8], mask: NDArray[np.uint8], colour: Colour, width: int) -> None:
     """Outline ``mask``, scaled to the canvas, with a dark halo so that it shows on any ground."""
     height, length = canvas.shape[:2]
     scaled = cv2.resize(mask * 255, (length, height), interpolation=cv2.INTER_LINEAR)
     inside = (np.asarray(scaled) >= 128).astype(np.uint8)
     padded = cv2.copyMakeBorder(inside, 1, 1, 1, 1, cv2.BORDER_CONSTANT)
     lines, _ = cv2.findContours(padded, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE, offset=(-1, -1))
-    thick = max(1, round(width))
     for halo, line_colour in ((2, _HALO), (0, colour)):
-        cv2.polylines(canvas, list(lines), True, line_colour, thick + halo, cv2.LINE_AA)
+        cv2.polylines(canvas, list(lines), True, line_colour, width + halo, cv2.LINE_AA)
 
 
 def _draw_prompts(canvas: NDArray[np.uint8], prompts: Prompts, scale: float, size: int) -> None:
@@ -181,7 +180,7 @@ def _cell(image: Image | None, masks: Sequence[Mask], cell: int) -> NDArray[np.u
         return square
     canvas, _ = _fitted(image, cell)
     for mask in masks:
-        _draw_contour(canvas, _checked_mask(mask, image), REFERENCE, max(2.0, cell / 110))
+        _draw_contour(canvas, _checked_mask(mask, image), REFERENCE, max(2, cell // 110))
     height, width = canvas.shape[:2]
     y, x = (cell - height) // 2, (cell - width) // 2
     square[y : y + height, x : x + width] = canvas

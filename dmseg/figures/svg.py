@@ -42,7 +42,7 @@ FIGURE_CSS: str = (
         f".s{i} .line,.s{i} .open{{stroke:var(--s{i})}}.s{i} .band,.s{i} .mark{{fill:var(--s{i})}}"
         for i in range(N_COLOURS)
     )
-    + "svg.figure{max-width:100%;height:auto;display:block;font-family:inherit}"
+    + "svg.figure{width:100%;max-width:600px;height:auto;display:block;font-family:inherit}"
     ".heat th[scope=row]{text-align:left}.heat td{text-align:right;font-variant-numeric:tabular-nums}" + _heat_css()
 )
 

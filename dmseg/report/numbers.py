@@ -47,7 +47,7 @@ class SplitNumbers:
     Attributes:
         columns: labels of the table's columns: the levels, hardest first, then the average over them.
         blocks: the table.
-        drop: Dice at Clear minus Dice at each level, paired; empty where Clear was not run.
+        drop: Dice at Clear minus Dice at each other level, hardest first, paired; empty where there is none.
         by_level: metric -> one estimate per level, in benchmark order.
         by_step: level -> one estimate of Dice per step.
         dataset_dice: dataset -> mean final Dice per level.
@@ -113,10 +113,10 @@ def _rows(table: CaseTable, values: dict[str, Array], average: str) -> tuple[Row
 
 
 def _drop(table: CaseTable, final_dice: Array) -> tuple[Estimate, ...]:
-    if "clear" not in table.levels:
+    if table.levels[0] != "clear" or len(table.levels) == 1:
         return ()
-    clear = final_dice[:, [table.levels.index("clear")]]
-    return tuple(table.bootstrap.estimates((clear - final_dice)[:, ::-1]))
+    clear = final_dice[:, :1]
+    return tuple(table.bootstrap.estimates((clear - final_dice)[:, :0:-1]))
 
 
 def _by_dataset(table: CaseTable, final_dice: Array) -> dict[str, list[float]]:
