@@ -9,12 +9,23 @@ from __future__ import annotations
 import functools
 import math
 
+import cv2
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from dmseg.simulators import pixels
+from dmseg.simulators import fields, pixels, xray
 from dmseg.simulators.scene import Scene
+from dmseg.simulators.tables import spectrum_table
+from dmseg.simulators.tomography import (
+    Array,
+    back_project,
+    hardening_error,
+    polychromatic,
+    project,
+    ramp_filter,
+    starved,
+)
 from dmseg.types import Image
 
 WATER_PER_MM = 0.0192
@@ -23,16 +34,6 @@ WATER_PER_MM = 0.0192
 
 RADIAL_STEP = 0.5
 """Spacing of radial profiles, px."""
-
-
-def ramp_filter(size: int) -> NDArray[np.float64]:
-    """Return the band-limited ramp (Ramachandran and Lakshminarayanan 1971) at lags -size..size, samples of unit pitch."""
-    lags = np.arange(-size, size + 1)
-    taps = np.zeros(lags.size)
-    odd = lags % 2 != 0
-    taps[odd] = -1.0 / (np.pi * lags[odd]) ** 2
-    taps[size] = 0.25
-    return taps
 
 
 @functools.lru_cache(8)
@@ -149,3 +150,135 @@ def ct_ring(
     rings = np.empty((height, width), np.float32)
     _spread(profile, np.float32(RADIAL_STEP), np.float32(x * (width - 1)), np.float32(y * (height - 1)), rings)
     return pixels.affine(image, 1.0, rings)
+
+
+GRID = 192
+VIEWS = 144
+"""Grid and views of the error image; against 512 px and 720 views the correlation is above .99 (tested)."""
+
+
+def materials(scene: Scene, size: int) -> tuple[Array, Array]:
+    """Return water-like and bone-like attenuation of Clear over that of water, float32 (size, size) each.
+
+    Grey becomes HU by the window; black is air. Above 100 HU the share of bone rises to 1 at 1500 HU. The picture is put in the
+    middle of a square.
+    """
+    image = scene.clear if scene.clear.ndim == 2 else np.ascontiguousarray(scene.clear[..., 0])
+    grey = pixels.unit(image)
+    table, window = spectrum_table(), scene.window
+    hounsfield = (grey - np.float32(0.5)) * np.float32(window.width) + np.float32(window.center)
+    density = np.where(grey > 0, np.maximum(1 + hounsfield / 1000, 0), 0).astype(np.float32)
+    span = np.float32(table.bone_full_hu - table.bone_from_hu)
+    bony = density * np.clip((hounsfield - np.float32(table.bone_from_hu)) / span, 0, 1)
+    return _square(density - bony, size), _square(bony, size)
+
+
+def _square(image: Array, size: int) -> Array:
+    height, width = image.shape
+    side = max(height, width)
+    top, left = (side - height) // 2, (side - width) // 2
+    whole = cv2.copyMakeBorder(image, top, side - height - top, left, side - width - left, cv2.BORDER_CONSTANT, value=0)
+    kind = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(whole, (size, size), interpolation=kind), np.float32)
+
+
+def _added(image: Image, error: Array, gain: float) -> Image:
+    """Add an error image on the square grid, times ``gain``, to the picture."""
+    height, width = image.shape[:2]
+    side = max(height, width)
+    whole = cv2.resize(error * np.float32(gain), (side, side), interpolation=cv2.INTER_CUBIC)
+    top, left = (side - height) // 2, (side - width) // 2
+    return pixels.affine(image, 1.0, np.ascontiguousarray(whole[top : top + height, left : left + width]))
+
+
+def _px_mm(scene: Scene, shape: tuple[int, ...], object_size: float, size: int) -> float:
+    """Return mm per px of the error grid when the object's longer side is ``object_size`` mm."""
+    return object_size / float(scene.observed["body_width"]) * max(shape[:2]) / size
+
+
+def beam_hardening(image: Image, scene: Scene, **values: float) -> Image:
+    """Add what a polychromatic beam does: ``I + FBP(p_poly - p_mono)`` (CT), ``p - beta p**2`` (projections).
+
+    Low energies are absorbed first, so thick paths look too transparent: CT shows cupping and dark bands between dense parts.
+    Water and bone of Clear are projected apart; the scanner's water correction removes all but a share.
+
+    Args:
+        object_size: CT: mm along the object's longer side.
+        uncorrected: CT: share of the error that the water correction leaves.
+        beta: projections: see :func:`dmseg.simulators.xray.projection_hardening`.
+    """
+    if scene.modality != "ct":
+        return xray.projection_hardening(image, beta=values["beta"])
+    return tomographic_hardening(image, scene, **values)
+
+
+def tomographic_hardening(image: Image, scene: Scene, *, object_size: float, uncorrected: float) -> Image:
+    """Beam hardening of a CT slice; see :func:`beam_hardening`."""
+    error, px_mm = hardening_image(scene, image.shape, object_size, uncorrected, GRID, VIEWS)
+    return _added(image, error, 1000.0 / (WATER_PER_MM * px_mm) / scene.window.width)
+
+
+def hardening_image(
+    scene: Scene, shape: tuple[int, ...], object_size: float, uncorrected: float, size: int, views: int
+) -> tuple[Array, float]:
+    """Return the error image in 1/px of its grid, and mm per px."""
+    px_mm = _px_mm(scene, shape, object_size, size)
+    water, bone = (project(part, views) * np.float32(WATER_PER_MM * px_mm) for part in materials(scene, size))
+    return back_project(hardening_error(water, bone, uncorrected, polychromatic()), size), px_mm
+
+
+STARVATION_GRID = 256
+STARVATION_VIEWS = 120
+_COARSE_GRID = 64
+_COARSE_VIEWS = 60
+SCANNER_SAMPLES = 1000 * 900
+"""Views times channels of the scanner whose samples ``photons`` counts; ours are fewer and average that many more."""
+
+
+def photon_starvation(image: Image, scene: Scene, *, photons: float, electronic: float, object_size: float) -> Image:
+    """Add the noise of few photons: ``I + FBP(p' - p)``, p' = -ln max(N, 1) / I0, N ~ Poisson(I0 e^-p) + normal(0, s_e).
+
+    Rays along shoulders or hips arrive with so few photons that their logarithm is mostly noise: streaks along the long axis of
+    the body.
+
+    Args:
+        photons: I0 per detector sample and view.
+        electronic: s_e, photons.
+        object_size: mm along the object's longer side.
+    """
+    px_mm = _px_mm(scene, image.shape, object_size, _COARSE_GRID)
+    total = np.add(*materials(scene, _COARSE_GRID))
+    coarse = project(total, _COARSE_VIEWS) * np.float32(WATER_PER_MM * px_mm)
+    error = starvation_sinogram(scene, coarse, photons, electronic)
+    fine_mm = px_mm * _COARSE_GRID / STARVATION_GRID
+    return _added(image, back_project(error, STARVATION_GRID), 1000.0 / (WATER_PER_MM * fine_mm) / scene.window.width)
+
+
+def starvation_sinogram(scene: Scene, coarse: Array, photons: float, electronic: float) -> Array:
+    """Return p' - p on the detector of the noise grid, from line integrals on a coarse one.
+
+    Each of our samples stands for several of the scanner's, so the random part is that of their mean; the bias of the
+    logarithm is kept.
+    """
+    count = 2 * math.ceil(STARVATION_GRID * math.sqrt(0.5)) + 3
+    integrals = cv2.resize(coarse, (count, STARVATION_VIEWS), interpolation=cv2.INTER_LINEAR)
+    np.maximum(integrals, 0, out=integrals)
+    parts = [fields.normals(scene.key(name), integrals.size) for name in ("photons", "electrons")]
+    first, second = (part.reshape(integrals.shape) * np.float32(2.0**-fields.NORMAL_BITS) for part in parts)
+    measured = starved(integrals, (first, second), photons, electronic)
+    bias = mean_bias(photons, electronic)
+    expected = np.interp(integrals, *bias).astype(np.float32)
+    merged = SCANNER_SAMPLES / integrals.size
+    return expected + (measured - integrals - expected) * np.float32(merged**-0.5)
+
+
+@functools.lru_cache(16)
+def mean_bias(photons: float, electronic: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return line integrals and the mean of p' - p there, by summing over 64 x 32 quantiles of the two normals."""
+    from scipy.special import ndtri
+
+    integrals = np.linspace(0, 14, 57)
+    first, second = ndtri((np.arange(64) + 0.5) / 64), ndtri((np.arange(32) + 0.5) / 32)
+    cells = np.broadcast_to(integrals[:, None, None], (57, 64, 32)).astype(np.float32)
+    deviates = (first[None, :, None].astype(np.float32), second[None, None, :].astype(np.float32))
+    return integrals, (starved(cells, deviates, photons, electronic) - cells).mean(axis=(1, 2), dtype=np.float64)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from dmseg.errors import UsageError
 from dmseg.simulators import pixels
+from dmseg.simulators.geometry import checked_geometry, estimate, reflectors
 from dmseg.simulators.tables import default_window
 from dmseg.types import Image, Window, check_modality
 
@@ -87,4 +88,53 @@ def observe(
         "histogram": [rounded(float(count)) for count in np.bincount(bins, counts, HISTOGRAM_BINS) / total],
         "window": None if window is None else [window.center, window.width],
     }
+    if modality == "ultrasound":
+        facts["geometry"] = checked_geometry(geometry) if geometry is not None else estimate(image)
+        facts |= reflectors(image, facts["geometry"])
+    if modality in OPTICAL:
+        facts |= optical_facts(image)
+    if modality == "ct":
+        facts["body_width"] = body_width(image)
     return facts
+
+
+OPTICAL = ("endoscopy", "dermoscopy", "microscopy", "dental")
+_SITE_GRID = 16
+_SITES = 48
+
+
+def body_width(image: Image) -> int:
+    """Return the longer side in px of the box around what is not black: the object in the scanner."""
+    grey = image if image.ndim == 2 else image.max(axis=2)
+    rows, columns = (np.flatnonzero((grey > 0).mean(axis=axis) > 0.02) for axis in (1, 0))
+    if rows.size == 0 or columns.size == 0:
+        return max(image.shape[:2])
+    return int(max(rows[-1] - rows[0], columns[-1] - columns[0])) + 1
+
+
+def optical_facts(image: Image) -> dict[str, Any]:
+    """Return the field of view, the bright level and the sites where a lamp would be reflected.
+
+    Returns:
+        ``field_of_view``: [x0, y0, x1, y1] of what is not black, px; ``bright``: 95th percentile in [0, 1]; ``sites``: up
+        to 48 [x, y] as shares of width and height, cells of a 16 x 16 grid by falling brightness + gradient.
+    """
+    height, width = image.shape[:2]
+    side = _SITE_GRID * 4
+    small = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
+    grey = pixels.unit(small if small.ndim == 2 else np.ascontiguousarray(small.max(axis=2)))
+    lit = grey > 0.06
+    rows, columns = np.flatnonzero(lit.mean(axis=1) > 0.1), np.flatnonzero(lit.mean(axis=0) > 0.1)
+    box = [0, 0, side, side]
+    if rows.size and columns.size:
+        box = [int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1]
+    slope = np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1))
+    weight = np.where(lit, grey + slope, 0).reshape(_SITE_GRID, 4, _SITE_GRID, 4).mean(axis=(1, 3)).round(4)
+    order = np.argsort(-weight, axis=None, kind="stable")[:_SITES]
+    order = order[weight.ravel()[order] > 0]
+    places = np.stack([order % _SITE_GRID, order // _SITE_GRID], axis=1)
+    return {
+        "field_of_view": [round(value / side * size) for value, size in zip(box, (width, height) * 2, strict=True)],
+        "bright": rounded(float(np.quantile(grey, 0.95))),
+        "sites": [[round((x + 0.5) / _SITE_GRID, 4), round((y + 0.5) / _SITE_GRID, 4)] for x, y in places.tolist()],
+    }

@@ -8,7 +8,7 @@ from importlib import metadata
 from typing import Any
 
 from dmseg.errors import UsageError, unknown_name
-from dmseg.simulators import ct, general, pixels, scene, tables, ultrasound
+from dmseg.simulators import ct, general, mri, optical, pixels, scene, tables, ultrasound, xray
 from dmseg.simulators.observe import observe, working
 from dmseg.simulators.scene import Scene
 from dmseg.simulators.tables import Parameter
@@ -79,7 +79,22 @@ _FUNCTIONS: dict[str, Function] = {
     "jpeg": general.jpeg,
     "glare": general.glare,
     "speckle": ultrasound.speckle,
+    "acoustic_shadow": ultrasound.acoustic_shadow,
+    "gel_reflection": ultrasound.gel_reflection,
+    "bias_field": mri.bias_field,
+    "gibbs_ringing": mri.gibbs_ringing,
+    "mr_ghosting": mri.mr_ghosting,
+    "rician_noise": mri.rician_noise,
     "ct_ring": ct.ct_ring,
+    "beam_hardening": ct.beam_hardening,
+    "photon_starvation": ct.photon_starvation,
+    "grid_banding": xray.grid_banding,
+    "vignette": optical.vignette,
+    "illumination_shadow": optical.illumination_shadow,
+    "specular_reflection": optical.specular_reflection,
+    "double_exposure": optical.double_exposure,
+    "fog": optical.fog,
+    "dead_pixels": optical.dead_pixels,
 }
 
 
@@ -119,8 +134,9 @@ def operation(name: str) -> Operation:
 
 
 def home_modality(name: str) -> str | None:
-    """Return the first modality whose default list has the operation, or None (a general operation)."""
-    return next((modality for modality, table in tables.modality_tables().items() if name in table.operations), None)
+    """Return the first modality that lists the operation, or None (a general operation, or a user's)."""
+    listed = tables.modality_tables().items()
+    return next((modality for modality, table in listed if name in table.operations + table.extra), None)
 
 
 def apply(
@@ -168,6 +184,9 @@ def apply(
     modality = modality or home_modality(op)
     observed = observe(image, modality=modality, geometry=geometry, window=window)
     drawn = tables.draw(op, entry.parameters, key=key, seed=seed, modality=modality)[severity]
+    for name in params:
+        if name not in drawn:
+            raise UsageError(f"{op} has no {name} for {modality}; it has: {', '.join(drawn)}")
     values = {name: float(text) for name, text in drawn.items()} | dict(params)
     return acted(entry, image, observed, (seed, key, op), values)
 
@@ -181,9 +200,9 @@ def acted(
 ) -> Image:
     """Apply one operation to an image of any accepted type (int16 through its window)."""
     window = observed["window"]
-    where = Scene(observed, parts)
     declared = None if window is None else Window(*window)
     before = working(image, declared)
+    where = Scene(observed, parts, before)
     after = entry(before, where, values)
     if image.dtype.name == "int16" and declared is not None:
         return pixels.rewindowed(image, before, after, declared)

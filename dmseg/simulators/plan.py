@@ -77,14 +77,15 @@ class Plan:
             return dataclasses.replace(seen, visibility=1.0)
         image = working(clear, seen._window())
         return dataclasses.replace(
-            seen, visibility=visibility.cap(image, functools.partial(seen._chain, capped, severity="heavy"))
+            seen,
+            visibility=visibility.cap(image, functools.partial(seen._chain, capped, severity="heavy", clear=image)),
         )
 
     def _window(self) -> Window | None:
         declared = (self.observed or {}).get("window")
         return None if declared is None else Window(float(declared[0]), float(declared[1]))
 
-    def _chain(self, steps: Sequence[Step], image: Image, factor: float, severity: str) -> Image:
+    def _chain(self, steps: Sequence[Step], image: Image, factor: float, severity: str, clear: Image) -> Image:
         """Apply steps in order to a working image."""
         for step in steps:
             entry = operation(step.operation)
@@ -93,7 +94,7 @@ class Plan:
                     f"the plan was made for {step.operation} version {step.version}, installed is version "
                     f"{entry.version}; install the dmseg that made it, or plan anew"
                 )
-            where = Scene(self.observed or {}, (self.seed, self.key, step.operation))
+            where = Scene(self.observed or {}, (self.seed, self.key, step.operation), clear)
             image = entry(image, where, visibility.weaker(step.operation, step.numbers(severity), factor))
         return image
 
@@ -124,10 +125,10 @@ class Plan:
             if level in ("lq3", "lq3plus") and heavy is not None:
                 made = heavy
             else:
-                made = plan._chain(plan.general, base, plan.visibility or 1.0, _SEVERITY[level])
+                made = plan._chain(plan.general, base, plan.visibility or 1.0, _SEVERITY[level], base)
                 heavy = made if _SEVERITY[level] == "heavy" else heavy
             if level == "lq3plus":
-                made = plan._chain(plan.domain, made, 1.0, plan.domain_severity)
+                made = plan._chain(plan.domain, made, 1.0, plan.domain_severity, base)
             results[level] = plan._stored(image, base, made)
         return results
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from dmseg.rng import Stream, key_words
-from dmseg.types import Window
+from dmseg.simulators.geometry import Beams, beams
+from dmseg.types import Image, Window
 
 REFERENCE_SIDE = 512
 """Short side in pixels at which lengths are given."""
@@ -35,10 +36,12 @@ class Scene:
     Attributes:
         observed: what :func:`dmseg.simulators.observe` measured on Clear.
         parts: the key: seed, image key, operation name.
+        clear: the undegraded image (uint8, uint16 or float32), for what is too large to record: CT projects it.
     """
 
     observed: Mapping[str, Any]
     parts: tuple[str | int, ...]
+    clear: Image
 
     def key(self, field: str) -> int:
         """Return the 64-bit key of a field with one number per pixel."""
@@ -58,6 +61,16 @@ class Scene:
         """Modality that the plan was made for."""
         value = self.observed.get("modality")
         return None if value is None else str(value)
+
+    @property
+    def geometry(self) -> Mapping[str, Any]:
+        """Scan geometry; pictures of other modalities have none."""
+        found: Mapping[str, Any] = self.observed.get("geometry") or {"kind": "none"}
+        return found
+
+    def beams(self, shape: tuple[int, ...]) -> Beams:
+        """Return the beam coordinates of the picture."""
+        return beams(self.geometry, shape)
 
     @property
     def window(self) -> Window:

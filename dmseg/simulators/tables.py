@@ -48,6 +48,7 @@ class Parameter:
         length: given in px at a 512-px short side; the operation gets px of the image.
         floor: px added times (1 - short side / 512) below 512 px, so that a length acts at every size.
         modality: ranges that replace the general ones for one modality.
+        only: modalities that have this parameter at all; empty: every one.
     """
 
     unit: str
@@ -62,6 +63,7 @@ class Parameter:
     length: bool = False
     floor: float = 0.0
     modality: dict[str, dict[str, Any]] = field(default_factory=dict)
+    only: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if (self.any is None) == any(getattr(self, severity) is None for severity in SEVERITIES):
@@ -108,9 +110,10 @@ class OperationTable:
 
 @dataclass(frozen=True)
 class ModalityTable:
-    """What one modality gets without a dataset: its domain operations and its default grey window."""
+    """What one modality gets without a dataset, further operations that belong to it, and its default grey window."""
 
     operations: tuple[str, ...]
+    extra: tuple[str, ...] = ()
     window: Window | None = None
 
 
@@ -128,6 +131,26 @@ class VisibilityTable:
 def visibility_table() -> VisibilityTable:
     """Return the numbers of the visibility cap."""
     return record(VisibilityTable, packaged_table("dmseg.simulators", "visibility.toml"), "visibility.toml")
+
+
+@dataclass(frozen=True)
+class SpectrumTable:
+    """X-ray spectrum and attenuation; energies in keV, coefficients in cm2/g."""
+
+    energy_kev: tuple[float, ...]
+    photons: tuple[float, ...]
+    water: tuple[float, ...]
+    bone: tuple[float, ...]
+    reference_kev: float
+    bone_from_hu: float
+    bone_full_hu: float
+    calibration_mm: float
+
+
+@functools.cache
+def spectrum_table() -> SpectrumTable:
+    """Return the X-ray spectrum."""
+    return record(SpectrumTable, packaged_table("dmseg.simulators", "spectrum.toml"), "spectrum.toml")
 
 
 @functools.cache
@@ -157,14 +180,14 @@ def default_window(modality: str | None) -> Window | None:
     return modality_tables()[modality].window if modality else None
 
 
-_OTHERS = ("modalities", "visibility")
+_OTHERS = ("modalities", "visibility", "spectrum")
 
 TABLES_VERSION: str = _levels()["version"]
 
 
 @functools.cache
 def tables_digest() -> str:
-    """Return the sha256 (64 hex digits) over all three tables."""
+    """Return the sha256 (64 hex digits) over all tables."""
     return canonical.digest([_levels(), *(packaged_table("dmseg.simulators", f"{name}.toml") for name in _OTHERS)])
 
 
@@ -178,6 +201,8 @@ def draw(
     """
     values: dict[str, dict[str, str]] = {severity: {} for severity in SEVERITIES}
     for parameter_name, parameter in parameters.items():
+        if parameter.only and modality not in parameter.only:
+            continue
         stream = Stream("degradation", seed, key, name, parameter_name)
         u = stream.uniform()
         branch = stream.integer(0, len(parameter.branches("heavy", modality)) - 1)

@@ -80,18 +80,181 @@ def speckle_decibels(
     return out
 
 
+@numba.njit(cache=True, nogil=True)
+def _nearest(depth, lateral, inside, columns, polar, out):  # type: ignore[no-untyped-def]
+    for y in range(out.shape[0]):
+        for x in range(out.shape[1]):
+            if inside[y, x]:
+                row = min(int(depth[y, x] + np.float32(0.5)), polar.shape[0] - 1)
+                out[y, x] = polar[row, min(int(lateral[y, x] * columns), polar.shape[1] - 1)]
+            else:
+                out[y, x] = 0
+
+
+def beam_field(scene: Scene, shape: tuple[int, ...], axial: float, lateral: float) -> NDArray[np.float32]:
+    """Return speckle in dB on the picture's grid, 0 outside the scan sector, float32 (H, W).
+
+    In a convex sector the field is made on a (depth, angle) grid, one sample per px at the far end, and read off at the
+    nearest sample: that keeps its distribution exactly, which interpolation would not. The lateral width is that at half
+    depth; it grows with depth, as in a scanner.
+    """
+    where = scene.beams(shape)
+    keys = scene.key("real"), scene.key("imaginary")
+    if where.spread == 0:
+        decibels = speckle_decibels((shape[0], shape[1]), *keys, axial, lateral)
+        return decibels if where.inside.all() else np.where(where.inside, decibels, np.float32(0))
+    rows, columns = int(where.deepest) + 2, max(8, int(where.width) + 1)
+    middle = (where.near + where.deepest / 2) / (where.near + where.deepest)
+    polar = speckle_decibels((rows, columns), *keys, axial, lateral / middle)
+    out = np.empty(shape[:2], np.float32)
+    _nearest(where.depth, where.lateral, where.inside, np.float32(columns), polar, out)
+    return out
+
+
 def speckle(image: Image, scene: Scene, *, weight: float, axial: float, lateral: float, dynamic_range: float) -> Image:
     """Multiply the echo amplitude by Rayleigh speckle, seen through log compression: ``I + w / DR (20 log10 A - mean)``.
 
-    Interference of echoes from scatterers finer than the point spread. The display is logarithmic, so the speckle adds and
-    its contrast does not depend on the grey; the mean log is subtracted, so the mean grey stays.
+    Interference of echoes from scatterers finer than the point spread. The display is logarithmic, so the speckle adds
+    and its contrast does not depend on the grey; the mean log is subtracted, so the mean grey stays. Nothing changes
+    outside the scan sector.
 
     Args:
         weight: w, share of full development.
         axial, lateral: point spread along and across the beam, px of the image.
         dynamic_range: DR, dB between black and white.
     """
-    shape = (image.shape[0], image.shape[1])
-    decibels = speckle_decibels(shape, scene.key("real"), scene.key("imaginary"), axial, lateral)
+    decibels = beam_field(scene, image.shape, axial, lateral)
     decibels *= np.float32(weight / dynamic_range)
     return pixels.affine(image, 1.0, decibels)
+
+
+TABLE_STEPS = 4096
+_PER_PX = 4
+
+
+@numba.njit(cache=True, nogil=True)
+def _separable(depth, lateral, inside, across, along, out):  # type: ignore[no-untyped-def]
+    for y in range(out.shape[0]):
+        for x in range(out.shape[1]):
+            total = np.float32(0)
+            if inside[y, x]:
+                column = min(int(lateral[y, x] * TABLE_STEPS), TABLE_STEPS - 1)
+                row = min(int(depth[y, x] * _PER_PX), along.shape[1] - 1)
+                for k in range(across.shape[0]):
+                    total += across[k, column] * along[k, row]
+            out[y, x] = total
+
+
+def shadow_places(scene: Scene, count: int) -> list[tuple[float, float]]:
+    """Return (lateral position, depth as a share) of each shadow; three in four begin at the beam's brightest echo."""
+    stream = scene.stream("shadows")
+    bright = scene.observed["reflectors"]
+    places = []
+    for _ in range(count):
+        lateral, from_reflector, depth = stream.uniform(0.12, 0.88), stream.uniform() < 0.75, stream.uniform(0.1, 0.5)
+        places.append((lateral, float(bright[int(lateral * len(bright))]) if from_reflector else depth))
+    return places
+
+
+EDGE_SHARE = 0.12
+"""Width of the logistic edge of a shadow, of the shadow's width."""
+
+
+def shadow_profiles(
+    places: list[tuple[float, float]], width: float, onset: float, deepest: float
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return w over the fan (count, 4096 steps) and 1 - exp(-(r - r0) / d) over the depth (count, 4 samples per px)."""
+    lateral = (np.arange(TABLE_STEPS) + 0.5) / TABLE_STEPS
+    depth = np.arange(int(deepest * _PER_PX) + 2) / _PER_PX
+    steepness = 4 / (EDGE_SHARE * width)
+    across, along = [], []
+    for centre, start in places:
+        rising, falling = (np.clip((sign * (lateral - centre) + width / 2) * steepness, -60, 60) for sign in (1, -1))
+        across.append(1 / ((1 + np.exp(-rising)) * (1 + np.exp(-falling))))
+        along.append(1 - np.exp(-np.maximum(depth - start * deepest, 0) / max(onset, 1e-3)))
+    return np.asarray(across, np.float32), np.asarray(along, np.float32)
+
+
+def acoustic_shadow(
+    image: Image,
+    scene: Scene,
+    *,
+    shadows: float,
+    loss: float,
+    width: float,
+    onset: float,
+    noise_floor: float,
+    dynamic_range: float,
+) -> Image:
+    """Take away echo below reflectors, along the beam: ``I - L / DR w(phi) (1 - exp(-(r - r0) / d))`` for r > r0.
+
+    Stones, bone, gas and poor contact let no sound through. w is the product of two logistic edges at constant angle, so
+    the shadow widens with depth in a convex sector. Nothing above r0 or outside the sector changes; the electronic noise
+    floor stays.
+
+    Args:
+        shadows: how many.
+        loss: L, dB.
+        width: of the fan.
+        onset: d, px of the image.
+        noise_floor: grey below which nothing is taken, of full scale.
+        dynamic_range: DR, dB between black and white.
+    """
+    where = scene.beams(image.shape)
+    across, along = shadow_profiles(shadow_places(scene, int(shadows)), width, onset, where.deepest)
+    drop = np.empty(image.shape[:2], np.float32)
+    _separable(where.depth, where.lateral, where.inside, across * np.float32(-loss / dynamic_range), along, drop)
+    floor = image.dtype.type(noise_floor * pixels.top(image))
+    return np.maximum(pixels.affine(image, 1.0, drop), np.minimum(image, floor))
+
+
+ECHOES = 4
+
+
+@numba.njit(cache=True, nogil=True)
+def _echoes(image, depth, inside, apex_x, apex_y, near, start, spacing, decay, out):  # type: ignore[no-untyped-def]
+    for y in range(out.shape[0]):
+        for x in range(out.shape[1]):
+            out[y, x] = 0
+            behind = depth[y, x] - start + spacing / 2
+            if not inside[y, x] or behind < spacing:
+                continue
+            echo = int(behind / spacing)
+            if echo > ECHOES:
+                continue
+            offset = (behind - echo * spacing) / spacing - np.float32(0.5)
+            band = np.float32(0.5) * (np.float32(1) + np.cos(np.float32(2 * np.pi) * offset))
+            back = echo * spacing
+            if near < 0:
+                source_x, source_y = np.float32(x), np.float32(y) - back
+            else:
+                share = (depth[y, x] + near - back) / (depth[y, x] + near)
+                source_x, source_y = apex_x + (x - apex_x) * share, apex_y + (y - apex_y) * share
+            column = min(max(int(np.floor(source_x)), 0), image.shape[1] - 2)
+            row = min(max(int(np.floor(source_y)), 0), image.shape[0] - 2)
+            u = min(max(source_x - column, np.float32(0)), np.float32(1))
+            v = min(max(source_y - row, np.float32(0)), np.float32(1))
+            upper = (1 - u) * image[row, column] + u * image[row, column + 1]
+            lower = (1 - u) * image[row + 1, column] + u * image[row + 1, column + 1]
+            out[y, x] = decay**echo * band * ((1 - v) * upper + v * lower)
+
+
+def gel_reflection(image: Image, scene: Scene, *, decay: float, spacing: float) -> Image:
+    """Repeat the bright interface below the probe: ``I(r) + sum_k a**k h(r - k d) I(r - k d)``, h a window around it.
+
+    Sound that runs to and fro between the probe and a gel pad or air layer: equally spaced arcs, each fainter by the
+    same factor.
+
+    Args:
+        decay: a.
+        spacing: d, px of the image.
+    """
+    where = scene.beams(image.shape)
+    start = float(scene.observed["interface"]) * where.deepest
+    echoes = np.empty(image.shape[:2], np.float32)
+    grey = image if image.ndim == 2 else np.ascontiguousarray(image.max(axis=2))
+    apex = scene.geometry.get("apex", [0.0, 0.0])
+    near = where.near if where.spread else -1.0
+    numbers = [np.float32(value) for value in (*apex, near, start, max(2.0, float(round(spacing))), decay)]
+    _echoes(grey, where.depth, where.inside, *numbers, echoes)
+    return pixels.affine(image, 1.0, echoes / np.float32(pixels.top(image)))

@@ -1,0 +1,235 @@
+"""Degradations of cameras with a lamp (endoscopy, dermoscopy, microscopy), and of light fields in general."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from dmseg.simulators import fields, pixels
+from dmseg.simulators.scene import Scene
+from dmseg.types import Image
+
+
+def vignette(image: Image, scene: Scene, *, transmission: float, x: float, y: float) -> Image:
+    """Darken towards the rim: ``I (1 + (r / f)**2)**-2``, the cos**4 law of lenses.
+
+    f is such that the gain at half the diagonal of the field of view is the transmission. In a convex ultrasound sector the
+    gain falls with the beam's angle instead, ``cos(phi)**p``, to the transmission at the first and the last beam.
+
+    Args:
+        transmission: gain at the corner (or at the edge of the sector).
+        x, y: centre, offset from that of the field of view, of its size.
+    """
+    where = scene.beams(image.shape)
+    if where.spread:
+        power = math.log(transmission) / math.log(math.cos(where.spread / 2))
+        off = (np.clip(where.lateral, 0, 1) - np.float32(0.5)) * np.float32(where.spread)
+        # cos through its own square keeps float32: cos**p = (1 - sin**2)**(p/2).
+        return pixels.affine(image, np.power(1 - np.sin(off) ** 2, np.float32(power / 2)))
+    return pixels.affine(image, lens_gain(scene, image.shape, transmission, x, y))
+
+
+def lens_gain(scene: Scene, shape: tuple[int, ...], transmission: float, x: float, y: float) -> NDArray[np.float32]:
+    """Return the cos**4 gain, float32 (H, W)."""
+    height, width = shape[:2]
+    left, upper, right, lower = scene.observed.get("field_of_view", [0, 0, width, height])
+    centre_x = (left + right - 1) / 2 + x * (right - left)
+    centre_y = (upper + lower - 1) / 2 + y * (lower - upper)
+    corner = ((right - left - 1) / 2) ** 2 + ((lower - upper - 1) / 2) ** 2
+    focal = corner / (transmission**-0.5 - 1)  # squared
+    across = ((np.arange(width) - centre_x) ** 2 / focal).astype(np.float32)
+    down = ((np.arange(height) - centre_y) ** 2 / focal).astype(np.float32)
+    gain = across[None, :] + (down[:, None] + np.float32(1))
+    np.multiply(gain, gain, out=gain)
+    return np.reciprocal(gain, out=gain)
+
+
+_COARSE = 8
+_FINE = 64
+
+
+def smooth_field(scene: Scene, name: str) -> NDArray[np.float32]:
+    """Return a smooth random surface, 8 x 8 normal deviates enlarged by cubic interpolation, float32 (64, 64)."""
+    coarse = fields.normals(scene.key(name), _COARSE * _COARSE).reshape(_COARSE, _COARSE).astype(np.float32)
+    coarse = cv2.GaussianBlur(coarse, (0, 0), 1.2, borderType=cv2.BORDER_REFLECT)
+    return np.asarray(cv2.resize(coarse, (_FINE, _FINE), interpolation=cv2.INTER_CUBIC))
+
+
+def shadow_map(scene: Scene, area: float) -> NDArray[np.float32]:
+    """Return s in [0, 1], float32 (64, 64): above 1/2 on the share ``area``, largest value 1, soft edge."""
+    surface = smooth_field(scene, "shadow")
+    threshold = np.float32(np.quantile(surface, 1 - area))
+    width = np.float32(0.25 * (surface.max() - surface.min()))
+    soft = 1 / (1 + np.exp(-(surface - threshold) / width * 4))
+    # The logistic curve is stretched above 1/2 only, so that its largest value is 1 and the outline stays at 1/2.
+    above = np.float32(0.5) + (soft - np.float32(0.5)) * np.float32(0.5) / np.float32(soft.max() - 0.5)
+    return np.asarray(np.where(soft > 0.5, above, soft), np.float32)
+
+
+def illumination_shadow(image: Image, scene: Scene, *, depth: float, area: float) -> Image:
+    """Darken a smooth patch: ``I exp(-tau s(x))``, s a soft random blob.
+
+    The lamp is off-axis or a fold, tooth or instrument stands before it.
+
+    Args:
+        depth: tau; the darkest place keeps exp(-tau).
+        area: share of the picture where s is above one half.
+    """
+    gain = np.exp(-np.float32(depth) * shadow_map(scene, area))
+    size = (image.shape[1], image.shape[0])
+    return pixels.affine(image, np.minimum(cv2.resize(gain, size, interpolation=cv2.INTER_LINEAR), np.float32(1)))
+
+
+CORE_SHARE = 0.75
+"""Radius of the saturated core of a reflection, of the lobe's radius."""
+
+
+@numba.njit(cache=True, nogil=True)
+def _lobes(places, radii, out):  # type: ignore[no-untyped-def]
+    for k in range(places.shape[0]):
+        x0, y0, long, short, cosine, sine = (
+            places[k, 0],
+            places[k, 1],
+            radii[k, 0],
+            radii[k, 1],
+            radii[k, 2],
+            radii[k, 3],
+        )
+        for y in range(max(0, int(y0 - long)), min(out.shape[0], int(y0 + long) + 2)):
+            for x in range(max(0, int(x0 - long)), min(out.shape[1], int(x0 + long) + 2)):
+                u = ((x - x0) * cosine + (y - y0) * sine) / long
+                v = ((y - y0) * cosine - (x - x0) * sine) / short
+                d = np.sqrt(u * u + v * v)
+                if d < 1:
+                    fall = min((1 - d) / (1 - CORE_SHARE), 1.0)
+                    out[y, x] = max(out[y, x], np.float32(fall * fall * (3 - 2 * fall)))
+
+
+def reflection_lobes(scene: Scene, shape: tuple[int, ...], spots: int, radius: float) -> NDArray[np.float64]:
+    """Return one row per spot: x, y (px), long and short radius (px), cosine, sine; float64 (spots, 6).
+
+    Places are drawn from the bright and steep sites of Clear, the front of the list more often.
+    """
+    height, width = shape[:2]
+    stream = scene.stream("spots")
+    sites = scene.observed.get("sites") or []
+    rows = np.empty((spots, 6))
+    for k in range(spots):
+        u, jitter_x, jitter_y, size, aspect, turn = stream.uniforms(6)
+        x, y = sites[int(u * u * len(sites))] if sites else (jitter_x, jitter_y)
+        x, y = x + (jitter_x - 0.5) / 16, y + (jitter_y - 0.5) / 16
+        long = max(1.5, radius * min(height, width) * (0.4 + 0.6 * size))
+        short = max(1.2, long * (0.35 + 0.5 * aspect))
+        rows[k] = (x * (width - 1), y * (height - 1), long, short, math.cos(math.pi * turn), math.sin(math.pi * turn))
+    return rows
+
+
+def specular_reflection(image: Image, scene: Scene, *, spots: float, radius: float) -> Image:
+    """Add saturated spots where wet tissue mirrors the lamp: ``I + (1 - I) m``, m an elongated lobe with a flat core.
+
+    The core is white in all channels; outside the lobes nothing changes.
+
+    Args:
+        spots: how many.
+        radius: of the largest spot, of the short side; spots have .4 to 1 of it.
+    """
+    rows = reflection_lobes(scene, image.shape, int(spots), radius)
+    lobes = np.zeros(image.shape[:2], np.float32)
+    _lobes(np.ascontiguousarray(rows[:, :2]), np.ascontiguousarray(rows[:, 2:]), lobes)
+    return pixels.affine(image, 1 - lobes, lobes)
+
+
+def double_exposure(image: Image, scene: Scene, *, weight: float, distance: float, angle: float) -> Image:
+    """Add a shifted copy: ``(1 - a) I(x) + a I(x - d)``, whole pixels, reflecting border.
+
+    The hand moved between two exposures, or a second surface mirrors the picture. The mask belongs to the unshifted copy.
+
+    Args:
+        weight: a.
+        distance: length of d, px of the image.
+        angle: direction of d, degrees from the x axis towards the y axis.
+    """
+    dx = round(distance * math.cos(math.radians(angle)))
+    dy = round(distance * math.sin(math.radians(angle)))
+    pad = max(abs(dx), abs(dy))
+    padded = cv2.copyMakeBorder(image, pad, pad, pad, pad, cv2.BORDER_REFLECT_101)
+    moved = padded[pad - dy : pad - dy + image.shape[0], pad - dx : pad - dx + image.shape[1]]
+    if image.dtype.name != "uint8":
+        return pixels.stored(
+            pixels.unit(image) * np.float32(1 - weight) + pixels.unit(moved) * np.float32(weight), image
+        )
+    return np.asarray(cv2.addWeighted(image, 1 - weight, moved, weight, 0))
+
+
+def fog(image: Image, scene: Scene, *, transmission: float, airlight: float) -> Image:
+    """Veil the picture: ``I t + A (1 - t)``, t = exp(ln(t0) d(x)), d smooth between .5 and 1.5.
+
+    Condensation, debris or out-of-focus light above the focal plane.
+
+    Args:
+        transmission: t0, kept contrast where d = 1.
+        airlight: brightness of the veil over the bright level (95th percentile) of Clear.
+    """
+    surface = smooth_field(scene, "fog")
+    low, high = surface.min(), surface.max()
+    path = np.float32(0.5) + (surface - low) / max(high - low, np.float32(1e-6))
+    share = np.exp(np.float32(math.log(transmission)) * path)
+    share = cv2.resize(share, (image.shape[1], image.shape[0]), interpolation=cv2.INTER_LINEAR)
+    veil = np.float32(airlight * float(scene.observed.get("bright", 1.0)))
+    return pixels.affine(image, share, (1 - share) * veil)
+
+
+def dead_pixels(image: Image, scene: Scene, *, share: float, lines: float) -> Image:
+    """Set isolated pixels and whole lines to a fixed value; all others keep their bits.
+
+    Camera: stuck pixels, black or white, under a Bayer filter (RGGB), so in colour pictures only their channel is wrong; whole
+    columns are black or white in all channels. Ultrasound: pixels and whole beams of the scan sector are black.
+
+    Args:
+        share: of all pixels (of the sector).
+        lines: number of columns, or of beams.
+    """
+    out = image.copy()
+    if scene.modality == "ultrasound":
+        return _lost_beams(out, scene, share, int(lines))
+    height, width = image.shape[:2]
+    size = height * width
+    count = max(1, round(share * size)) if share > 0 else 0
+    places = fields.places(scene.key("places"), size, 0, count)
+    rows, columns = places // width, places % width
+    white = scene.key("polarity")
+    stuck = np.where((fields.normals(white, count) > 0), pixels.top(image), 0).astype(image.dtype)
+    if image.ndim == 2:
+        out[rows, columns] = stuck
+    else:
+        out[rows, columns, rows % 2 + columns % 2] = stuck
+    stream = scene.stream("columns")
+    for _ in range(int(lines)):
+        out[:, stream.integer(0, width - 1)] = pixels.top(image) if stream.uniform() < 0.5 else 0
+    return out
+
+
+BEAM_COUNT = 128
+"""Beams of a common probe: the width of a lost one."""
+
+
+def _lost_beams(out: Image, scene: Scene, share: float, lines: int) -> Image:
+    where = scene.beams(out.shape)
+    sector = np.flatnonzero(where.inside)
+    count = max(1, round(share * sector.size)) if share > 0 else 0
+    flat = out.reshape(where.inside.size, -1)
+    flat[sector[fields.places(scene.key("places"), sector.size, 0, count)]] = 0
+    stream = scene.stream("beams")
+    for _ in range(lines):
+        beam = stream.integer(BEAM_COUNT // 10, BEAM_COUNT - BEAM_COUNT // 10)
+        lost = where.inside & (np.abs(where.lateral * np.float32(BEAM_COUNT) - np.float32(beam)) < np.float32(0.5))
+        if not lost.any():  # a beam narrower than a pixel
+            lost = where.inside & (
+                np.abs(where.lateral - np.float32(beam / BEAM_COUNT)) * np.float32(where.width) < 0.75
+            )
+        out[lost] = 0
+    return out

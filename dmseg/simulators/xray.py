@@ -1,0 +1,51 @@
+"""Degradations of projection radiographs (chest, panoramic): white is most attenuating, so grey is the line integral."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dmseg.simulators import pixels
+from dmseg.simulators.scene import Scene, length_scale
+from dmseg.types import Image
+
+FULL_SCALE = 4.0
+"""Line integral that white stands for: p = 4 g."""
+_HIGHEST_FREQUENCY = 0.4
+
+
+def grid_banding(
+    image: Image, scene: Scene, *, modulation: float, frequency: float, tilt: float, phase: float
+) -> Image:
+    """Darken by the stripes of an anti-scatter grid: ``I (1 - m / 2 (1 + cos(2 pi (fx x + fy y) + phase)))``.
+
+    The grid's lines (40-80 per cm) beat with the detector's pixels (.14-.2 mm): moire of a lower frequency, tilted by a
+    degree or two.
+
+    Args:
+        modulation: m.
+        frequency: cycles per px at a 512-px short side; at most .4 cycles per px of the image.
+        tilt: degrees from the x axis.
+        phase: degrees.
+    """
+    height, width = image.shape[:2]
+    per_px = min(frequency / length_scale(image.shape), _HIGHEST_FREQUENCY)
+    angle, offset = np.radians(tilt), np.radians(phase)
+    across = 2 * np.pi * per_px * np.cos(angle) * np.arange(width) + offset
+    down = 2 * np.pi * per_px * np.sin(angle) * np.arange(height)
+    # cos(a + b) as an outer product of rank 2.
+    wave = np.outer(np.cos(down), np.cos(across)) - np.outer(np.sin(down), np.sin(across))
+    return pixels.affine(image, (1 - modulation / 2 * (1 + wave)).astype(np.float32))
+
+
+def projection_hardening(image: Image, *, beta: float) -> Image:
+    """Beam hardening of a projection: ``p' = p - beta p**2`` with p = 4 I, pointwise.
+
+    Args:
+        beta: curvature of the polychromatic line integral.
+    """
+
+    def hardened(grey: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+        integral = FULL_SCALE * grey
+        return (integral - beta * integral**2) / FULL_SCALE
+
+    return pixels.pointwise(image, hardened)
