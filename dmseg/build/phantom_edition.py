@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
-import platformdirs
-
 from dmseg import datasets, phantoms
 from dmseg.canonical import digest
+from dmseg.files import cache_folder
 from dmseg.tables import packaged_table
 
 IMAGES_PER_DATASET: int = packaged_table("dmseg.build", "build.toml")["phantom"]["images_per_dataset"]
-
-
-def cache_folder() -> Path:
-    """Return the folder where dmseg keeps what it can make again: ``DMSEG_CACHE``, else the user's cache folder."""
-    given = os.environ.get("DMSEG_CACHE")
-    return Path(given) if given else platformdirs.user_cache_path("dmseg")
 
 
 def phantom_raw(per_dataset: int = IMAGES_PER_DATASET, jobs: int = 1) -> Path:
