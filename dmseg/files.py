@@ -9,7 +9,15 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
+import platformdirs
+
 TEMPORARY_PREFIX = ".dmseg-tmp-"
+
+
+def cache_folder() -> Path:
+    """Return the folder where dmseg keeps what it can make again: ``DMSEG_CACHE``, else the user's cache folder."""
+    given = os.environ.get("DMSEG_CACHE")
+    return Path(given) if given else platformdirs.user_cache_path("dmseg")
 
 
 @contextlib.contextmanager

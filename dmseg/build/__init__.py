@@ -9,8 +9,9 @@ from dmseg.build.checks import Problem, verify
 from dmseg.build.citation import cite
 from dmseg.build.estimate import Estimate, estimate
 from dmseg.build.folder import STORAGES
-from dmseg.build.phantom_edition import cache_folder, phantom_raw
+from dmseg.build.phantom_edition import phantom_raw
 from dmseg.build.run import BuildSummary, build, phantom_benchmark
+from dmseg.files import cache_folder
 
 __all__ = [
     "STORAGES",

@@ -12,7 +12,7 @@ from dmseg.build.engine import run_tasks
 from dmseg.build.folder import Folder, Options
 from dmseg.build.index import Collected, read_parts, write_index
 from dmseg.build.parts import ERROR, LEFT_OUT, read_part
-from dmseg.build.phantom_edition import IMAGES_PER_DATASET, cache_folder, phantom_raw
+from dmseg.build.phantom_edition import IMAGES_PER_DATASET, phantom_raw
 from dmseg.build.raw import FileState, FoundDataset, find_datasets, phantom_identities, synthetic_datasets
 from dmseg.build.unit import Task
 from dmseg.progress import progress
