@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dmseg.imaging.formats import EXTENSIONS, MAX_PIXELS, check_size, extension, kind_of, stem
 from dmseg.imaging.grey import add_change, apply_window, normalise, percentile_window
+from dmseg.imaging.like import check_target, write_like
 from dmseg.imaging.reading import (
     LoadedImage,
     image_header,
@@ -33,6 +34,7 @@ __all__ = [
     "add_change",
     "apply_window",
     "check_size",
+    "check_target",
     "decode_rle",
     "encode_rle",
     "extension",
@@ -53,6 +55,7 @@ __all__ = [
     "resize_mask",
     "stem",
     "stored_size",
+    "write_like",
     "write_mask",
     "write_png",
 ]

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from dmseg.errors import ImageFileError
+from dmseg.errors import DmsegError, ImageFileError
 
 PNG, JPEG, TIFF, DICOM, NIFTI = "PNG", "JPEG", "TIFF", "DICOM", "NIfTI"
 RASTER = (PNG, JPEG, TIFF)
@@ -110,7 +110,7 @@ def decoding(path: Path, kind: str) -> Iterator[None]:
     """
     try:
         yield
-    except (ImageFileError, MemoryError):
+    except (DmsegError, MemoryError):
         raise
     except Exception as error:
         detail = " ".join(str(error).split()) or type(error).__name__

@@ -74,10 +74,11 @@ def percentile_window(
 
 
 def normalise(values: NDArray[Any], window: Window) -> NDArray[np.float32]:
-    """Return ``(v - black) / width`` limited to 0..1, float32: the picture that simulators work on."""
+    """Return ``(v - black) / width`` limited to 0..1, float32, NaN as 0: the picture that degradations work on."""
     _check(window)
     black = window.center - window.width / 2
-    return np.clip((values.astype(np.float64) - black) / window.width, 0.0, 1.0).astype(np.float32)
+    picture = np.clip((values.astype(np.float64) - black) / window.width, 0.0, 1.0).astype(np.float32)
+    return np.nan_to_num(picture, copy=False)
 
 
 def add_change(

@@ -11,7 +11,7 @@ import nibabel
 import numpy as np
 from numpy.typing import NDArray
 
-from dmseg.errors import ImageFileError
+from dmseg.errors import ImageFileError, UsageError
 from dmseg.imaging.formats import NIFTI, check_size, decoding
 from dmseg.imaging.volumes import Volume, axes_of, radiological, radiological_spacing, rescaled
 
@@ -70,8 +70,8 @@ def header(path: Path) -> tuple[int, int]:
         return view.shape[1], view.shape[2]
 
 
-def load(path: Path) -> Any:
-    """Return the nibabel image with all its bytes in memory, size checked before and completeness after.
+def load(path: Path) -> tuple[Any, bytes]:
+    """Return the nibabel image and the bytes that it lies in, size checked before and completeness after.
 
     Raises:
         ImageFileError: not NIfTI, too large, truncated, damaged (checksum of .gz), colour, or more than 3-D.
@@ -87,7 +87,7 @@ def load(path: Path) -> Any:
         if len(content) < wanted:
             raise ImageFileError(f"{path}: truncated, {len(content)} of {wanted} bytes; download or copy it again")
         stream.read(_AFTER_DATA)  # to the end of the file, where gzip compares its checksum
-        return kind.from_bytes(content)
+        return kind.from_bytes(content), content
 
 
 def stored_view(path: Path, image: Any) -> tuple[NDArray[Any], NDArray[Any], str]:
@@ -106,9 +106,35 @@ def scaling(image: Any) -> tuple[float, float]:
 
 def read(path: Path) -> Volume:
     """Read a volume in radiological axial order with its scaling applied."""
-    image = load(path)
+    image, _ = load(path)
     with decoding(path, NIFTI):
         _, view, axes = stored_view(path, image)
         sizes = np.linalg.norm(image.affine[:3, :3], axis=0) * _MM_PER_UNIT.get(image.header.get_xyzt_units()[0], 1.0)
         spacing = radiological_spacing((float(sizes[0]), float(sizes[1]), float(sizes[2])), axes)
         return Volume(rescaled(view, *scaling(image)), spacing, "SPL")
+
+
+def rewritten(path: Path, values: NDArray[Any]) -> bytes:
+    """Return the (unpacked) bytes of the volume with other values, every other byte of the file kept.
+
+    Args:
+        path: the volume.
+        values: (Z, Y, X) in the order and units of :func:`read`; rounded and limited to what the file's type holds.
+
+    Raises:
+        UsageError: another shape.
+    """
+    image, content = load(path)
+    with decoding(path, NIFTI):
+        stored, view, _ = stored_view(path, image)
+        if values.shape != view.shape:
+            raise UsageError(f"{path} has axial slices of {view.shape}, the new values are {values.shape}")
+        slope, intercept = scaling(image)
+        unscaled = values if (slope, intercept) == (1, 0) else (values.astype(np.float64) - intercept) / slope
+        if stored.dtype.kind in "iu":
+            limits = np.iinfo(stored.dtype)
+            unscaled = np.clip(np.floor(unscaled.astype(np.float64) + 0.5), limits.min, limits.max)
+        view[...] = unscaled
+        start = int(image.dataobj.offset)
+        voxels = stored.tobytes(order="F")
+        return content[:start] + voxels + content[start + len(voxels) :]
