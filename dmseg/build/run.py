@@ -15,6 +15,7 @@ from dmseg.build.parts import ERROR, LEFT_OUT, read_part
 from dmseg.build.phantom_edition import IMAGES_PER_DATASET, phantom_raw
 from dmseg.build.raw import FileState, FoundDataset, find_datasets, phantom_identities, synthetic_datasets
 from dmseg.build.unit import Task
+from dmseg.files import cache_folder
 from dmseg.progress import progress
 from dmseg.rng import key_words
 from dmseg.types import LEVELS, check_level

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dmseg.datasets import tree
+from dmseg.datasets import archives, tree
 from dmseg.datasets.recipes import Recipe
 from dmseg.errors import DataError
 from dmseg.imaging import grey_if_colourless
@@ -90,17 +90,32 @@ class Reader(abc.ABC):
             ImageFileError: a file is missing, truncated or not what its name says; other sources are unaffected.
         """
 
-    def find(self, raw: Path) -> Path | None:
+    def find(self, raw: Path, *, unpack: bool = True) -> Path | None:
         """Return the dataset's root below ``raw``, wherever it was unpacked there, or None.
 
         The dataset's folder is a child of ``raw`` (or ``raw`` itself) with the dataset's name or one of the recipe's
-        other names; the layout may begin in it or up to three folders deeper.
+        other names; the layout may begin in it or up to three folders deeper. Where there are only archives, they are
+        unpacked into the cache, and the root is there.
+
+        Args:
+            raw: folder with the downloads.
+            unpack: False leaves archives alone: a dataset that is only there packed is then not found.
+
+        Raises:
+            DataError: an archive that cannot or must not be unpacked.
         """
-        for start in tree.named_folders(raw, (self.recipe.id, *self.recipe.folders)):
-            for folder in tree.folders_below(start):
-                if self.is_root(folder):
-                    return folder
+        names = (self.recipe.id, *self.recipe.folders)
+        places = tree.named_places(raw, names, archives.without_suffix)
+        for start in filter(Path.is_dir, places):
+            if root := self._below(start):
+                return root
+        for place in places:
+            if unpack and archives.packed(place) and (root := self._below(archives.mirror(place))):
+                return root
         return None
+
+    def _below(self, start: Path) -> Path | None:
+        return next((folder for folder in tree.folders_below(start) if self.is_root(folder)), None)
 
     def sources(self, root: Path) -> list[Source]:
         """Return the usable sources, sorted by id.

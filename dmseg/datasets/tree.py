@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 NESTING = 3
@@ -73,15 +73,18 @@ def by_stem(paths: Iterable[Path]) -> dict[str, Path]:
     return found
 
 
-def named_folders(raw: Path, names: Iterable[str]) -> list[Path]:
-    """Return the folders that may hold a dataset: children of ``raw``, then ``raw`` itself, with one of the names.
+def named_places(raw: Path, names: Iterable[str], stem: Callable[[str], str]) -> list[Path]:
+    """Return what may hold a dataset: children of ``raw`` (folders, files), then ``raw`` itself, with one of the names.
 
-    Names are compared by their letters and digits alone: ``kvasir_seg`` is ``Kvasir-SEG``.
+    Names are compared by their letters and digits alone: ``kvasir_seg`` is ``Kvasir-SEG``. ``stem`` takes the ending
+    off a file's name.
     """
     wanted = [_letters(name) for name in names]
-    candidates = [*folders(raw), raw.resolve()]
-    found = [path for path in candidates if _letters(path.name) in wanted]
-    return sorted(found, key=lambda path: wanted.index(_letters(path.name)))
+    named = [
+        (_letters(path.name if path.is_dir() else stem(path.name)), path) for path in [*entries(raw), raw.resolve()]
+    ]
+    found = [(wanted.index(name), path) for name, path in named if name in wanted]
+    return [path for _, path in sorted(found, key=lambda item: item[0])]
 
 
 def _letters(name: str) -> str:

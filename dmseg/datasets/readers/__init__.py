@@ -8,6 +8,7 @@ from dmseg.datasets.readers.dental import ToothReader
 from dmseg.datasets.readers.lungrads import LungReader
 from dmseg.datasets.readers.nuclei import NucleiReader
 from dmseg.datasets.readers.pairs import CvcReader, IsicReader, KvasirReader, LggReader
+from dmseg.datasets.readers.paxray import PaxrayReader
 from dmseg.datasets.readers.ultrasound import AbdominalReader, BusiReader, MmotuReader, MuscleReader, NerveReader
 from dmseg.datasets.readers.volumes import BratsReader, FlareReader
 from dmseg.datasets.recipes import Recipe, recipe
@@ -30,6 +31,7 @@ READERS: dict[str, type[Reader]] = {
     "mmotu": MmotuReader,
     "muscle_us": MuscleReader,
     "nerve_us": NerveReader,
+    "paxray": PaxrayReader,
     "tooth": ToothReader,
 }
 

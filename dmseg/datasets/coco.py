@@ -1,0 +1,107 @@
+"""COCO annotation files of any size: where each annotation lies in the file, without holding the file in memory.
+
+The annotation file of a large dataset has gigabytes. One pass finds the elements of its arrays ``images``,
+``annotations`` and ``categories``; only one element at a time is parsed, and of annotations only their places stay.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import mmap
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dmseg.errors import ImageFileError
+
+_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\]]', re.DOTALL)
+_ARRAYS = ("images", "annotations", "categories")
+
+
+@dataclass(frozen=True)
+class CocoIndex:
+    """What an annotation file lists.
+
+    Attributes:
+        images: file name -> (image id, height, width).
+        categories: category id -> name.
+        annotations: image id -> places (start, end) of its annotations in the file, in file order.
+    """
+
+    images: dict[str, tuple[int, int, int]]
+    categories: dict[int, str]
+    annotations: dict[int, list[tuple[int, int]]]
+
+
+def read_index(path: Path) -> CocoIndex:
+    """Return the index of an annotation file; read once per state of the file.
+
+    Raises:
+        ImageFileError: missing, truncated, not JSON, or without the three arrays of COCO.
+    """
+    try:
+        status = path.stat()
+        return _read_index(path, status.st_size, status.st_mtime_ns)
+    except OSError as error:
+        raise ImageFileError(f"{path}: cannot be opened ({error.strerror})") from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise ImageFileError(f"{path}: not a COCO annotation file ({error!r}); damaged? download it again") from None
+
+
+@functools.lru_cache(maxsize=4)
+def _read_index(path: Path, size: int, changed_ns: int) -> CocoIndex:
+    index = CocoIndex({}, {}, {})
+    seen = set()
+    with path.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        for array, start, end in _elements(content):
+            seen.add(array)
+            element = json.loads(content[start:end])
+            if array == "images":
+                index.images[element["file_name"]] = (int(element["id"]), int(element["height"]), int(element["width"]))
+            elif array == "categories":
+                index.categories[int(element["id"])] = str(element["name"])
+            else:
+                index.annotations.setdefault(int(element["image_id"]), []).append((start, end))
+    if missing := set(_ARRAYS) - seen:
+        raise ValueError(f"no entries in: {', '.join(sorted(missing))}")
+    return index
+
+
+def _elements(content: mmap.mmap) -> Iterator[tuple[str, int, int]]:
+    """Yield (array name, start, end) of every object that is an element of one of the top-level arrays."""
+    depth, start, key = 0, 0, ""
+    for token in _TOKEN.finditer(content):
+        text = token.group()
+        if text[0] == 0x22:
+            if depth == 1:
+                key = text[1:-1].decode("utf-8", "replace")
+        elif text in (b"{", b"["):
+            depth += 1
+            if depth == 3:
+                start = token.start()
+        else:
+            if depth == 3 and text == b"}" and key in _ARRAYS:
+                yield key, start, token.end()
+            depth -= 1
+    if depth != 0:
+        raise ValueError("the file ends too early")
+
+
+def read_annotations(path: Path, places: list[tuple[int, int]]) -> list[dict[str, Any]]:
+    """Return the annotations at the given places of a file.
+
+    Raises:
+        ImageFileError: the file changed since the index was made.
+    """
+    found = []
+    try:
+        with path.open("rb") as handle:
+            for start, end in places:
+                handle.seek(start)
+                found.append(json.loads(handle.read(end - start)))
+    except (OSError, ValueError) as error:
+        raise ImageFileError(f"{path}: an annotation cannot be read ({error}); has the file changed?") from None
+    return found
