@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dmseg import tables
+from dmseg.baselines.checkpoints import Checkpoint
 
 KINDS: tuple[str, ...] = ("classical", "network", "self-test")
 
@@ -27,6 +28,8 @@ class ModelCard:
         trained_on: data sets used in training, by this project's names where they are part of the benchmark.
         mode: how it is used: ``zero-shot``, ``fine-tuned``, ``classical``, ``self-test``.
         arguments: defaults of the constructor's arguments, which ``--model-arg`` changes.
+        checkpoint: the official weights file, None where there is none.
+        prompts_note: where the paper's protocol and the authors' own predictor differ.
     """
 
     kind: str
@@ -44,6 +47,8 @@ class ModelCard:
     trained_on: tuple[str, ...] = ()
     mode: str = "classical"
     arguments: dict[str, Any] = field(default_factory=dict)
+    checkpoint: Checkpoint | None = None
+    prompts_note: str | None = None
 
 
 @functools.cache

@@ -1,7 +1,7 @@
 """Official checkpoint files: where they lie, how they are read safely, and what a wrong one looks like.
 
-Reading never executes anything from the file (``weights_only`` or safetensors), never downloads and never asks. A file is
-accepted only if its keys and shapes are exactly the network's; otherwise the message says what the file looks like.
+Reading never executes anything from the file (``weights_only`` or safetensors), never downloads and never asks. A file
+is accepted only if its keys and shapes are exactly the network's; otherwise the message says what the file looks like.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
             loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ModelError(
-            f"{path}: refused, since reading it would execute code from the file, or it is no checkpoint: {_line(error)}"
+            f"{path}: refused, since reading it would execute code from the file, or no checkpoint: {_line(error)}"
         ) from None
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile, _safetensors_error()) as error:
         raise ModelError(f"{path}: not a readable checkpoint, perhaps truncated: {_line(error)}") from None
@@ -156,7 +156,9 @@ def nearest(found: Mapping[str, tuple[int, ...]], known: Mapping[str, Mapping[st
     if exact:
         return exact
     entries = set(found.items())
-    likeness = {name: len(entries & set(wanted.items())) / max(len(entries), len(wanted)) for name, wanted in known.items()}
+    likeness = {
+        name: len(entries & set(wanted.items())) / max(len(entries), len(wanted)) for name, wanted in known.items()
+    }
     best = max(likeness, key=likeness.__getitem__)
     return [best] if likeness[best] >= 0.5 else []
 
@@ -177,7 +179,9 @@ def check_state(
         return
     others = [other for other in nearest(found, known) if other != name]
     looks = f"this looks like a file of {' or '.join(others)}" if others else "it is of no model known here"
-    advice = f"; use --model {others[0]}, or give the file of {name}" if others else f"; give the official file of {name}"
+    advice = (
+        f"; use --model {others[0]}, or give the file of {name}" if others else f"; give the official file of {name}"
+    )
     raise ModelError(f"{path}: not the weights of {name}: {looks}. {gap}{advice}")
 
 

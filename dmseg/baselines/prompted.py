@@ -101,6 +101,7 @@ class PromptedAdapter:
             raise unknown_name("precision", precision, PRECISIONS)
         self.name = name
         self.mode = mode
+        self.weights_sha256: str | None = None
         self.precision = precision
         self.device = torch.device(device)
         self.network = network.to(self.device).eval().requires_grad_(False)

@@ -32,6 +32,23 @@ FACTORIES: dict[str, str] = {
     "oracle": "dmseg.baselines.selftest:Oracle",
     "noisy-oracle": "dmseg.baselines.selftest:NoisyOracle",
     "empty": "dmseg.baselines.selftest:Empty",
+    **dict.fromkeys(
+        (
+            "sam-vit-b",
+            "sam-vit-l",
+            "sam-vit-h",
+            "mobile-sam",
+            "medsam",
+            "medsam-box",
+            "lite-medsam",
+            "lite-medsam-box",
+            "sam-med2d",
+            "sam-med2d-adapter",
+            "robust-sam-b",
+            "robust-sam-l",
+        ),
+        "dmseg.baselines.families:load_network_model",
+    ),
 }
 """Name -> ``module:callable`` of every model that ships; each has a card of the same name in ``models.toml``.
 

@@ -1,4 +1,4 @@
-"""The networks have the official keys, shapes, order and counts, and, with regenerated weights, the official outputs."""
+"""The networks have the official keys, shapes, order and counts, and with regenerated weights the official outputs."""
 
 from __future__ import annotations
 
@@ -130,9 +130,10 @@ def run_sequence(
         chosen = wanted["chosen"]
         previous = low_res[:, chosen : chosen + 1]
         shown = low_res[:, : wanted["low_res"]["shape"][0]]
-        canvas = torch.cat(
-            [adapter.finish(low_res[:, i : i + 1], embedding.frame) for i in range(_masks_shown(wanted, shown))]
-        )
+        shape = (wanted.get("mask_logits_full") or wanted["prob_full"])["shape"]
+        masks = int(np.prod(shape[:-2]))
+        indices = range(masks) if masks > 1 else [chosen]
+        canvas = torch.cat([adapter.finish(low_res[:, i : i + 1], embedding.frame) for i in indices])
         full = {"mask_logits_full": canvas, "prob_full": canvas.sigmoid()}
         result = {**wanted, "iou_pred": iou.ravel().tolist(), "low_res": common.summary(shown[0], True)}
         for key in full.keys() & wanted.keys():
@@ -143,12 +144,6 @@ def run_sequence(
             result["n_mask_prob_gt_half"] = int((canvas > 0).sum())
         results.append(result)
     return results
-
-
-def _masks_shown(wanted: dict[str, Any], shown: Any) -> int:
-    """How many masks the reference's full-size summary covers."""
-    shape = (wanted.get("mask_logits_full") or wanted["prob_full"])["shape"]
-    return int(np.prod(shape[:-2])) if len(shape) > 2 else int(shown.shape[1])
 
 
 def run_feedback_of_probabilities(adapter: PromptedAdapter, embedding: Any, expected: list[Any]) -> list[Any]:

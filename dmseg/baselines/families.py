@@ -1,0 +1,125 @@
+"""The network baselines by name: which adapter, which network, and how their weights are loaded.
+
+``weights`` is an official file, None for the installed one, or ``"random"`` for seeded random weights in tests. Files
+are accepted strictly (:mod:`dmseg.baselines.checkpoints`).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from dmseg.baselines import checkpoints
+from dmseg.baselines.cards import model_cards
+from dmseg.baselines.checkpoints import Checkpoint
+from dmseg.baselines.lite_medsam import LiteMedSamAdapter
+from dmseg.baselines.medsam import MedSamAdapter
+from dmseg.baselines.networks.robust_sam import RobustSAMNetwork
+from dmseg.baselines.networks.sam import PromptedNetwork, build_sam
+from dmseg.baselines.networks.sam_med2d import build_sam_med2d
+from dmseg.baselines.networks.tiny_vit import build_lite_medsam, build_mobile_sam
+from dmseg.baselines.prompted import PromptedAdapter
+from dmseg.baselines.robust_sam import RobustSamAdapter
+from dmseg.baselines.sam import SamAdapter
+from dmseg.baselines.sam_med2d import SamMed2dAdapter
+from dmseg.errors import ModelError
+from dmseg.files import sha256_file
+
+RANDOM = "random"
+_SEED = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """How a model is made: the adapter's class, the network's builder, and a label shared by equal networks."""
+
+    adapter: Callable[..., PromptedAdapter]
+    build: Callable[[], PromptedNetwork]
+    layout: str
+
+
+FAMILIES: dict[str, Family] = {
+    "sam-vit-b": Family(SamAdapter, partial(build_sam, "vit_b"), "vit_b"),
+    "sam-vit-l": Family(SamAdapter, partial(build_sam, "vit_l"), "vit_l"),
+    "sam-vit-h": Family(SamAdapter, partial(build_sam, "vit_h"), "vit_h"),
+    "mobile-sam": Family(SamAdapter, build_mobile_sam, "mobile_sam"),
+    "medsam": Family(MedSamAdapter, partial(build_sam, "vit_b"), "vit_b"),
+    "medsam-box": Family(MedSamAdapter, partial(build_sam, "vit_b"), "vit_b"),
+    "lite-medsam": Family(LiteMedSamAdapter, build_lite_medsam, "lite_medsam"),
+    "lite-medsam-box": Family(LiteMedSamAdapter, build_lite_medsam, "lite_medsam"),
+    "sam-med2d": Family(SamMed2dAdapter, partial(build_sam_med2d, False), "sam_med2d"),
+    "sam-med2d-adapter": Family(SamMed2dAdapter, partial(build_sam_med2d, True), "sam_med2d_adapter"),
+    "robust-sam-b": Family(RobustSamAdapter, partial(RobustSAMNetwork, "vit_b"), "robust_sam_b"),
+    "robust-sam-l": Family(RobustSamAdapter, partial(RobustSAMNetwork, "vit_l"), "robust_sam_l"),
+}
+
+
+def load_network_model(
+    name: str, weights: str | Path | None, device: str, precision: str, mode: str = "iterative"
+) -> PromptedAdapter:
+    """Return the adapter of network baseline ``name`` with its weights on ``device``.
+
+    Raises:
+        ModelError: weights that are missing, unreadable, or those of another model.
+    """
+    family = FAMILIES[name]
+    if weights == RANDOM:
+        network = random_network(family)
+        digest = None
+    else:
+        path = Path(weights) if weights is not None else checkpoints.installed(name, official_file(name))
+        network = family.build()
+        digest = load_weights(name, network, path)
+    adapter = family.adapter(name, network, device=device, mode=mode, precision=precision)
+    adapter.weights_sha256 = digest
+    return adapter
+
+
+def random_network(family: Family) -> PromptedNetwork:
+    """Return a network with seeded random weights; torch's global generator is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(_SEED)
+        return family.build()
+
+
+def official_file(name: str) -> Checkpoint:
+    """Return what is known of a network baseline's official file."""
+    checkpoint = model_cards()[name].checkpoint
+    if checkpoint is None:
+        raise ModelError(f'model "{name}" has no official weights; train it, or give --weights FILE')
+    return checkpoint
+
+
+def load_weights(name: str, network: PromptedNetwork, path: Path) -> str:
+    """Copy an official file into a network, strictly, and return the file's sha256.
+
+    A file that fits several models and whose hash is not known is taken as ``name``, with a warning that names them.
+    """
+    state = checkpoints.read_state(path)
+    found, target = checkpoints.shapes(state), network.official_state_dict()
+    if checkpoints.difference(found, checkpoints.shapes(target)):
+        checkpoints.check_state(name, path, found, known_layouts())
+    layout = FAMILIES[name].layout
+    twins = {other: official_file(other) for other, one in FAMILIES.items() if one.layout == layout}
+    doubt = checkpoints.identity(name, path, twins)
+    if doubt:
+        warnings.warn(doubt, stacklevel=2)
+    with torch.no_grad():
+        for key, tensor in target.items():
+            tensor.copy_(state[key])
+    return sha256_file(path)
+
+
+def known_layouts() -> dict[str, Mapping[str, tuple[int, ...]]]:
+    """Return model name -> official keys and shapes, of networks built without memory."""
+    built: dict[str, dict[str, tuple[int, ...]]] = {}
+    with torch.device("meta"):
+        for family in FAMILIES.values():
+            if family.layout not in built:
+                built[family.layout] = checkpoints.shapes(family.build().official_state_dict())
+    return {name: built[family.layout] for name, family in FAMILIES.items()}
