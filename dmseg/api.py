@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from dmseg.types import Image, Window
 
 if TYPE_CHECKING:
-    from dmseg.baselines import ModelAdapter
+    from dmseg.baselines import ModelAdapter, SelfTestAdapter
     from dmseg.build import Benchmark
     from dmseg.simulators import Plan
 
@@ -112,7 +112,7 @@ def degrade(
 
 def load_model(
     name: str, weights: str | Path | None = None, device: str = "auto", **arguments: Any
-) -> ModelAdapter:
+) -> ModelAdapter | SelfTestAdapter:
     """Load a model by name (``dmseg models`` lists them), by ``pkg.mod:Class`` or by ``file.py:Class``.
 
     Args:

@@ -45,7 +45,8 @@ class MedSamAdapter(BoxOnly):
     def prepare(self, image: Image) -> tuple[Tensor, Frame]:
         height, width = image.shape[:2]
         side = self.network.side
-        stretched = resize(image, (side, side), order=3, preserve_range=True, anti_aliasing=True).astype(np.uint8)
+        stretch: Any = resize  # untyped in some versions of the library
+        stretched = stretch(image, (side, side), order=3, preserve_range=True, anti_aliasing=True).astype(np.uint8)
         pixels = torch.from_numpy(min_max(stretched).transpose(2, 0, 1).astype(np.float32))
         return pixels, Frame((height, width), (side, side), (side / width, side / height))
 

@@ -35,7 +35,8 @@ class ChannelAttention(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Weight the channels of (B, C, H, W)."""
-        return features * self.excitation(features.mean((2, 3)))[:, :, None, None]
+        weights: Tensor = self.excitation(features.mean((2, 3)))
+        return features * weights[:, :, None, None]
 
 
 class Selector(nn.Module):
@@ -73,10 +74,11 @@ class SelectiveConvolution(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Mix (B, C, H, W)."""
-        by_batch = self.conv1(self.relu(self.BN(features)))
-        by_instance = self.conv2(self.relu(self.IN(features)))
+        by_batch: Tensor = self.conv1(self.relu(self.BN(features)))
+        by_instance: Tensor = self.conv2(self.relu(self.IN(features)))
         first, second = self.selector(by_batch + by_instance)
-        return by_batch * first + by_instance * second
+        mixed: Tensor = by_batch * first + by_instance * second
+        return mixed
 
 
 class Denormalisation(nn.Module):
@@ -105,8 +107,9 @@ class FourierDegradationSuppression(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Filter (B, 2C, H, W); single precision, since half has no such Fourier transform."""
         spectrum = torch.fft.fft2(features.float())
-        magnitude = self.conv_layer(spectrum.abs()).float()
-        return torch.fft.ifft2(torch.polar(magnitude, spectrum.angle())).real
+        magnitude: Tensor = self.conv_layer(spectrum.abs()).float()
+        filtered: Tensor = torch.fft.ifft2(torch.polar(magnitude, spectrum.angle())).real
+        return filtered
 
 
 class FeatureGeneration(nn.Module):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
+from typing import Any
 
 from segment_anything.modeling.common import LayerNorm2d
 from timm.models.tiny_vit import TinyVit
@@ -49,7 +50,7 @@ class TinyViTEncoder(nn.Module):
     def __init__(self, stride: int, classifier: bool) -> None:
         super().__init__()
         table, width = TABLE["tiny_vit"], TABLE["prompt"]["width"]
-        self.trunk = TinyVit(
+        trunk: Any = TinyVit(
             num_classes=table["classes"],
             embed_dims=tuple(table["widths"]),
             depths=tuple(table["depths"]),
@@ -58,13 +59,14 @@ class TinyViTEncoder(nn.Module):
             drop_path_rate=0.0,
         )
         # SAM keeps a 64 x 64 grid, so the last down-sampling only widens.
-        self.trunk.stages[3].downsample.conv2.conv.stride = (1, 1)
+        trunk.stages[3].downsample.conv2.conv.stride = (1, 1)
         if stride == 1:
-            for convolution in (self.trunk.patch_embed.conv1, self.trunk.patch_embed.conv2):
+            for convolution in (trunk.patch_embed.conv1, trunk.patch_embed.conv2):
                 old = convolution.conv
                 convolution.conv = nn.Conv2d(old.in_channels, old.out_channels, 1, bias=False)
         if not classifier:
-            self.trunk.head = nn.Identity()
+            trunk.head = nn.Identity()
+        self.trunk = trunk
         last = table["widths"][-1]
         self.neck = nn.Sequential(
             nn.Conv2d(last, width, 1, bias=False),
@@ -87,10 +89,9 @@ class TinyViTEncoder(nn.Module):
         return self.neck(features), intermediate
 
 
-def _after_downsample(stage: nn.Module, features: Tensor) -> Tensor:
+def _after_downsample(stage: Any, features: Tensor) -> Tensor:
     """Run a stage's blocks, which work on (B, H, W, channels), on (B, channels, H, W)."""
-    blocks = stage.get_submodule("blocks")
-    result: Tensor = blocks(features.permute(0, 2, 3, 1))
+    result: Tensor = stage.blocks(features.permute(0, 2, 3, 1))
     return result.permute(0, 3, 1, 2)
 
 
