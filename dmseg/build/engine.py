@@ -5,9 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from dmseg.build.unit import Outcome, Task, run_task
-from dmseg.errors import DataError, MissingDependencyError, unknown_name
+from dmseg.errors import DataError, MissingDependencyError, UsageError, unknown_name
 
 ENGINES = ("loky", "dask")
+
+
+def check_engine(engine: str, jobs: int) -> None:
+    """Raise :class:`~dmseg.errors.UsageError` for an engine that does not exist, or for no workers."""
+    if engine not in ENGINES:
+        raise unknown_name("engine", engine, ENGINES)
+    if jobs < 1:
+        raise UsageError(f"jobs is {jobs}; give at least 1 worker process")
 
 
 def run_tasks(tasks: Sequence[Task], jobs: int = 1, engine: str = "loky") -> Iterator[Outcome]:
@@ -16,8 +24,6 @@ def run_tasks(tasks: Sequence[Task], jobs: int = 1, engine: str = "loky") -> Ite
     Raises:
         DataError: an output folder without room, or a worker that the system ended; a later build goes on from there.
     """
-    if engine not in ENGINES:
-        raise unknown_name("engine", engine, ENGINES)
     if engine == "loky" and (jobs == 1 or len(tasks) == 1):
         yield from map(run_task, tasks)
         return

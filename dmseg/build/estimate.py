@@ -12,7 +12,7 @@ from dmseg.build.folder import Folder, Options
 from dmseg.build.parts import read_part
 from dmseg.build.phantom_edition import phantom_raw
 from dmseg.build.raw import FoundDataset, find_datasets
-from dmseg.build.run import tasks
+from dmseg.build.run import checked_options, tasks
 from dmseg.build.unit import Task, run_task
 from dmseg.tables import packaged_table
 from dmseg.types import LEVELS, Sample
@@ -45,9 +45,7 @@ def estimate(
 ) -> list[Estimate]:
     """Return what a build with these arguments will take, one entry per dataset; arguments as for ``build``."""
     raw = phantom_raw() if raw is None else Path(raw)
-    options = Options(
-        seed, tuple(level for level in LEVELS if level in levels), storage, limit=_MEASURE["images_measured"]
-    )
+    options = checked_options(seed, levels, storage, datasets, _MEASURE["images_measured"])
     return [_measured(found, options, raw, limit) for found in find_datasets(raw, datasets)]
 
 

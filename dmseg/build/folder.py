@@ -88,14 +88,21 @@ class Folder:
         """
         self._check_place(raw)
         if self.options.is_file():
-            _check_same(json.loads(self.options.read_text(encoding="utf-8")), options, self.path)
-        elif self.path.is_dir() and any(self.path.iterdir()):
+            _check_same(self._begun_with(), options, self.path)
+        elif self.path.is_dir() and any(entry != self.memory for entry in self.path.iterdir()):
             holds = "a finished benchmark without its .build memory" if self.header.exists() else "something else"
             raise DataError(f"{self.path}: the folder holds {holds}; give --out a new or empty folder")
         try:
             write_text(self.options, json.dumps(options.json(), indent=2) + "\n")
         except OSError as error:
             raise DataError(f"{self.path}: cannot write there: {error.strerror}; give --out another folder") from None
+
+    def _begun_with(self) -> dict[str, Any]:
+        try:
+            record: dict[str, Any] = json.loads(self.options.read_text(encoding="utf-8"))
+            return {name: record[name] for name in Options.__slots__}
+        except (ValueError, TypeError, KeyError) as error:
+            raise DataError(f"{self.options}: not readable ({error}); give --out a new folder") from None
 
     def _check_place(self, raw: Path) -> None:
         if self.path.exists() and not self.path.is_dir():

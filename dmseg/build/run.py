@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dmseg.build.engine import run_tasks
-from dmseg.build.folder import Folder, Options
+from dmseg.build.engine import check_engine, run_tasks
+from dmseg.build.folder import STORAGES, Folder, Options
 from dmseg.build.index import Collected, read_parts, write_index
 from dmseg.build.parts import ERROR, LEFT_OUT, read_part
 from dmseg.build.phantom_edition import IMAGES_PER_DATASET, phantom_raw
 from dmseg.build.raw import FileState, FoundDataset, find_datasets, phantom_identities, synthetic_datasets
 from dmseg.build.unit import Task
+from dmseg.errors import UsageError, unknown_name
 from dmseg.files import cache_folder
 from dmseg.progress import progress
 from dmseg.rng import key_words
@@ -75,10 +76,8 @@ def build(
         UsageError: an unknown name, or a folder that was begun with other options.
         DataError: unusable raw data or output folder; what was finished stays and the next build goes on from there.
     """
-    for level in levels:
-        check_level(level)
-    ordered = tuple(level for level in LEVELS if level in levels)
-    options = Options(seed, ordered, storage, None, None if datasets is None else tuple(datasets), limit)
+    options = checked_options(seed, levels, storage, datasets, limit)
+    check_engine(engine, jobs)
     raw = phantom_raw() if raw is None else Path(raw)
     folder = Folder(Path(out))
     found = find_datasets(raw, datasets)
@@ -97,6 +96,21 @@ def build(
         edition=info["edition"],
         version=info["version"],
     )
+
+
+def checked_options(
+    seed: int, levels: Sequence[str], storage: str, datasets: Sequence[str] | None, limit: int | None
+) -> Options:
+    """Return the options of a build, or raise :class:`~dmseg.errors.UsageError` for what cannot be meant."""
+    chosen = {check_level(level) for level in levels}
+    if not chosen:
+        raise UsageError(f"no level is given; choose from {', '.join(LEVELS)}")
+    if storage not in STORAGES:
+        raise unknown_name("storage", storage, STORAGES)
+    if limit is not None and limit < 1:
+        raise UsageError(f"limit is {limit}; give at least 1 image per dataset, or none for all")
+    ordered = tuple(level for level in LEVELS if level in chosen)
+    return Options(seed, ordered, storage, None, None if datasets is None else tuple(datasets), limit)
 
 
 def phantom_benchmark(limit: int | None = None, jobs: int = 1) -> Path:

@@ -1,0 +1,217 @@
+"""Bad input and failing disks: one clear message each, nothing half-written, nothing lost."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from dmseg import imaging
+from dmseg.build import build, open_benchmark, verify
+from dmseg.errors import DataError, UsageError
+from dmseg.types import LEVELS
+
+
+def test_a_missing_raw_folder_is_named_and_nothing_is_made(tmp_path, toy):
+    with pytest.raises(DataError, match="nowhere: no such folder"):
+        build(tmp_path / "nowhere", tmp_path / "b")
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_raw_folder_without_any_dataset(tmp_path, toy):
+    (tmp_path / "raw").mkdir()
+    with pytest.raises(DataError, match=r"none of the datasets is in it.*dmseg datasets"):
+        build(tmp_path / "raw", tmp_path / "b")
+
+
+def test_a_dataset_that_is_asked_for_but_missing_shows_what_is_expected(tmp_path, toy):
+    (tmp_path / "raw").mkdir()
+    with pytest.raises(DataError, match=r"(?s)dataset Toy not found.*Toy/<case>.npz"):
+        build(tmp_path / "raw", tmp_path / "b", datasets=["Toy"])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"datasets": ["toi"]}, 'unknown dataset "toi".*did you mean "Toy"'),
+        ({"levels": ["lq4"]}, 'unknown level "lq4".*did you mean'),
+        ({"storage": "pngs"}, 'unknown storage "pngs".*did you mean "png"'),
+        ({"engine": "daks"}, 'unknown engine "daks".*did you mean "dask"'),
+        ({"levels": []}, "no level"),
+        ({"limit": 0}, "limit is 0"),
+        ({"jobs": 0}, "jobs is 0"),
+    ],
+)
+def test_wrong_arguments_are_named_and_nothing_is_made(raw, tmp_path, options, message):
+    with pytest.raises(UsageError, match=message):
+        build(raw, tmp_path / "b", **options)
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_folder_that_holds_something_else_is_refused_and_untouched(raw, tmp_path, tree):
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "thesis.txt").write_text("dear")
+    before = tree(tmp_path / "b")
+    with pytest.raises(DataError, match="holds something else"):
+        build(raw, tmp_path / "b")
+    assert tree(tmp_path / "b") == before
+
+
+def test_a_file_as_output_and_an_output_inside_the_raw_data_are_refused(raw, tmp_path, tree):
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match="is a file"):
+        build(raw, tmp_path / "file")
+    before = tree(raw)
+    for out in (raw, raw / "Toy", raw / "bench"):
+        with pytest.raises(DataError, match="lies inside the raw data"):
+            build(raw, out)
+    assert tree(raw) == before
+
+
+def test_a_benchmark_without_its_memory_is_not_overwritten(raw, tmp_path):
+    import shutil
+
+    build(raw, tmp_path / "b", levels=["clear"])
+    shutil.rmtree(tmp_path / "b" / ".build")
+    with pytest.raises(DataError, match=r"finished benchmark without its \.build memory"):
+        build(raw, tmp_path / "b", levels=["clear"])
+
+
+@pytest.mark.parametrize("other", [{"seed": 1}, {"levels": ["clear", "lq1"]}, {"storage": "recipe"}])
+def test_other_options_in_the_same_folder_are_refused(raw, tmp_path, tree, other):
+    options = {"seed": 0, "levels": ["clear"], "storage": "png"}
+    build(raw, tmp_path / "b", **options)
+    before = tree(tmp_path / "b")
+    with pytest.raises(UsageError, match=f"was begun with {next(iter(other))}"):
+        build(raw, tmp_path / "b", **(options | other))
+    assert tree(tmp_path / "b") == before
+
+
+def test_no_image_at_all_is_an_error_that_points_to_the_report(tmp_path, toy):
+    root = tmp_path / "raw" / "Toy"
+    root.mkdir(parents=True)
+    (root / "a.npz").write_bytes(b"PK")
+    with pytest.raises(DataError, match=r"no image could be built; build_report\.csv"):
+        build(tmp_path / "raw", tmp_path / "b")
+    assert "a,error" in (tmp_path / "b" / "build_report.csv").read_text()
+    assert not (tmp_path / "b" / "benchmark.json").exists()
+
+
+def failing(real, number, when):
+    """Return ``real``, raising OSError(number) on the calls whose path satisfies ``when``."""
+
+    def function(path, *arguments):
+        if when(Path(path)):
+            raise OSError(number, os.strerror(number), str(path))
+        return real(path, *arguments)
+
+    return function
+
+
+def test_an_unreadable_source_fails_alone(raw, tmp_path, monkeypatch):
+    from dmseg.build import raw as raw_module
+
+    refuse = failing(raw_module.sha256_file, errno.EACCES, lambda path: path.name == "case1.npz")
+    monkeypatch.setattr(raw_module, "sha256_file", refuse)
+    summary = build(raw, tmp_path / "b", levels=["clear"])
+    assert summary.errors == ("Toy/case1: case1.npz: Permission denied",)
+    assert (summary.n_images, summary.exit_code) == (8, 1)
+    assert verify(open_benchmark(tmp_path / "b")) == []
+
+
+def test_a_write_that_fails_once_fails_that_source_and_is_made_up_for(raw, tmp_path, monkeypatch):
+    expected = build(raw, tmp_path / "whole").manifest_digest
+    broken = failing(imaging.write_png, errno.EIO, lambda path: path.name == "Toy__case2_z001.png")
+    with monkeypatch.context() as patch:
+        patch.setattr(imaging, "write_png", broken)
+        summary = build(raw, tmp_path / "b")
+    assert (summary.n_images, summary.exit_code) == (8, 1)
+    assert "Input/output error" in summary.errors[0]
+    assert not list((tmp_path / "b" / "images").rglob("*case2*"))
+    assert build(raw, tmp_path / "b").manifest_digest == expected
+
+
+def test_a_full_disk_stops_the_build_with_one_message_and_it_goes_on_later(raw, tmp_path, monkeypatch):
+    expected = build(raw, tmp_path / "whole").manifest_digest
+    full = failing(imaging.write_png, errno.ENOSPC, lambda path: path.name == "Toy__case3_z000.png")
+    with monkeypatch.context() as patch:
+        patch.setattr(imaging, "write_png", full)
+        with pytest.raises(DataError, match=r"No space left.*run the same command again"):
+            build(raw, tmp_path / "b")
+    assert not (tmp_path / "b" / "benchmark.json").exists()
+    done = {path.name for path in (tmp_path / "b" / ".build" / "parts" / "Toy").iterdir()}
+    assert done == {"Toy__case0.json", "Toy__case1.json", "Toy__case2.json"}
+    assert build(raw, tmp_path / "b").manifest_digest == expected
+
+
+@pytest.mark.parametrize("name", ["images.parquet", "benchmark.json", "build_report.csv", "options.json"])
+def test_a_disk_that_is_full_at_the_index_leaves_no_half_benchmark(raw, tmp_path, monkeypatch, name):
+    from dmseg import files
+
+    real = Path.replace
+
+    def replace(self, target):
+        if Path(target).name == name:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
+        return real(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", replace)
+        with pytest.raises(DataError, match="No space left"):
+            build(raw, tmp_path / "b", levels=["clear"])
+    with pytest.raises(DataError):
+        open_benchmark(tmp_path / "b")
+    assert not list((tmp_path / "b").rglob(f"{files.TEMPORARY_PREFIX}*"))
+    assert build(raw, tmp_path / "b", levels=["clear"]).exit_code == 0
+
+
+def test_a_damaged_part_is_done_again(raw, tmp_path):
+    expected = build(raw, tmp_path / "b", levels=["clear"]).manifest_digest
+    for content in ("", "{}", "[]", '{"key": 1, "files": {}, "report": []'):
+        part = tmp_path / "b" / ".build" / "parts" / "Toy" / "Toy__case0.json"
+        part.write_text(content)
+        assert build(raw, tmp_path / "b", levels=["clear"]).manifest_digest == expected
+
+
+def test_damaged_options_are_named(raw, tmp_path):
+    build(raw, tmp_path / "b", levels=["clear"])
+    (tmp_path / "b" / ".build" / "options.json").write_text("{")
+    with pytest.raises(DataError, match=r"options\.json.*not readable"):
+        build(raw, tmp_path / "b", levels=["clear"])
+
+
+def test_damaged_phantom_list_is_named(raw, tmp_path):
+    (raw / "phantom.json").write_text("{")
+    with pytest.raises(DataError, match=r"phantom\.json"):
+        build(raw, tmp_path / "b", levels=["clear"])
+
+
+def test_opening_what_is_no_benchmark(tmp_path):
+    with pytest.raises(DataError, match="no such folder"):
+        open_benchmark(tmp_path / "nowhere")
+    with pytest.raises(DataError, match=r"benchmark\.json is missing"):
+        open_benchmark(tmp_path)
+
+
+def test_unknown_images_masks_and_levels_are_named(raw, tmp_path):
+    build(raw, tmp_path / "b", levels=["clear", "lq1"])
+    bench = open_benchmark(tmp_path / "b")
+    with pytest.raises(UsageError, match=r'unknown image "Toy__case9_z000".*did you mean'):
+        bench.image("Toy__case9_z000", "clear")
+    with pytest.raises(UsageError, match='unknown level of this benchmark "lq3"'):
+        bench.image("Toy__case0_z000", "lq3")
+    with pytest.raises(UsageError, match='unknown mask "x"'):
+        bench.mask("x")
+
+
+def test_a_part_of_the_levels_can_be_built(raw, tmp_path):
+    build(raw, tmp_path / "b", levels=["lq3plus", "lq1"])
+    bench = open_benchmark(tmp_path / "b")
+    assert bench.levels == ("lq1", "lq3plus")
+    assert bench.levels != LEVELS
+    assert sorted(path.name for path in (tmp_path / "b" / "images" / "Toy").iterdir()) == ["lq1", "lq3plus"]
+    assert verify(bench) == []
+    assert json.loads((tmp_path / "b" / "benchmark.json").read_text())["levels"] == ["lq1", "lq3plus"]

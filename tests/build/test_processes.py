@@ -1,0 +1,98 @@
+"""Builds in other processes: number of workers, SIGKILL at any moment, file size limits. Real reader, real files."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from dmseg.build import build, open_benchmark, verify
+from dmseg.rng import Stream
+
+# Every import happens before the word "go", so that the clock of a test measures the build.
+BUILD = (
+    "import sys; from dmseg.build import build; import dmseg.datasets, cv2, pyarrow.parquet;"
+    "print('go', flush=True); s = build(sys.argv[1], sys.argv[2], jobs=int(sys.argv[3])); print(s.manifest_digest)"
+)
+
+
+@pytest.fixture
+def reference(kvasir, tmp_path):
+    return build(kvasir, tmp_path / "reference").manifest_digest
+
+
+def test_two_workers_give_the_same_files_as_one(kvasir, tmp_path, tree, reference):
+    assert build(kvasir, tmp_path / "b", jobs=2).manifest_digest == reference
+    one, two = ({n: c for n, (c, _) in tree(tmp_path / name).items()} for name in ("reference", "b"))
+    assert set(one) == set(two)
+    assert [name for name in one if one[name] != two[name] and not name.startswith(".build")] == []
+    assert verify(open_benchmark(tmp_path / "b"), jobs=2) == []
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_build_that_is_killed_goes_on_and_gives_the_same_benchmark(kvasir, tmp_path, reference, jobs):
+    out = tmp_path / "b"
+    stream = Stream("kills", jobs)
+    killed = 0
+    for _ in range(3):
+        process = subprocess.Popen(
+            [sys.executable, "-c", BUILD, str(kvasir), str(out), str(jobs)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(stream.uniform(0.02, 0.5 if jobs == 1 else 2.5))
+        killed += process.poll() is None
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+    assert killed, "no build was caught while it ran; the test measures nothing"
+    assert build(kvasir, out).manifest_digest == reference
+    assert verify(open_benchmark(out)) == []
+    assert not list(out.rglob(".dmseg-tmp-*"))
+
+
+def test_a_file_size_limit_is_reported_and_the_build_can_be_finished(kvasir, tmp_path, reference):
+    import resource
+
+    out = tmp_path / "b"
+    limited = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (4000, {resource.RLIM_INFINITY}));"
+    code = limited + BUILD.replace("print(s.manifest_digest)", "sys.exit(s.exit_code)")
+    caught = f"try:\n    exec({code!r})\nexcept DataError as error:\n    print(error)\n    sys.exit(2)"
+    code = f"import sys\nfrom dmseg.errors import DataError\n{caught}"
+    process = subprocess.run([sys.executable, "-c", code, str(kvasir), str(out), "1"], capture_output=True, text=True)
+    assert process.returncode in (1, 2), process.stderr
+    assert "Traceback" not in process.stderr
+    assert "File too large" in process.stdout + (out / "build_report.csv").read_text()
+    assert build(kvasir, out).manifest_digest == reference
+
+
+@pytest.mark.slow
+def test_twenty_kills_at_random_moments(kvasir, tmp_path, reference):
+    out = tmp_path / "b"
+    stream = Stream("twenty kills")
+    for _ in range(20):
+        process = subprocess.Popen(
+            [sys.executable, "-c", BUILD, str(kvasir), str(out), "2"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(stream.uniform(0.0, 3.0))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+        if (out / "benchmark.json").exists():
+            assert verify(open_benchmark(out)) == [], "where benchmark.json is, the benchmark is complete"
+    assert build(kvasir, out).manifest_digest == reference
+    info = json.loads((out / "benchmark.json").read_text())
+    assert info["counts"]["images"] == 8
