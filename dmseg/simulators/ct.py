@@ -160,13 +160,14 @@ VIEWS = 144
 def materials(scene: Scene, size: int) -> tuple[Array, Array]:
     """Return water-like and bone-like attenuation of Clear over that of water, float32 (size, size) each.
 
-    Grey becomes HU by the window; black is air. Above 100 HU the share of bone rises to 1 at 1500 HU. The picture is put in the
+    Grey becomes HU by the window; black is air, and white, where bone is clipped, at least 800 HU. Above 100 HU the share of bone rises to 1 at 1500 HU. The picture is put in the
     middle of a square.
     """
     image = scene.clear if scene.clear.ndim == 2 else np.ascontiguousarray(scene.clear[..., 0])
     grey = pixels.unit(image)
     table, window = spectrum_table(), scene.window
     hounsfield = (grey - np.float32(0.5)) * np.float32(window.width) + np.float32(window.center)
+    hounsfield[grey >= 1] = max(table.clipped_hu, window.center + window.width / 2)
     density = np.where(grey > 0, np.maximum(1 + hounsfield / 1000, 0), 0).astype(np.float32)
     span = np.float32(table.bone_full_hu - table.bone_from_hu)
     bony = density * np.clip((hounsfield - np.float32(table.bone_from_hu)) / span, 0, 1)
@@ -182,13 +183,22 @@ def _square(image: Array, size: int) -> Array:
     return np.asarray(cv2.resize(whole, (size, size), interpolation=kind), np.float32)
 
 
-def _added(image: Image, error: Array, gain: float) -> Image:
-    """Add an error image on the square grid, times ``gain``, to the picture."""
+def _added(scene: Scene, image: Image, error: Array, px_mm: float) -> Image:
+    """Add an error image (1/px of the square grid) to the picture, in HU through the window.
+
+    What is white on Clear is taken for denser than the window shows, so it stays white until the error has used that up.
+    """
+    window = scene.window
+    gain = 1000.0 / (WATER_PER_MM * px_mm) / window.width
     height, width = image.shape[:2]
     side = max(height, width)
     whole = cv2.resize(error * np.float32(gain), (side, side), interpolation=cv2.INTER_CUBIC)
     top, left = (side - height) // 2, (side - width) // 2
-    return pixels.affine(image, 1.0, np.ascontiguousarray(whole[top : top + height, left : left + width]))
+    offset = np.ascontiguousarray(whole[top : top + height, left : left + width])
+    hidden = spectrum_table().clipped_hu - (window.center + window.width / 2)
+    clear = scene.clear if scene.clear.ndim == 2 else scene.clear[..., 0]
+    offset[clear >= pixels.top(clear)] += np.float32(max(hidden, 0.0) / window.width)
+    return pixels.affine(image, 1.0, offset)
 
 
 def _px_mm(scene: Scene, shape: tuple[int, ...], object_size: float, size: int) -> float:
@@ -215,7 +225,7 @@ def beam_hardening(image: Image, scene: Scene, **values: float) -> Image:
 def tomographic_hardening(image: Image, scene: Scene, *, object_size: float, uncorrected: float) -> Image:
     """Beam hardening of a CT slice; see :func:`beam_hardening`."""
     error, px_mm = hardening_image(scene, image.shape, object_size, uncorrected, GRID, VIEWS)
-    return _added(image, error, 1000.0 / (WATER_PER_MM * px_mm) / scene.window.width)
+    return _added(scene, image, error, px_mm)
 
 
 def hardening_image(
@@ -251,7 +261,7 @@ def photon_starvation(image: Image, scene: Scene, *, photons: float, electronic:
     coarse = project(total, _COARSE_VIEWS) * np.float32(WATER_PER_MM * px_mm)
     error = starvation_sinogram(scene, coarse, photons, electronic)
     fine_mm = px_mm * _COARSE_GRID / STARVATION_GRID
-    return _added(image, back_project(error, STARVATION_GRID), 1000.0 / (WATER_PER_MM * fine_mm) / scene.window.width)
+    return _added(scene, image, back_project(error, STARVATION_GRID), fine_mm)
 
 
 def starvation_sinogram(scene: Scene, coarse: Array, photons: float, electronic: float) -> Array:

@@ -36,8 +36,10 @@ _KEYS: dict[str, dict[str, int]] = {
 # Of the estimate, in 8-bit greys, shares and radians; chosen on real and synthetic sectors.
 _DARK = 6.0
 _WORKING_SIDE = 256
-_MINIMUM_SLOPE = 0.08
-_SECTOR_AGREEMENT = 0.9
+_MINIMUM_ANGLE = 0.08
+_MAXIMUM_ANGLE = 1.5
+_LINE_WIDTH = 1.2
+_SECTOR_AGREEMENT = 0.85
 _RECTANGLE_AGREEMENT = 0.9
 
 
@@ -140,7 +142,7 @@ def beams(geometry: Mapping[str, Any], shape: tuple[int, ...]) -> Beams:
 def estimate(clear: Image) -> dict[str, Any]:
     """Estimate the scan geometry of an undegraded ultrasound picture (uint8, uint16 or float32).
 
-    The non-black hull is outlined row by row; its two slanted sides meet in the apex. A sector that does not explain the
+    The non-black region is filled column by column; the two straight flanks of its upper outline meet in the apex. A sector that does not explain the
     hull is not used.
     """
     height, width = clear.shape[:2]
@@ -150,16 +152,18 @@ def estimate(clear: Image) -> dict[str, Any]:
     grey = cv2.resize(grey, small, interpolation=cv2.INTER_AREA).astype(np.float32) * np.float32(
         255 / pixels.top(clear)
     )
-    hull = _hull(grey)
-    if hull is None:
+    body = _body(grey)
+    if body is None:
         return {"kind": "none"}
+    seen = np.cumsum(body, axis=0) > 0
+    hull = seen & (np.cumsum(body[::-1], axis=0)[::-1] > 0)
     scale_x, scale_y = width / small[0], height / small[1]
-    found = _convex(hull, scale_x, scale_y) or _linear(hull, scale_x, scale_y)
+    found = _convex(hull, body, scale_x, scale_y) or _linear(hull, scale_x, scale_y)
     return found or {"kind": "none"}
 
 
-def _hull(grey: NDArray[np.float32]) -> NDArray[np.bool_] | None:
-    """Return the filled outline of the largest lit region: for every row all pixels from its first to its last lit one."""
+def _body(grey: NDArray[np.float32]) -> NDArray[np.bool_] | None:
+    """Return the largest lit region, or None."""
     lit = (cv2.blur(grey, (3, 3)) > _DARK).astype(np.uint8)
     lit = cv2.morphologyEx(lit, cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8))
     lit = cv2.morphologyEx(lit, cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
@@ -169,65 +173,70 @@ def _hull(grey: NDArray[np.float32]) -> NDArray[np.bool_] | None:
     largest = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
     if stats[largest, cv2.CC_STAT_AREA] < 0.05 * grey.size:
         return None
-    body = labels == largest
-    seen = np.cumsum(body, axis=1) > 0
-    return np.asarray(seen & (np.cumsum(body[:, ::-1], axis=1)[:, ::-1] > 0))
+    return np.asarray(labels == largest)
 
 
-def _side(rows: NDArray[np.float64], columns: NDArray[np.float64]) -> tuple[float, float] | None:
-    """Return (intercept, slope) of the line x = intercept + slope y on which most outline points lie, or None."""
-    if rows.size < 8:
+def _side(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """Return (point, unit direction pointing down) of the line on which most outline points lie, or None.
+
+    Every pair of 48 evenly spaced points votes; points are (n, 2), x and y.
+    """
+    if len(points) < 8:
         return None
-    picked = np.unique(np.linspace(0, rows.size - 1, 48).astype(int))
-    first, second = np.triu_indices(picked.size, 6)
-    y0, y1, x0, x1 = rows[picked[first]], rows[picked[second]], columns[picked[first]], columns[picked[second]]
-    slopes = (x1 - x0) / (y1 - y0)
-    intercepts = x0 - slopes * y0
-    away = np.abs(columns[None, :] - intercepts[:, None] - slopes[:, None] * rows[None, :])
-    votes = (away < 1.2).sum(axis=1)
+    picked = points[np.unique(np.linspace(0, len(points) - 1, 48).astype(int))]
+    first, second = np.triu_indices(len(picked), 5)
+    direction = picked[second] - picked[first]
+    length = np.hypot(direction[:, 0], direction[:, 1])
+    direction, first = direction[length > 6] / length[length > 6, None], first[length > 6]
+    if len(first) == 0:
+        return None
+    offset = points[None, :, :] - picked[first][:, None, :]
+    away = np.abs(offset[..., 0] * direction[:, None, 1] - offset[..., 1] * direction[:, None, 0])
+    votes = (away < _LINE_WIDTH).sum(axis=1)
     best = int(np.argmax(votes))
-    if votes[best] < 0.3 * rows.size:
+    if votes[best] < 0.3 * len(points):
         return None
-    near = away[best] < 1.2
-    slope, intercept = np.polyfit(rows[near], columns[near], 1)
-    return float(intercept), float(slope)
+    near = points[away[best] < _LINE_WIDTH]
+    centre = near.mean(axis=0)
+    axis = np.linalg.svd(near - centre)[2][0]
+    return centre, axis if axis[1] > 0 else -axis
 
 
-def _convex(hull: NDArray[np.bool_], scale_x: float, scale_y: float) -> dict[str, Any] | None:
+def _flanks(hull: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
+    """Return the upper outline from the left end to the left corner of the probe's face, and from the right; (n, 2) each."""
+    columns = np.flatnonzero(hull.any(axis=0))
+    upper = hull[:, columns].argmax(axis=0)
+    # The face is near the middle; scales and letters at the rim of the picture may reach higher.
+    first, middle = columns.size // 6, columns.size // 2
+    left_corner = first + int(np.argmin(upper[first : middle + 1]))
+    right_corner = columns.size - 1 - first - int(np.argmin(upper[middle : columns.size - first][::-1]))
+    parts = (slice(0, left_corner + 1), slice(right_corner, None))
+    points = [np.stack([columns[part], upper[part]], axis=1).astype(np.float64) for part in parts]
+    return [part[part[:, 1] > 1] for part in points]
+
+
+def _convex(hull: NDArray[np.bool_], body: NDArray[np.bool_], scale_x: float, scale_y: float) -> dict[str, Any] | None:
     """Return the convex sector that explains the hull, or None."""
-    height, width = hull.shape
-    rows = np.flatnonzero(hull.any(axis=1))
-    left = hull[rows].argmax(axis=1)
-    right = width - 1 - hull[rows][:, ::-1].argmax(axis=1)
-    sides = []
-    for columns, outermost, edge in ((left, left.min(), left > 1), (right, right.max(), right < width - 2)):
-        until = int(np.flatnonzero(columns == outermost)[0]) + 1
-        kept = edge[:until]
-        line = _side(rows[:until][kept].astype(float), columns[:until][kept].astype(float))
-        if line is None:
-            return None
-        sides.append(line)
-    (left_0, left_slope), (right_0, right_slope) = sides
-    if left_slope > -_MINIMUM_SLOPE or right_slope < _MINIMUM_SLOPE:
+    scale = np.array([scale_x, scale_y])
+    lines = [_side(points) for points in _flanks(hull)]
+    if lines[0] is None or lines[1] is None:
         return None
     # From here in pixels of the full picture.
-    left_slope, right_slope = left_slope * scale_x / scale_y, right_slope * scale_x / scale_y
-    left_0, right_0 = left_0 * scale_x, right_0 * scale_x
-    apex_y = (left_0 - right_0) / (right_slope - left_slope)
-    apex_x = left_0 + left_slope * apex_y
-    lit_y, lit_x = np.nonzero(hull)
-    radius = np.hypot(lit_x * scale_x - apex_x, lit_y * scale_y - apex_y)
-    angle = np.arctan2(lit_x * scale_x - apex_x, lit_y * scale_y - apex_y)
-    first, last = math.atan(left_slope), math.atan(right_slope)
-    within = (angle > first) & (angle < last)
-    if not within.any():
+    (left_point, left), (right_point, right) = ((point * scale, axis * scale) for point, axis in lines)  # type: ignore[misc]
+    first, last = math.atan2(left[0], left[1]), math.atan2(right[0], right[1])
+    if first > -_MINIMUM_ANGLE or last < _MINIMUM_ANGLE or max(-first, last) > _MAXIMUM_ANGLE:
         return None
-    near, far = float(np.quantile(radius[within], 0.002)), float(np.quantile(radius[within], 0.9995))
+    along = np.linalg.solve(np.stack([left, -right], axis=1), right_point - left_point)[0]
+    apex_x, apex_y = left_point + along * left
     grid_y, grid_x = np.mgrid[: hull.shape[0], : hull.shape[1]]
-    all_radius = np.hypot(grid_x * scale_x - apex_x, grid_y * scale_y - apex_y)
-    all_angle = np.arctan2(grid_x * scale_x - apex_x, grid_y * scale_y - apex_y)
-    sector = (all_angle >= first) & (all_angle <= last) & (all_radius >= near) & (all_radius <= far)
-    agreement = (sector & hull).sum() / max(1, (sector | hull).sum())
+    radius = np.hypot(grid_x * scale_x - apex_x, grid_y * scale_y - apex_y)
+    angle = np.arctan2(grid_x * scale_x - apex_x, grid_y * scale_y - apex_y)
+    between = (angle >= first) & (angle <= last)
+    if not (between & body).any():
+        return None
+    near, far = (float(value) for value in np.quantile(radius[between & body], (0.002, 0.9995)))
+    sector = between & (radius >= near) & (radius <= far)
+    agreement = (sector & hull).sum() / max(1, (sector | (hull & (radius >= near))).sum())
     if agreement < _SECTOR_AGREEMENT or far - near < 8:
         return None
     return _rounded({"kind": "convex", "apex": [apex_x, apex_y], "angles": [first, last], "radii": [near, far]})

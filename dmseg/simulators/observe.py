@@ -85,6 +85,7 @@ def observe(
         "mean": rounded(mean),
         "deviation": rounded(float(np.sqrt((counts * (greys - mean) ** 2).sum() / total))),
         "midtones": rounded(float(counts[(greys > 0) & (greys < 1)].sum() / total)),
+        "white": rounded(float(counts[greys == 1].sum() / total)),
         "histogram": [rounded(float(count)) for count in np.bincount(bins, counts, HISTOGRAM_BINS) / total],
         "window": None if window is None else [window.center, window.width],
     }
@@ -129,6 +130,8 @@ def optical_facts(image: Image) -> dict[str, Any]:
     if rows.size and columns.size:
         box = [int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1]
     slope = np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1))
+    # Not at the rim of the field of view, whose step is no surface.
+    lit = cv2.erode(lit.astype(np.uint8), np.ones((7, 7), np.uint8), borderValue=0) > 0
     weight = np.where(lit, grey + slope, 0).reshape(_SITE_GRID, 4, _SITE_GRID, 4).mean(axis=(1, 3)).round(4)
     order = np.argsort(-weight, axis=None, kind="stable")[:_SITES]
     order = order[weight.ravel()[order] > 0]

@@ -144,6 +144,7 @@ class SpectrumTable:
     reference_kev: float
     bone_from_hu: float
     bone_full_hu: float
+    clipped_hu: float
     calibration_mm: float
 
 

@@ -116,7 +116,7 @@ def speckle(image: Image, scene: Scene, *, weight: float, axial: float, lateral:
 
     Interference of echoes from scatterers finer than the point spread. The display is logarithmic, so the speckle adds
     and its contrast does not depend on the grey; the mean log is subtracted, so the mean grey stays. Nothing changes
-    outside the scan sector.
+    outside the scan sector, nor where Clear has no echo.
 
     Args:
         weight: w, share of full development.
@@ -125,23 +125,37 @@ def speckle(image: Image, scene: Scene, *, weight: float, axial: float, lateral:
     """
     decibels = beam_field(scene, image.shape, axial, lateral)
     decibels *= np.float32(weight / dynamic_range)
+    decibels *= echo_present(scene.clear)
     return pixels.affine(image, 1.0, decibels)
 
 
+ECHO_FROM, ECHO_FULL = 2 / 255, 10 / 255
+"""Local mean grey of Clear below which there is no echo to multiply, and above which there is one."""
+
+
+def echo_present(clear: Image) -> NDArray[np.float32]:
+    """Return 0 where Clear is black (letters' surround, cysts), 1 where there is echo, float32 (H, W)."""
+    grey = clear if clear.ndim == 2 else np.ascontiguousarray(clear[..., 1])
+    mean = cv2.blur(grey, (5, 5)).astype(np.float32)
+    low, high = np.float32(ECHO_FROM * pixels.top(clear)), np.float32(ECHO_FULL * pixels.top(clear))
+    return np.clip((mean - low) / (high - low), 0, 1).astype(np.float32)
+
+
 TABLE_STEPS = 4096
-_PER_PX = 4
+PER_PX = 4
 
 
 @numba.njit(cache=True, nogil=True)
-def _separable(depth, lateral, inside, across, along, out):  # type: ignore[no-untyped-def]
+def _shadow(depth, lateral, inside, across, begin, onset, out):  # type: ignore[no-untyped-def]
     for y in range(out.shape[0]):
         for x in range(out.shape[1]):
             total = np.float32(0)
             if inside[y, x]:
                 column = min(int(lateral[y, x] * TABLE_STEPS), TABLE_STEPS - 1)
-                row = min(int(depth[y, x] * _PER_PX), along.shape[1] - 1)
                 for k in range(across.shape[0]):
-                    total += across[k, column] * along[k, row]
+                    behind = int((depth[y, x] - begin[k, column]) * PER_PX)
+                    if behind > 0:
+                        total += across[k, column] * onset[min(behind, onset.size - 1)]
             out[y, x] = total
 
 
@@ -156,23 +170,32 @@ def shadow_places(scene: Scene, count: int) -> list[tuple[float, float]]:
     return places
 
 
-EDGE_SHARE = 0.12
+EDGE_SHARE = 0.5
 """Width of the logistic edge of a shadow, of the shadow's width."""
+ROUNDNESS = 0.35
+"""How far the rim of the reflector lies below its crown, of its half width."""
 
 
 def shadow_profiles(
-    places: list[tuple[float, float]], width: float, onset: float, deepest: float
+    places: list[tuple[float, float]], width: float, deepest: float, span: float
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return w over the fan (count, 4096 steps) and 1 - exp(-(r - r0) / d) over the depth (count, 4 samples per px)."""
+    """Return w over the fan and the depth r0 in px at which each shadow begins, float32 (count, 4096) each.
+
+    Args:
+        places: (lateral position, depth share) of each shadow.
+        width: of the fan.
+        deepest: depth of the sector, px.
+        span: length across all beams, px.
+    """
     lateral = (np.arange(TABLE_STEPS) + 0.5) / TABLE_STEPS
-    depth = np.arange(int(deepest * _PER_PX) + 2) / _PER_PX
     steepness = 4 / (EDGE_SHARE * width)
-    across, along = [], []
+    across, begin = [], []
     for centre, start in places:
         rising, falling = (np.clip((sign * (lateral - centre) + width / 2) * steepness, -60, 60) for sign in (1, -1))
         across.append(1 / ((1 + np.exp(-rising)) * (1 + np.exp(-falling))))
-        along.append(1 - np.exp(-np.maximum(depth - start * deepest, 0) / max(onset, 1e-3)))
-    return np.asarray(across, np.float32), np.asarray(along, np.float32)
+        rim = np.minimum(np.abs(lateral - centre) / (width / 2), 1.5)
+        begin.append(start * deepest + ROUNDNESS * rim**2 * width / 2 * span)
+    return np.asarray(across, np.float32), np.asarray(begin, np.float32)
 
 
 def acoustic_shadow(
@@ -201,9 +224,11 @@ def acoustic_shadow(
         dynamic_range: DR, dB between black and white.
     """
     where = scene.beams(image.shape)
-    across, along = shadow_profiles(shadow_places(scene, int(shadows)), width, onset, where.deepest)
+    across, begin = shadow_profiles(shadow_places(scene, int(shadows)), width, where.deepest, where.width)
+    behind = np.arange(int(where.deepest * PER_PX) + 2) / PER_PX
+    rise = (1 - np.exp(-behind / max(onset, 1e-3))).astype(np.float32)
     drop = np.empty(image.shape[:2], np.float32)
-    _separable(where.depth, where.lateral, where.inside, across * np.float32(-loss / dynamic_range), along, drop)
+    _shadow(where.depth, where.lateral, where.inside, across * np.float32(-loss / dynamic_range), begin, rise, drop)
     floor = image.dtype.type(noise_floor * pixels.top(image))
     return np.maximum(pixels.affine(image, 1.0, drop), np.minimum(image, floor))
 
