@@ -56,6 +56,7 @@ class Recipe:
         target_rule, case_rule, slice_rule: what becomes a mask, a case and a slice, in words.
         domain: modality -> names of the domain degradations of level LQ-3+.
         windows: modality -> fixed grey window in the units of the stored values; absent: 8-bit or percentiles.
+        unit: what one source of the reader is (images, volumes, series), for people.
         share_masks: the licence allows masks in an exported manifest.
         evaluate_at_most: at most so many masks of one image are evaluated, by keyed choice; None = all.
         parameters: numbers and names that only the reader of this dataset understands.
@@ -84,6 +85,7 @@ class Recipe:
     folders: tuple[str, ...] = ()
     slice_rule: str = ""
     windows: dict[str, Window] = field(default_factory=dict)
+    unit: str = "images"
     evaluate_at_most: int | None = None
     parameters: dict[str, Any] = field(default_factory=dict)
     assumed: tuple[str, ...] = ()
