@@ -17,7 +17,6 @@ import math
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
 from dmseg.metrics.reference import QUANTILE, TIE
 
@@ -36,16 +35,6 @@ _HALF = 1 << 32
 _LOW_HALF = _HALF - 1
 _FOLD_AFTER = 255
 """Words that can be added before a byte of the sum overflows."""
-
-
-def as_words(mask: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """Return a (H, W) mask of 0/1 bytes as (H, ceil(W / 8)) words; missing columns are background."""
-    height, width = mask.shape
-    if width % 8 or mask.ctypes.data % 8 or not mask.flags.carray:  # one kind of array means one compilation
-        padded = np.zeros((height, -(-width // 8) * 8), dtype=np.uint8)
-        padded[:, :width] = mask
-        mask = padded
-    return mask.view(np.uint64)
 
 
 @njit(cache=True, nogil=True)
@@ -259,7 +248,7 @@ def boundary_scores(a, b, boxes, squared_tolerances, nsd):  # type: ignore[no-un
     """Fill nsd (T,) and return squared HD95 and squared HD of two non-empty masks, in pixels.
 
     Args:
-        a, b: masks as :func:`as_words` gives them.
+        a, b: masks as :func:`~dmseg.words.as_words` gives them.
         boxes: (2, 4) from :func:`count_pixels`.
         squared_tolerances: (T,) int64, pixels.
     """

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from dmseg.errors import UsageError, unknown_name
 from dmseg.metrics import fast
 from dmseg.metrics.reference import TIE, boundary_scores
+from dmseg.words import as_words, zero_or_one
 
 TOLERANCES: tuple[float, ...] = (1, 2, 3, 5)
 BOUNDARIES: tuple[str, ...] = ("vertex", "pixel")
@@ -138,7 +139,7 @@ def _score(
     a, b = _as_mask(reference, f"{where}reference"), _as_mask(prediction, f"{where}prediction")
     if a.shape != b.shape:
         raise UsageError(f"{where}reference is {_size(a)} but prediction is {_size(b)}; bring both to one grid first")
-    words_a, words_b = fast.as_words(a), fast.as_words(b)
+    words_a, words_b = as_words(a), as_words(b)
     counts, boxes = np.empty(3, dtype=np.int64), np.empty((2, 4), dtype=np.int64)
     if fast.count_pixels(words_a, words_b, counts, boxes):
         a, b = _cleaned(reference, f"{where}reference"), _cleaned(prediction, f"{where}prediction")
@@ -210,7 +211,7 @@ def _cleaned(array: Any, name: str) -> NDArray[np.uint8]:
     """Return a mask as bytes of 0 and 1 after looking at every value."""
     values = np.asarray(array)
     if values.dtype == np.bool_:  # True may be stored as any byte, as in (0, 255) viewed as bool
-        return np.not_equal(values.view(np.uint8), 0).view(np.uint8)
+        return zero_or_one(values).view(np.uint8)
     if values.dtype.kind not in "iuf":
         raise UsageError(f"{name} has dtype {values.dtype}; a mask is bool or only 0 and 1")
     flags = np.not_equal(values, 0)

@@ -8,7 +8,7 @@ import numpy as np
 
 from dmseg.errors import UsageError, unknown_name
 from dmseg.protocol.presets import CORRECTIVE_RULES, stream
-from dmseg.protocol.regions import Pixel, components, inmost_pixel, nearest_to_centroid, squared_depth
+from dmseg.protocol.regions import MISSED, SURPLUS, Pixel, Region, error_region
 from dmseg.types import Mask, Prompts
 
 
@@ -53,17 +53,17 @@ def next_click(
         raise UsageError(f"reference {reference.shape} and prediction {prediction.shape}: expected one (height, width)")
     if corrective not in CORRECTIVE_RULES:
         raise unknown_name("corrective rule", corrective, CORRECTIVE_RULES)
-    missed, surplus = reference & ~prediction, prediction & ~reference
-    if not missed.any() and not surplus.any():
+    error = error_region(reference, prediction)
+    if not error:
         return None
-    if corrective == "edt-max":
-        pixel = _deepest(missed, surplus, prompts)
-    elif corrective == "center":
-        pixel = inmost_pixel(_largest(missed, surplus))
+    if corrective == "center":
+        pixel = error.largest().inmost_pixel()
+    elif corrective == "edt-max":
+        pixel = _deepest(error, prompts)
     else:
         if prompts is None or not mask_id:
             raise UsageError(f'corrective="{corrective}" draws random numbers: give prompts and mask_id as its key')
-        pixel = _drawn(missed, surplus, corrective, seed, mask_id, prompts.step + 1)
+        pixel = _drawn(error, corrective, seed, mask_id, prompts.step + 1)
     return Click(pixel[1], pixel[0], int(reference[pixel]))
 
 
@@ -77,33 +77,21 @@ def with_click(prompts: Prompts, click: Click) -> Prompts:
     )
 
 
-def _largest(missed: Mask, surplus: Mask) -> Mask:
-    """Return the largest 8-connected component of either sign; ties: missed first, then the earlier first pixel."""
-    heads = [parts[0] for parts in (components(missed), components(surplus)) if parts]
-    return max(heads, key=lambda part: int(np.count_nonzero(part)))
-
-
-def _deepest(missed: Mask, surplus: Mask, prompts: Prompts | None) -> Pixel:
+def _deepest(error: Region, prompts: Prompts | None) -> Pixel:
     """Return the deepest error pixel that was not clicked; equal depth: surplus first, then raster order."""
-    depths = squared_depth(surplus), squared_depth(missed)
-    fresh = [depth.copy() for depth in depths]
-    for x, y in prompts.points.astype(int) if prompts is not None else ():
-        for depth in fresh:
-            depth[y, x] = 0
-    if not any(depth.any() for depth in fresh):
-        fresh = list(depths)  # every wrong pixel has been clicked: click one again
-    best = max(fresh, key=lambda depth: int(depth.max()))
-    row, column = np.unravel_index(int(np.argmax(best)), best.shape)
-    return int(row), int(column)
+    clicked = [(int(y), int(x)) for x, y in prompts.points] if prompts is not None else []
+    signs = [region for region in (error.of_sign(SURPLUS), error.of_sign(MISSED)) if region]
+    depth, pixel = max((region.deepest_pixel(clicked) for region in signs), key=lambda found: found[0])
+    if depth < 0:  # every wrong pixel has been clicked: click one again
+        _, pixel = max((region.deepest_pixel() for region in signs), key=lambda found: found[0])
+    return pixel
 
 
-def _drawn(missed: Mask, surplus: Mask, corrective: str, seed: int, mask_id: str, step: int) -> Pixel:
+def _drawn(error: Region, corrective: str, seed: int, mask_id: str, step: int) -> Pixel:
     """Return a click of the ``random`` or the ``mixed`` rule."""
     draw = stream(seed, mask_id, "corrective", step)
-    rule = "random" if corrective == "random" else draw.choice(("random", "centroid", "center"))
+    rule = "random" if corrective == "random" else draw.choice(("random", "middle", "center"))
     if rule == "random":
-        wrong = np.flatnonzero(missed | surplus)
-        row, column = divmod(int(wrong[draw.integer(0, len(wrong) - 1)]), missed.shape[1])
-        return row, column
-    part = _largest(missed, surplus)
-    return inmost_pixel(part) if rule == "center" else nearest_to_centroid(part)
+        return error.random_pixel(draw)
+    part = error.largest()
+    return part.inmost_pixel() if rule == "center" else part.middle_pixel()

@@ -10,7 +10,7 @@ from dmseg.errors import UsageError
 from dmseg.protocol.boxes import Box, candidate_boxes, jittered_box, tight_box
 from dmseg.protocol.clicks import Click, next_click
 from dmseg.protocol.presets import FIRST, Preset, stream
-from dmseg.protocol.regions import Pixel, components, inmost_pixel, nearest_to_centroid
+from dmseg.protocol.regions import Pixel, Region, region_of
 from dmseg.rng import Stream
 from dmseg.types import Mask, Prompts
 
@@ -73,50 +73,41 @@ def _mixed_clicks(mask: Mask, mask_id: str, seed: int) -> list[Click]:
     area = int(np.count_nonzero(mask))
     n_positive = min(draw.integer(*FIRST.positive_points), area)
     n_negative = min(draw.integer(*FIRST.negative_points), mask.size - area)
+    strategies = [draw.choice(_STRATEGIES) for _ in range(n_positive)]
+    inside, outside = region_of(mask), region_of(~mask)
+    parts = inside.components() if "error-centre" in strategies else []
     taken: list[Pixel] = []
-    rank = 0
-    for _ in range(n_positive):
-        strategy = draw.choice(_STRATEGIES)
+    for strategy in strategies:
         pixel: Pixel | None = None
         if strategy == "centroid":
-            pixel = nearest_to_centroid(mask)
-        elif strategy == "error-centre":
-            pixel = _centre_of_rank(mask, rank)
-            rank += 1
+            pixel = inside.middle_pixel()
+        elif strategy == "error-centre" and parts:
+            pixel = parts.pop(0).inmost_pixel()
         if pixel is None or pixel in taken:
-            pixel = _random_pixel(mask, draw, taken)
+            pixel = _free_pixel(inside, draw, taken)
         taken.append(pixel)
-    background = ~mask
     for _ in range(n_negative):
-        taken.append(_random_pixel(background, draw, taken))
+        taken.append(_free_pixel(outside, draw, taken))
     return [Click(x, y, int(mask[y, x])) for y, x in taken]
-
-
-def _centre_of_rank(mask: Mask, rank: int) -> Pixel | None:
-    """Return the inmost pixel of the (rank + 1)-th largest component, None if there are fewer."""
-    parts = components(mask)
-    return inmost_pixel(parts[rank]) if rank < len(parts) else None
 
 
 def _uniform_clicks(mask: Mask, mask_id: str, seed: int) -> list[Click]:
     """Return three different uniform pixels of the object, with repetition if it has fewer than three."""
     draw = stream(seed, mask_id, "uniform", 1)
+    region = region_of(mask)
     repeat = int(np.count_nonzero(mask)) < FIRST.uniform_points
     taken: list[Pixel] = []
     for _ in range(FIRST.uniform_points):
-        taken.append(_random_pixel(mask, draw, [] if repeat else taken))
+        taken.append(_free_pixel(region, draw, [] if repeat else taken))
     return [Click(x, y, 1) for y, x in taken]
 
 
-def _random_pixel(region: Mask, draw: Stream, taken: Sequence[Pixel]) -> Pixel:
+def _free_pixel(region: Region, draw: Stream, taken: Sequence[Pixel]) -> Pixel:
     """Return a uniform pixel of a region that is not taken yet; the caller knows that there is one."""
-    ends = np.cumsum(np.count_nonzero(region, axis=1))
     while True:
-        rank = draw.integer(0, int(ends[-1]) - 1)
-        y = int(np.searchsorted(ends, rank, side="right"))
-        x = int(np.flatnonzero(region[y])[rank - (int(ends[y - 1]) if y else 0)])
-        if (y, x) not in taken:
-            return y, x
+        pixel = region.random_pixel(draw)
+        if pixel not in taken:
+            return pixel
 
 
 def _prompts(clicks: Sequence[Click], box: Box | None) -> Prompts:

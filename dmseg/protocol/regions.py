@@ -1,52 +1,98 @@
-"""Regions of a mask in integer arithmetic: components in a fixed order, their inmost pixel, their middle pixel."""
+"""Regions of a prediction's error: components in a fixed order, their inmost pixel, their middle pixel, a random one.
+
+Integers throughout, with fixed rules for ties; ``runs.py`` has the kernels.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
+from dmseg.protocol import runs as kernels
+from dmseg.rng import Stream
 from dmseg.types import Mask
+from dmseg.words import as_words, zero_or_one
 
 Pixel = tuple[int, int]
 """Row and column."""
 
-
-def components(region: Mask) -> list[Mask]:
-    """Return the 8-connected components of a (H, W) region, largest first, ties by the first pixel in raster order."""
-    labels, n = ndimage.label(region, structure=np.ones((3, 3), dtype=int))
-    flat = labels.ravel()
-    areas = np.bincount(flat, minlength=n + 1)[1:]
-    _, first = np.unique(flat, return_index=True)
-    first = first[-n:] if n else first[:0]
-    return [labels == index + 1 for index in np.lexsort((first, -areas))]
+MISSED, SURPLUS = 1, 2
+"""The two signs of an error: in the reference only, in the prediction only."""
 
 
-def squared_depth(region: Mask) -> NDArray[np.int64]:
-    """Return the squared distance of each pixel of a (H, W) region to the nearest pixel outside of it, 0 elsewhere.
+@dataclass(frozen=True, slots=True)
+class Region:
+    """Pixels as a table of horizontal runs in raster order, int64 (n, 5); columns as in ``runs.py``."""
 
-    What lies beyond the frame is outside of the region.
-    """
-    depth = ndimage.distance_transform_edt(np.pad(region, 1))[1:-1, 1:-1]
-    result: NDArray[np.int64] = np.rint(depth * depth).astype(np.int64)
-    return result
+    runs: NDArray[np.int64]
+
+    def __bool__(self) -> bool:
+        return len(self.runs) > 0
+
+    def of_sign(self, sign: int) -> Region:
+        """Return the part that is missed or the part that is surplus."""
+        return self._part(self.runs[:, kernels.SIGN] == sign)
+
+    def components(self) -> list[Region]:
+        """Return the 8-connected components of one sign, largest first; ties: missed first, then by first pixel."""
+        areas = kernels.component_areas(self.runs)
+        first_runs = np.flatnonzero(areas)
+        order = np.lexsort((first_runs, self.runs[first_runs, kernels.SIGN], -areas[first_runs]))
+        return [self._component(int(first_runs[index])) for index in order]
+
+    def largest(self) -> Region:
+        """Return the first of :meth:`components`."""
+        return self._component(kernels.largest_component(self.runs))
+
+    def _component(self, first_run: int) -> Region:
+        return self._part(self.runs[:, kernels.COMPONENT] == first_run)
+
+    def _part(self, wanted: NDArray[np.bool_]) -> Region:
+        """Return whole components, named anew by their first run in the smaller table."""
+        kept = np.flatnonzero(wanted)
+        runs = self.runs[kept]
+        runs[:, kernels.COMPONENT] = np.searchsorted(kept, runs[:, kernels.COMPONENT])
+        return Region(runs)
+
+    def inmost_pixel(self) -> Pixel:
+        """Return the pixel farthest from the outside; ties: nearest to the centroid, then raster order."""
+        _, row, column = kernels.deepest(self.runs, True, np.empty((0, 2), dtype=np.int64))
+        return row, column
+
+    def deepest_pixel(self, clicked: Sequence[Pixel] = ()) -> tuple[int, Pixel]:
+        """Return the squared distance to the outside and the pixel where it is greatest; ties: raster order.
+
+        ``clicked`` pixels are passed over; the distance is -1 if no other is left.
+        """
+        taken = np.array(clicked, dtype=np.int64).reshape(-1, 2)
+        depth, row, column = kernels.deepest(self.runs, False, taken)
+        return depth, (row, column)
+
+    def middle_pixel(self) -> Pixel:
+        """Return the pixel nearest to the centroid; ties: raster order."""
+        row, column = kernels.middle(self.runs)
+        return row, column
+
+    def random_pixel(self, draw: Stream) -> Pixel:
+        """Return a uniform pixel."""
+        ends = np.cumsum(self.runs[:, kernels.STOP] - self.runs[:, kernels.START])
+        rank = draw.integer(0, int(ends[-1]) - 1)
+        run = int(np.searchsorted(ends, rank, side="right"))
+        return int(self.runs[run, kernels.ROW]), int(self.runs[run, kernels.STOP] + rank - ends[run])
 
 
-def inmost_pixel(region: Mask) -> Pixel:
-    """Return the deepest pixel of a component; among equals the nearest to its centroid, then the first in raster
-    order."""
-    depth = squared_depth(region)
-    return nearest_to_centroid(region, depth == depth.max())
+def error_region(reference: Mask, prediction: Mask) -> Region:
+    """Return the pixels in which two (H, W) masks differ; empty if they are equal."""
+    words = as_words(reference), as_words(prediction)
+    runs, foreign = kernels.labelled_runs(*words, reference.shape[1])
+    if foreign:
+        return error_region(zero_or_one(reference), zero_or_one(prediction))
+    return Region(runs)
 
 
-def nearest_to_centroid(region: Mask, among: Mask | None = None) -> Pixel:
-    """Return the pixel of ``among`` (default: the region itself) that is nearest to the centroid of the region, the
-    first in raster order among equals."""
-    rows, columns = np.nonzero(region)
-    sum_y, sum_x, n = int(rows.sum()), int(columns.sum()), len(rows)
-    if among is not None:
-        rows, columns = np.nonzero(among)
-    # n * |p - c|^2 without the part that is the same for all p
-    badness = n * (rows * rows + columns * columns) - 2 * (rows * sum_y + columns * sum_x)
-    best = int(np.argmin(badness))
-    return int(rows[best]), int(columns[best])
+def region_of(mask: Mask) -> Region:
+    """Return the pixels of a (H, W) mask, all as missed ones."""
+    return error_region(mask, np.zeros_like(mask))
