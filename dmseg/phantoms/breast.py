@@ -7,7 +7,7 @@ import numpy as np
 from dmseg.phantoms.drawing import Drawing
 from dmseg.phantoms.fields import Field, grid, smooth_field
 from dmseg.phantoms.shapes import Outline, Shape, blob, curve, ellipse, fill, fixed, grown, ribbon
-from dmseg.phantoms.ultrasound import Body, amplitude, compressed
+from dmseg.phantoms.ultrasound import Body, amplitude, compressed, layer_line
 from dmseg.rng import Stream
 from dmseg.types import Mask, Structure
 
@@ -41,17 +41,11 @@ def breast(stream: Stream, shape: Shape, kind: str, lesions: int = 1) -> Drawing
     return Drawing(image, tuple(Structure("lesion", mask) for mask in masks), {"kind": kind})
 
 
-def _boundary(stream: Stream, shape: Shape, part: float, sway: float) -> Field:
-    """Return the height (px) of a layer's lower boundary per column, (1, W)."""
-    height, width = shape
-    return part * height + sway * height * smooth_field(stream, (1, width), (1, width / 3))
-
-
 def _layers(stream: Stream, body: Body) -> None:
     height, width = body.shape
     y, _ = grid(body.shape)
-    fat_end = _boundary(stream, body.shape, stream.uniform(0.22, 0.34), 0.025)
-    gland_end = _boundary(stream, body.shape, stream.uniform(0.62, 0.72), 0.025)
+    fat_end = layer_line(stream, body.shape, stream.uniform(0.22, 0.34), 0.025)
+    gland_end = layer_line(stream, body.shape, stream.uniform(0.62, 0.72), 0.025)
     muscle_end = gland_end + stream.uniform(0.12, 0.17) * height
     body.level += 4.5 * smooth_field(stream, body.shape, (height / 50, width / 6)) * (y < gland_end)
     body.add(y < fat_end, "fat", edge=2.0)
@@ -102,7 +96,7 @@ def _spiculated(stream: Stream, centre: tuple[float, float], radii: tuple[float,
     outline = blob(stream, centre, radii, irregular=0.22, lobes=9, points=120)
     middle = fixed(centre)
     for _ in range(stream.integer(6, 11)):
-        at, reach = stream.integer(0, 119), stream.integer(280, 420)  # 1/256 of the radius
+        at, reach = stream.integer(0, 119), stream.integer(270, 350)  # 1/256 of the radius
         outline[at] = middle + (outline[at] - middle) * reach // 256
     return outline
 

@@ -15,6 +15,7 @@ from dmseg.types import Mask
 
 _TABLE = packaged_table("dmseg.phantoms", "ct.toml")
 HU: dict[str, float] = _TABLE["hu"]
+NOISE: tuple[float, float] = tuple(_TABLE["noise"])
 AIR: float = _TABLE["air"]
 ORGANS = (
     "liver", "right_kidney", "spleen", "pancreas", "aorta", "inferior_vena_cava", "right_adrenal", "left_adrenal",
@@ -67,9 +68,7 @@ def hounsfield(stream: Stream, section: Section, values: dict[str, float]) -> ND
     for part in section.parts:
         grain = 4.0 if values[part.tissue] < 400 else 40.0
         paint(picture, part.mask, values[part.tissue] + grain * texture, 0.55)
-    picture += noise(stream, (shape[0], shape[1]), stream.uniform(*_TABLE["noise"])) * (
-        0.5 + 0.5 * blurred(section.trunk, 6)
-    )
+    picture += noise(stream, (shape[0], shape[1]), stream.uniform(*NOISE)) * (0.5 + 0.5 * blurred(section.trunk, 6))
     stored: NDArray[np.int16] = np.floor(np.clip(picture, -1024, 3071) + 0.5).astype(np.int16)
     return stored
 

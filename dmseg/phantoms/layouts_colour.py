@@ -1,4 +1,4 @@
-"""Original layouts of the photographic sets: Kvasir-SEG, CVC-ClinicDB, ISIC, BBBC038."""
+"""Original layouts of the sets of single pictures: Kvasir-SEG, CVC-ClinicDB, ISIC, BBBC038, ToothSeg."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from dmseg.phantoms.drawing import Drawing
-from dmseg.phantoms.encoding import grey_mask, jpeg, png
+from dmseg.phantoms.encoding import grey_mask, jpeg, png, tiff
 from dmseg.phantoms.folder import Folder, Item
 from dmseg.types import Mask
 
@@ -55,3 +55,31 @@ def bbbc038(folder: Folder, items: Iterable[Item]) -> None:
             key = f"{item.key}/nucleus{index}"
             mask_name = hashlib.sha256(key.encode()).hexdigest()
             folder.put(f"stage1_train/{name}/masks/{mask_name}.png", png(grey_mask(structure.mask)), key)
+
+
+def cvc(folder: Folder, items: Iterable[Item]) -> None:
+    """``CVC-ClinicDB/Original/N.tif`` and ``CVC-ClinicDB/Ground Truth/N.tif`` (the folder's name has a space)."""
+    for item in items:
+        name = f"{item.number + 1}.tif"
+        folder.put(f"CVC-ClinicDB/Original/{name}", tiff(item.content.image), item.key)
+        folder.put(f"CVC-ClinicDB/Ground Truth/{name}", tiff(grey_mask(union(item.content))), item.key)
+
+
+def isic(folder: Folder, items: Iterable[Item]) -> None:
+    """``ISIC2018_Task1-2_<part>_Input/ISIC_NNNNNNN.jpg``, ``ISIC2018_Task1_<part>_GroundTruth/..._segmentation.png``."""
+    for item in items:
+        part = "Validation" if item.number % 6 == 4 else "Test" if item.number % 6 == 5 else "Training"
+        name = f"ISIC_{item.number + 1:07d}"
+        mask = grey_mask(union(item.content))
+        folder.put(f"ISIC2018_Task1-2_{part}_Input/{name}.jpg", jpeg(item.content.image), item.key)
+        folder.put(f"ISIC2018_Task1_{part}_GroundTruth/{name}_segmentation.png", png(mask), item.key)
+    for text in ("ATTRIBUTION.txt", "LICENSE.txt"):
+        folder.note(f"ISIC2018_Task1-2_Training_Input/{text}", "Synthetic images, free to use.\n")
+
+
+def tooth(folder: Folder, items: Iterable[Item]) -> None:
+    """``images/cateN-NNNNN.jpg`` and ``masks/cateN-NNNNN.jpg``; the original's folder names are not known."""
+    for item in items:
+        name = f"cate{item.number % 10 + 1}-{item.number + 1:05d}.jpg"
+        folder.put(f"UFBA-UESC/images/{name}", jpeg(item.content.image), item.key)
+        folder.put(f"UFBA-UESC/masks/{name}", jpeg(grey_mask(union(item.content))), item.key)

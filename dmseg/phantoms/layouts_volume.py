@@ -1,4 +1,4 @@
-"""Original layouts of the sets that come as volumes: FLARE (NIfTI), CHAOS (DICOM and PNG)."""
+"""Original layouts of the sets that come as slices of a patient: FLARE and BraTS (NIfTI), CHAOS (DICOM), LGG (TIFF)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from dmseg.phantoms import ct, mr
 from dmseg.phantoms.drawing import Stack
-from dmseg.phantoms.encoding import dicom, nifti, png
+from dmseg.phantoms.encoding import dicom, grey_mask, nifti, png, tiff
 from dmseg.phantoms.folder import Folder, Item
 from dmseg.rng import Stream
 
@@ -17,6 +17,7 @@ FLARE_ORIENTATIONS = ("RAS", "LPS", "LAS", "PSR")
 # Grey values of CHAOS's MR masks vary inside these ranges from series to series.
 CHAOS_GREYS = {"liver": (55, 70), "right_kidney": (110, 135), "left_kidney": (175, 200), "spleen": (240, 255)}
 CHAOS_INTERCEPT = -1000
+BRATS_LABELS = {"core": 1, "oedema": 2, "enhancing": 4}
 
 
 def _label_map(stack: Stack, names: tuple[str, ...]) -> NDArray[np.uint8]:
@@ -90,3 +91,35 @@ def _chaos_mr(folder: Folder, item: Item, root: str) -> None:
             mask[stack.labels[name][index]] = greys[name]
         folder.put(f"{root}/DICOM_anon/IMG-0002-{index + 1:05d}.dcm", content, item.key)
         folder.put(f"{root}/Ground/IMG-0002-{index + 1:05d}.png", png(mask), item.key)
+
+
+def brats(folder: Folder, items: Iterable[Item]) -> None:
+    """``BraTS2021_Training_Data/BraTS2021_NNNNN/..._{t1,t1ce,t2,flair,seg}.nii.gz``; labels 1, 2, 4."""
+    for item in items:
+        name = f"BraTS2021_{item.case:05d}"
+        stack: Stack = item.content
+        seg = np.zeros(stack.labels["oedema"].shape, np.int16)
+        for part, label in BRATS_LABELS.items():
+            seg[stack.labels[part]] = label
+        for sequence, volume in {**stack.values, "seg": seg}.items():
+            path = f"BraTS2021_Training_Data/{name}/{name}_{sequence}.nii.gz"
+            folder.put(path, nifti(volume, stack.spacing, "LPS"), item.key)
+
+
+def lgg(folder: Folder, items: Iterable[Item]) -> None:
+    """``kaggle_3m/TCGA_<inst>_<patient>_<date>/..._<slice>[_mask].tif``: RGB = before contrast, FLAIR, after."""
+    patients = ["Patient,RNASeqCluster,gender,age_at_initial_pathologic"]
+    for item in items:
+        stack: Stack = item.content
+        patient = f"TCGA_{('CS', 'DU', 'FG', 'HT')[item.case % 4]}_{4900 + item.case}"
+        name = f"{patient}_{19960700 + item.case % 28 + 1}"
+        before = "flair" if item.case % 4 == 1 else "t1"  # a missing sequence is replaced by FLAIR
+        mask = np.any([*stack.labels.values()], axis=0)
+        for index in range(mask.shape[0]):
+            rgb = np.stack([stack.values[channel][index] for channel in (before, "flair", "t1ce")], axis=-1)
+            stem = f"kaggle_3m/{name}/{name}_{index + 1}"
+            folder.put(f"{stem}.tif", tiff(np.clip(rgb, 0, 255).astype(np.uint8)), item.key)
+            folder.put(f"{stem}_mask.tif", tiff(grey_mask(mask[index])), item.key)
+        patients.append(f"{patient},,,")
+    folder.note("kaggle_3m/data.csv", "\n".join(patients) + "\n")
+    folder.note("kaggle_3m/README.md", "Synthetic slices in the layout of kaggle_3m.\n")

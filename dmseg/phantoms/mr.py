@@ -1,4 +1,4 @@
-"""Magnetic resonance: tissue signals under a coil's sensitivity with Rician noise; abdomen (CHAOS)."""
+"""Magnetic resonance: tissue signals under a coil's sensitivity with Rician noise; the abdomen (CHAOS)."""
 
 from __future__ import annotations
 
@@ -13,11 +13,18 @@ from dmseg.rng import Stream
 from dmseg.tables import packaged_table
 
 _TABLE = packaged_table("dmseg.phantoms", "mr.toml")
+BRAIN_TISSUES = ("scalp", "skull", "white", "grey", "fluid", "oedema", "core", "enhancing")
+NOISE: tuple[float, float] = tuple(_TABLE["noise"])
 SCALE: float = _TABLE["scale"]
 ORGANS = ("liver", "right_kidney", "left_kidney", "spleen")
 SLICE_LEVELS = ("pelvis", "renal", "upper")
 SPACING_Z = 30.0
 FIELD_MM = 380.0
+
+
+def signals(sequence: str) -> tuple[float, ...]:
+    """Return the signals of :data:`BRAIN_TISSUES` in "flair", "t1", "t1ce" or "t2"."""
+    return tuple(_TABLE["brain"][sequence])
 
 
 def rician(stream: Stream, signal: Field, sd: float) -> Field:
@@ -46,7 +53,7 @@ def _slice(stream: Stream, section: Section) -> NDArray[np.int16]:
     for part in section.parts:
         level = signals[part.tissue] * stream.uniform(0.93, 1.07)
         paint(picture, part.mask, level * (1 + 0.06 * grain), 0.7)
-    return stored(rician(stream, picture * sensitivity(stream, shape), stream.uniform(*_TABLE["noise"])))
+    return stored(rician(stream, picture * sensitivity(stream, shape), stream.uniform(*NOISE)))
 
 
 def abdomen(case: str, size: int) -> Stack:

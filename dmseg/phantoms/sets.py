@@ -6,7 +6,27 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from dmseg.phantoms import breast, ct, endoscopy, layouts_colour, layouts_ultrasound, layouts_volume, microscopy, mr
+from dmseg.phantoms import (
+    brain,
+    breast,
+    chest,
+    ct,
+    dental,
+    dermoscopy,
+    endoscopy,
+    layouts_archive,
+    layouts_colour,
+    layouts_ultrasound,
+    layouts_volume,
+    microscopy,
+    mr,
+    muscle,
+    nerve,
+    ovary,
+    thyroid,
+    upper_abdomen,
+    xray,
+)
 from dmseg.phantoms.drawing import Drawing, Stack
 from dmseg.phantoms.folder import Folder, Item
 from dmseg.rng import Stream
@@ -61,12 +81,73 @@ def _chaos(case: str, key: str, number: int) -> Stack:
     return mr.abdomen(case, 256) if number % 2 else ct.abdomen(case, 256)
 
 
+def _abdominal(case: str, key: str, number: int) -> Drawing:
+    return upper_abdomen.upper_abdomen(Stream(key), (288, 384), upper_abdomen.VIEWS[number % 3])
+
+
+def _ddti(case: str, key: str, number: int) -> Drawing:
+    return thyroid.thyroid(Stream(case, "anatomy"), Stream(key), (258, 384))
+
+
+def _nerve(case: str, key: str, number: int) -> Drawing:
+    return nerve.plexus(Stream(case, "anatomy"), Stream(key), (278, 384))
+
+
+def _muscle(case: str, key: str, number: int) -> Drawing:
+    return muscle.muscle(Stream(key, "anatomy"), Stream(key), (320, 384), muscle.MUSCLES[number % 3])
+
+
+def _mmotu(case: str, key: str, number: int) -> Drawing:
+    return ovary.ovary(Stream(key), _size(key, (350, 384), (260, 290)), number % len(ovary.CLASSES))
+
+
+def _brats(case: str, key: str, number: int) -> Stack:
+    return brain.brats_volume(case)
+
+
+def _tooth(case: str, key: str, number: int) -> Drawing:
+    return dental.panoramic(Stream(key), (216, 384))
+
+
+def _isic(case: str, key: str, number: int) -> Drawing:
+    return dermoscopy.skin_lesion(Stream(key), _size(key, (360, 384), (270, 288)))
+
+
+def _paxray(case: str, key: str, number: int) -> Drawing:
+    return xray.chest_film(Stream(case, "anatomy"), Stream(key), 384, xray.VIEWS[number % 2])
+
+
+def _cvc(case: str, key: str, number: int) -> Drawing:
+    return endoscopy.colon(Stream(case, "anatomy"), Stream(key), (288, 384))
+
+
+def _lgg(case: str, key: str, number: int) -> Stack:
+    return brain.lgg_slices(case)
+
+
+def _lung_rads(case: str, key: str, number: int) -> Drawing:
+    return chest.chest(Stream(key), 320, chest.CATEGORIES[number % len(chest.CATEGORIES)])
+
+
+# In the order of the paper's table of data sets.
 SETS: dict[str, PhantomSet] = {
+    "abdominalUS": PhantomSet(_abdominal, layouts_ultrasound.abdominal),
     "BUSI": PhantomSet(_busi, layouts_ultrasound.busi),
+    "DDTI": PhantomSet(_ddti, layouts_ultrasound.ddti),
+    "NerveUS": PhantomSet(_nerve, layouts_ultrasound.nerve_us),
+    "MuscleUS": PhantomSet(_muscle, layouts_ultrasound.muscle_us),
+    "MMOTU": PhantomSet(_mmotu, layouts_ultrasound.mmotu),
+    "BraTS": PhantomSet(_brats, layouts_volume.brats, stacks=True),
     "FLARE": PhantomSet(_flare, layouts_volume.flare, stacks=True),
+    "ToothSeg": PhantomSet(_tooth, layouts_colour.tooth),
+    "ISIC": PhantomSet(_isic, layouts_colour.isic),
+    "PAXRay": PhantomSet(_paxray, layouts_archive.paxray),
     "BBBC038": PhantomSet(_bbbc038, layouts_colour.bbbc038),
     "CHAOS": PhantomSet(_chaos, layouts_volume.chaos, stacks=True),
     "Kvasir-SEG": PhantomSet(_kvasir, layouts_colour.kvasir),
+    "CVC-ClinicDB": PhantomSet(_cvc, layouts_colour.cvc),
+    "LGG": PhantomSet(_lgg, layouts_volume.lgg, stacks=True),
+    "LungRads": PhantomSet(_lung_rads, layouts_archive.lung_rads),
 }
 
 

@@ -167,6 +167,16 @@ def grown(mask: Mask, pixels: int) -> Mask:
     return ~shrunk(~mask, pixels)
 
 
+def _body_units(points: ArrayLike) -> NDArray[np.int64]:
+    """Return body coordinates as integers, 2^14 = 1."""
+    return np.floor(np.asarray(points, dtype=np.float64).reshape(-1, 2) * _ONE + 0.5).astype(np.int64)
+
+
+def _parts(stream: Stream, size: float) -> int:
+    """Return an integer in -size..size, 2^14 = 1."""
+    return math.floor(stream.uniform(-size, size) * _ONE)
+
+
 class Frame:
     """A body's own coordinates: u, v in about -1..1 from its centre, bent by a smooth keyed warp that all parts share.
 
@@ -177,7 +187,7 @@ class Frame:
         self.centre, self.radii = tuple(centre), tuple(radii)
         self._waves = [
             [
-                (math.floor(stream.uniform(-bend, bend) * _ONE), fu, fv, stream.integer(0, TURN - 1))
+                (_parts(stream, bend), fu, fv, stream.integer(0, TURN - 1))
                 for fu, fv in ((0, 1), (1, 0), (1, 1), (1, -1))
             ]
             for _ in range(2)
@@ -185,7 +195,9 @@ class Frame:
 
     def at(self, points: ArrayLike) -> Outline:
         """Return body coordinates (n, 2) as an outline in 1/256 px."""
-        uv = np.floor(np.asarray(points, dtype=np.float64).reshape(-1, 2) * _ONE + 0.5).astype(np.int64)
+        return self._bent(_body_units(points))
+
+    def _bent(self, uv: NDArray[np.int64]) -> Outline:
         moved = uv.copy()
         for axis, waves in enumerate(self._waves):
             for amplitude, fu, fv, phase in waves:
@@ -195,13 +207,16 @@ class Frame:
 
     def template(self, stream: Stream, points: ArrayLike, vary: float = 0.06) -> Outline:
         """Return the smooth outline through template points, moved and scaled by keyed parts of at most ``vary``."""
-        control = np.asarray(points, dtype=np.float64).reshape(-1, 2)
-        middle = control.sum(axis=0) / len(control)
+        control = _body_units(points)
+        n = len(control)
+        middle = control.sum(axis=0) // n
         spread = control.max(axis=0) - control.min(axis=0)
-        scale = np.array([1 + stream.uniform(-vary, vary) * 1.5 for _ in range(2)])
-        shift = np.array([stream.uniform(-vary, vary) for _ in range(2)]) * spread
-        jitter = np.array([[stream.uniform(-vary, vary) for _ in range(2)] for _ in control]) * spread.min() * 0.6
-        return curve(self.at(middle + (control - middle) * scale + shift + jitter))
+        scale, shift = (np.array([_parts(stream, vary) for _ in range(2)]) for _ in range(2))
+        jitter = np.array([[_parts(stream, vary) for _ in range(2)] for _ in range(n)])
+        moved = (
+            control + ((control - middle) * scale * 3 // 2 + shift * spread + jitter * spread.min() * 5 // 8) // _ONE
+        )
+        return curve(self._bent(moved))
 
     def oval(self, stream: Stream, centre: Sequence[float], radii: Sequence[float], irregular: float = 0.06) -> Outline:
         """Return a slightly irregular ellipse; centre and half axes in body coordinates."""

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from dmseg.phantoms.fields import Field, blurred, normal_field, paint, rim, smooth_field, to_bytes
+from dmseg.phantoms.fields import Field, blurred, grid, normal_field, paint, rim, smooth_field, to_bytes
 from dmseg.phantoms.shapes import TURN, Shape, cosine, fill, fixed, sine
 from dmseg.rng import Stream
 from dmseg.tables import packaged_table
@@ -44,6 +44,24 @@ class Body:
         slope = np.abs(np.gradient(blurred(mask, 1.5), axis=0))
         across = slope / max(float(slope.max()), 1e-9)
         self.level += gain * rim(mask, width) * (0.3 + 0.7 * across)
+
+
+def layer_line(stream: Stream, shape: Shape, part: float, sway: float) -> Field:
+    """Return the height (px) of a gently waving layer boundary per column, (1, W); both numbers in picture heights."""
+    height, width = shape
+    return part * height + sway * height * smooth_field(stream, (1, width), (1, width / 3))
+
+
+def striae(stream: Stream, body: Body, mask: Mask, tilt: float, spacing: float, gain: float) -> None:
+    """Draw the bright, nearly parallel lines of a muscle cut along its fibres inside ``mask``.
+
+    ``tilt`` is the rise of a line in px per px, ``spacing`` the grain across the lines in px.
+    """
+    height, width = body.shape
+    y, x = grid(body.shape)
+    lines = smooth_field(stream, (height, width), (spacing, width / 4))
+    moved = ndimage.map_coordinates(lines, [y - tilt * (x - width / 2), x], order=1, mode="mirror")
+    body.level += gain * blurred((moved > 0.8) & mask, 0.6)
 
 
 @dataclass(frozen=True, slots=True)
