@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dmseg.baselines.interface import CAPABILITIES, Prediction
 from dmseg.baselines.source import source_digest
@@ -23,7 +24,7 @@ class FunctionAdapter:
 
     def __init__(self, function: PlainFunction, name: str | None = None) -> None:
         self.function = function
-        self.name = name or getattr(function, "__name__", type(function).__name__)
+        self.name = str(name or getattr(function, "__name__", type(function).__name__))
         self.version = source_digest(function) or "unversioned"
 
     def encode(self, images: Sequence[Image]) -> Sequence[Any]:
@@ -36,14 +37,9 @@ class FunctionAdapter:
             self.function(embeddings[index].copy(), given.points, given.labels, given.box, previous)
             for index, given, previous in zip(image_index, prompts, state, strict=True)
         ]
-        # The function may hand out a buffer of its own and change it later: what is kept is a copy.
-        kept = [answer.copy() if isinstance(answer, np.ndarray) else answer for answer in answers]
-        stacked = np.stack(kept) if all(isinstance(answer, np.ndarray) for answer in kept) else _stack_tensors(kept)
-        return Prediction(stacked, state=answers)
+        return Prediction(np.stack([_private_array(answer) for answer in answers]), state=answers)
 
 
-def _stack_tensors(answers: Sequence[Any]) -> Any:
-    """Return tensors as one array (N, H, W); whatever has no ``detach`` is taken as array-like."""
-    return np.stack(
-        [np.asarray(a.detach().float().cpu() if hasattr(a, "detach") else a, dtype=np.float32) for a in answers]
-    )
+def _private_array(answer: Any) -> NDArray[Any]:
+    """Return logits (array, nested lists or tensor) as an array that the function cannot change any more."""
+    return np.array(answer.detach().float().cpu() if hasattr(answer, "detach") else answer)

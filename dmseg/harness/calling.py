@@ -1,0 +1,184 @@
+"""Calling a model so that whatever it does wrong costs its own masks only."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dmseg.baselines import ModelAdapter, SelfTestAdapter
+from dmseg.types import Image, Mask, Prompts
+
+T = TypeVar("T")
+_LONGEST_MESSAGE = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why there is no answer: ``status`` (error, oom, timeout) and one line for people."""
+
+    status: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a model is asked about one mask; the reference is for self-tests only."""
+
+    prompts: Prompts
+    state: Any
+    reference: Mask
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One predicted mask, bool (H, W), and the model's state for its next step."""
+
+    mask: Mask
+    state: Any
+
+
+class CallTimeoutError(BaseException):
+    """Raised inside a call that takes too long; no ``except Exception`` of a model can swallow it."""
+
+
+class AnswerError(Exception):
+    """A model's answer that is not what the interface asks for."""
+
+
+class GuardedModel:
+    """A model behind a guard: failures come back as values, and never cost a mask that is not theirs.
+
+    A call that fails for several masks is made again for each mask alone; out of memory, it is made again for either
+    half, and later calls stay that small.
+
+    Args:
+        model: the model.
+        timeout: seconds that one call may take, or None; enforced in the main thread of a process on POSIX.
+
+    Attributes:
+        halvings: how often a batch was halved for lack of memory.
+    """
+
+    def __init__(self, model: ModelAdapter | SelfTestAdapter, timeout: float | None = None) -> None:
+        self._model = model
+        self._timeout = timeout
+        self._largest = sys.maxsize
+        self.halvings = 0
+
+    def encode(self, images: Sequence[Image]) -> list[Any]:
+        """Return one embedding or :class:`Failure` per image, uint8 (H, W, 3); the model gets copies."""
+        return self._all(images, self._encoded)
+
+    def predict(self, embedding: Any, questions: Sequence[Question]) -> list[Answer | Failure]:
+        """Return one answer or failure per question about one image."""
+        return self._all(questions, lambda asked: self._answers(embedding, asked))
+
+    def _all(self, items: Sequence[Any], call: Callable[[Sequence[Any]], list[Any]]) -> list[Any]:
+        if len(items) > self._largest:
+            return [*self._all(items[: self._largest], call), *self._all(items[self._largest :], call)]
+        try:
+            with _time_limit(self._timeout):
+                return call(items)
+        except (Exception, SystemExit, CallTimeoutError) as error:
+            failure = _failure(error, self._timeout)
+        if failure.status == "oom":
+            _free_memory()
+        if len(items) == 1:
+            return [failure]
+        half = 1
+        if failure.status == "oom":
+            half = len(items) // 2
+            self._largest = min(self._largest, half)
+            self.halvings += 1
+        return [
+            result for start in range(0, len(items), half) for result in self._all(items[start : start + half], call)
+        ]
+
+    def _encoded(self, images: Sequence[Image]) -> list[Any]:
+        embeddings = self._model.encode([image.copy() for image in images])
+        if len(embeddings) != len(images):
+            raise AnswerError(f"encode returned {len(embeddings)} embeddings for {len(images)} images")
+        return list(embeddings)
+
+    def _answers(self, embedding: Any, asked: Sequence[Question]) -> list[Answer | Failure]:
+        prompts = [_private(question.prompts) for question in asked]
+        if isinstance(self._model, SelfTestAdapter):
+            prediction = self._model.predict_from_reference([question.reference.copy() for question in asked], prompts)
+        else:
+            states = [question.state for question in asked]
+            prediction = self._model.predict([embedding], [0] * len(asked), prompts, states)
+        logits, kept = getattr(prediction, "logits", None), getattr(prediction, "state", None)
+        expected = (len(asked), *asked[0].reference.shape)
+        if tuple(getattr(logits, "shape", ())) != expected:
+            raise AnswerError(f"logits of shape {_shape_text(logits)}; expected {expected}: masks, rows, columns")
+        if kept is not None and len(kept) != len(asked):
+            raise AnswerError(f"{len(kept)} states for {len(asked)} masks")
+        masks, has_nan = _thresholded(logits)
+        return [
+            Failure("error", "NaN in the logits") if nan else Answer(mask, None if kept is None else kept[place])
+            for place, (mask, nan) in enumerate(zip(masks, has_nan, strict=True))
+        ]
+
+
+def _private(prompts: Prompts) -> Prompts:
+    box = None if prompts.box is None else prompts.box.copy()
+    return Prompts(prompts.points.copy(), prompts.labels.copy(), box, prompts.step)
+
+
+def _shape_text(logits: Any) -> str:
+    return str(tuple(logits.shape)) if hasattr(logits, "shape") else f"none ({type(logits).__name__})"
+
+
+def _thresholded(logits: Any) -> tuple[NDArray[np.bool_], list[bool]]:
+    """Return masks (N, H, W) and which of them hold NaN; tensors are compared where they lie, only bits are moved."""
+    if hasattr(logits, "detach"):
+        values = logits.detach()
+        flat = values.reshape(len(values), -1)
+        return (values > 0).cpu().numpy(), (flat != flat).any(dim=1).cpu().tolist()
+    array = np.asarray(logits)
+    if array.dtype.kind not in "fiub":
+        raise AnswerError(f"logits of dtype {array.dtype}; expected numbers")
+    return array > 0, (array != array).reshape(len(array), -1).any(axis=1).tolist()
+
+
+def _failure(error: BaseException, timeout: float | None) -> Failure:
+    if isinstance(error, CallTimeoutError):
+        return Failure("timeout", f"no answer within {timeout:g} s")
+    text = (str(error).strip().splitlines() or [""])[0]
+    message = text if isinstance(error, AnswerError) else f"{type(error).__name__}: {text}"
+    out_of_memory = isinstance(error, MemoryError) or "out of memory" in text.lower()
+    return Failure("oom" if out_of_memory else "error", message[:_LONGEST_MESSAGE])
+
+
+def _free_memory() -> None:
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+@contextlib.contextmanager
+def _time_limit(seconds: float | None) -> Iterator[None]:
+    """Raise :class:`CallTimeoutError` in the body after so many seconds."""
+    if seconds is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        raise CallTimeoutError
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

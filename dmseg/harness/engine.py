@@ -1,0 +1,251 @@
+"""Works through the (image, level) items of a work unit: encode once, then prompt, predict and score step by step."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dmseg.build import Benchmark
+from dmseg.errors import ImageFileError
+from dmseg.harness.audit import is_audited
+from dmseg.harness.calling import Answer, Failure, GuardedModel, Question
+from dmseg.harness.options import Options
+from dmseg.harness.replay import Replay
+from dmseg.harness.selection import Block, Selection
+from dmseg.harness.sequence import Row, Sequence
+from dmseg.manifests import thumbprint
+from dmseg.protocol import Click, candidate_prompts, first_prompts, next_click
+from dmseg.types import Image, Mask, Prompts
+
+PHASES = ("load", "encode", "predict", "prompt", "score")
+
+
+@dataclass
+class Stopwatch:
+    """Milliseconds spent per phase."""
+
+    spent: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PHASES, 0.0))
+    _last: float = field(default_factory=time.perf_counter)
+
+    def start(self) -> None:
+        """Begin to count."""
+        self._last = time.perf_counter()
+
+    def stop(self, phase: str) -> None:
+        """Add the time since the last start or stop to a phase."""
+        now = time.perf_counter()
+        self.spent[phase] += (now - self._last) * 1000
+        self._last = now
+
+
+@dataclass
+class Item:
+    """One image at one level, while it is worked on."""
+
+    level: str
+    image_id: str
+    pixels: NDArray[np.uint8] | None
+    sequences: list[Sequence]
+    watch: Stopwatch
+    embedding: Any = None
+
+
+@dataclass(frozen=True)
+class BlockResult:
+    """The rows that one work unit makes, by table; audit records; how often a batch was halved."""
+
+    tables: dict[str, list[Row]]
+    audit: list[Row]
+    halvings: int
+
+
+class Engine:
+    """Runs work units of one run on one model.
+
+    Args:
+        benchmark: where pictures come from.
+        selection: objects by image.
+        model: the guarded model. Several threads may share it: one call at a time, while others prompt and score.
+        options: the run's choices.
+        device, shard: facts for timing.parquet.
+        replay: recorded prompts, or None for the simulated user.
+    """
+
+    def __init__(
+        self,
+        benchmark: Benchmark,
+        selection: Selection,
+        model: GuardedModel,
+        options: Options,
+        device: str = "cpu",
+        shard: str = "1/1",
+        replay: Replay | None = None,
+    ) -> None:
+        self._benchmark, self._selection, self._model, self._options = benchmark, selection, model, options
+        self._rules = options.rules
+        self._where = {"device": device, "host": socket.gethostname(), "shard": shard}
+        self._replay = replay
+        self._turn = threading.Lock()
+
+    def run(self, block: Block) -> BlockResult:
+        """Return the rows of one work unit."""
+        before = self._model.halvings
+        items = [self._opened(image_id, level) for image_id, level in block]
+        self._encode(items)
+        tables: dict[str, list[Row]] = {"steps": [], "prompts": [], "inputs": [], "timing": []}
+        audit: list[Row] = []
+        for item in items:
+            for step in range(1, self._rules.steps + 1):
+                self._interact(item, step)
+                item.watch.start()
+                for sequence in item.sequences:
+                    tables["prompts"] += sequence.prompt_rows(step, self._options.seed)
+                    tables["steps"].append(sequence.step_row(step, self._options))
+                    audit += self._audited(sequence, step)
+                item.watch.stop("score")
+            tables["inputs"].append(self._input_row(item))
+            tables["timing"].append(self._timing_row(item))
+            item.embedding = None  # large on a GPU; the next image needs the room
+        return BlockResult(tables, audit, self._model.halvings - before)
+
+    def _opened(self, image_id: str, level: str) -> Item:
+        watch = Stopwatch()
+        picture = self._selection.pictures[image_id]
+        pixels, failure = None, None
+        try:
+            pixels = _rgb(self._benchmark.image(image_id, level))
+        except ImageFileError as error:
+            failure = Failure("error", str(error))
+        watch.stop("load")
+        sequences = []
+        for target in picture.targets:
+            reference = target.reference()
+            sequences.append(Sequence(picture, target, level, reference, self._first(target.mask_id, level, reference)))
+            if failure is not None:
+                sequences[-1].take(failure)
+        watch.stop("prompt")
+        return Item(level, image_id, pixels, sequences, watch)
+
+    def _first(self, mask_id: str, level: str, reference: Mask) -> Prompts:
+        if self._replay is not None:
+            return self._replay.first(mask_id, level)
+        return first_prompts(self._rules, reference, mask_id, self._options.seed)
+
+    def _encode(self, items: list[Item]) -> None:
+        """Encode all pictures of the unit in one call."""
+        readable = [item for item in items if item.pixels is not None]
+        if not readable:
+            return
+        with self._turn:
+            start = time.perf_counter()
+            embeddings = self._model.encode([item.pixels for item in readable if item.pixels is not None])
+            spent = (time.perf_counter() - start) * 1000 / len(readable)
+        for item, embedding in zip(readable, embeddings, strict=True):
+            item.embedding = embedding
+            item.watch.spent["encode"] += spent
+            if isinstance(embedding, Failure):
+                for sequence in item.sequences:
+                    sequence.take(embedding)
+
+    def _interact(self, item: Item, step: int) -> None:
+        """Give the prompts of a step and take the answers."""
+        item.watch.start()
+        if step > 1:
+            for sequence in item.sequences:
+                sequence.give(self._next_click(sequence, step) if sequence.open else None)
+        item.watch.stop("prompt")
+        if self._rules.search is not None and self._replay is None:
+            for sequence in (sequence for sequence in item.sequences if sequence.open):
+                self._search(item, sequence)
+        else:
+            for chunk in _chunks([sequence for sequence in item.sequences if sequence.open], self._options.chunk):
+                for sequence, answer in zip(chunk, self._asked(item, chunk), strict=True):
+                    sequence.take(answer)
+
+    def _asked(self, item: Item, chunk: list[Sequence]) -> list[Answer | Failure]:
+        questions = [
+            Question(sequence.prompts, sequence.answer.state if sequence.answer else None, sequence.reference)
+            for sequence in chunk
+        ]
+        return self._predicted(item, questions)
+
+    def _predicted(self, item: Item, questions: list[Question]) -> list[Answer | Failure]:
+        with self._turn:
+            item.watch.start()
+            answers = self._model.predict(item.embedding, questions)
+            item.watch.stop("predict")
+        return answers
+
+    def _search(self, item: Item, sequence: Sequence) -> None:
+        """Try all first prompts that the preset wants tried, and keep the best or the worst by IoU."""
+        tried = candidate_prompts(self._rules, sequence.reference, sequence.target.mask_id, self._options.seed)
+        answers: list[Answer | Failure] = []
+        for start in range(0, len(tried), self._options.chunk):
+            asked = [Question(given, None, sequence.reference) for given in tried[start : start + self._options.chunk]]
+            answers += self._predicted(item, asked)
+        overlaps = [_iou(sequence.reference, answer) for answer in answers]
+        chosen = overlaps.index(min(overlaps) if self._rules.search == "min" else max(overlaps))
+        sequence.prompts = tried[chosen]
+        sequence.take(answers[chosen])
+
+    def _next_click(self, sequence: Sequence, step: int) -> Click | None:
+        if self._replay is not None:
+            return self._replay.next(sequence.target.mask_id, sequence.level, step)
+        if sequence.answer is None or self._rules.corrective is None:
+            return None
+        return next_click(
+            sequence.reference,
+            sequence.answer.mask,
+            corrective=self._rules.corrective,
+            prompts=sequence.prompts,
+            mask_id=sequence.target.mask_id,
+            seed=self._options.seed,
+        )
+
+    def _audited(self, sequence: Sequence, step: int) -> list[Row]:
+        if not is_audited(self._benchmark.digest, sequence.target.mask_id):
+            return []
+        record = sequence.audit(step, self._options.seed)
+        return [] if record is None else [record]
+
+    def _input_row(self, item: Item) -> Row:
+        return {
+            "image_id": item.image_id,
+            "level": item.level,
+            "plan_digest": self._selection.plan_digests[item.image_id, item.level],
+            "thumbprint": None if item.pixels is None else thumbprint(item.pixels).tobytes().hex(),
+        }
+
+    def _timing_row(self, item: Item) -> Row:
+        spent = {f"{phase}_ms": round(value, 3) for phase, value in item.watch.spent.items()}
+        place = {"image_id": item.image_id, "level": item.level, "masks": len(item.sequences)}
+        return {**place, **spent, **self._where}
+
+
+def _rgb(image: Image) -> NDArray[np.uint8]:
+    """Return a picture as uint8 (H, W, 3)."""
+    return np.ascontiguousarray(np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image)
+
+
+def _chunks(sequences: list[Sequence], size: int) -> Iterator[list[Sequence]]:
+    """Yield the calls to make: equal numbers of points and boxes together, in mask order, at most ``size`` each."""
+    groups: dict[tuple[int, bool], list[Sequence]] = {}
+    for sequence in sequences:
+        groups.setdefault(sequence.group, []).append(sequence)
+    for group in groups.values():
+        for start in range(0, len(group), size):
+            yield group[start : start + size]
+
+
+def _iou(reference: Mask, answer: Answer | Failure) -> float:
+    """Return the IoU of an answer; a failure is worse than any answer."""
+    if isinstance(answer, Failure):
+        return -1.0
+    return int((reference & answer.mask).sum()) / int((reference | answer.mask).sum())

@@ -1,0 +1,37 @@
+"""Facts about the machine and the versions of a session; never part of a run's identity."""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+import sys
+from datetime import UTC, datetime
+from importlib import metadata
+from typing import Any
+
+_PACKAGES = ("dmseg-bench", "numpy", "scipy", "scikit-image", "opencv-python-headless", "pandas", "pyarrow", "torch")
+
+
+def session_facts(device: str, jobs: int, shard: str) -> dict[str, Any]:
+    """Return what is worth knowing about this process: versions, machine, device, start (UTC)."""
+    torch = sys.modules.get("torch")
+    return {
+        "started": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "host": socket.gethostname(),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "packages": {name: version for name in _PACKAGES if (version := _version(name))},
+        "cpus": os.cpu_count(),
+        "device": device,
+        "gpu": torch.cuda.get_device_name(device) if torch is not None and device.startswith("cuda") else None,
+        "jobs": jobs,
+        "shard": shard,
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

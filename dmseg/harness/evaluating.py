@@ -1,0 +1,229 @@
+"""``evaluate``: a model, a benchmark and a protocol in; a run folder out."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dmseg.baselines import FunctionAdapter, ModelAdapter, SelfTestAdapter, model_facts
+from dmseg.build import Benchmark, open_benchmark
+from dmseg.errors import UsageError
+from dmseg.harness.environment import session_facts
+from dmseg.harness.merging import merge
+from dmseg.harness.options import Options, run_info, with_defaults
+from dmseg.harness.parts import Parts
+from dmseg.harness.runs import open_run
+from dmseg.harness.selection import Selection, levels_of, select
+from dmseg.harness.workers import ModelChoice, Setup, run_blocks, shard_of
+from dmseg.progress import progress
+from dmseg.types import LEVELS
+
+ModelLike = str | ModelAdapter | SelfTestAdapter | Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """What an evaluation gave.
+
+    Attributes:
+        path: the run folder.
+        finished: whether all work units are done; with shards, the last one to finish writes the tables.
+        n_images, n_masks: images and objects of the run.
+        n_errors: rows whose status is not ``ok``; 0 while the run is not finished.
+        blocks_left: work units that other shards have still to do.
+    """
+
+    path: Path
+    finished: bool
+    n_images: int
+    n_masks: int
+    n_errors: int
+    blocks_left: int
+
+    @property
+    def exit_code(self) -> int:
+        """0 done, 1 done with errors that are rows of steps.parquet."""
+        return 1 if self.n_errors else 0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run that is ready to start: everything is checked, nothing is written."""
+
+    setup: Setup
+    model: ModelAdapter | SelfTestAdapter
+    selection: Selection
+    info: Mapping[str, Any]
+    shard: tuple[int, int]
+    by_name: bool
+
+    @property
+    def blocks(self) -> list[Any]:
+        """All work units of the run."""
+        return self.selection.blocks(self.setup.options.batch_images)
+
+
+def evaluate(model: ModelLike, benchmark: Path | str | Benchmark, out: Path | str, **choices: Any) -> RunSummary:
+    """Run a model under the click protocol and score every step; goes on where an earlier run stopped.
+
+    Args:
+        model: a name of ``dmseg models``, ``pkg.mod:Class``, ``file.py:Class``, an adapter, or a plain function.
+        benchmark: the folder that ``dmseg build`` wrote, or the open benchmark.
+        out: the run folder: new, empty, or one that was begun with the same choices.
+        **choices: see :func:`prepare`.
+
+    Raises:
+        UsageError: an unknown name, a preset that the model cannot serve, or a folder that holds another run.
+        DataError: an unusable benchmark. What the model does wrong is no error here but rows with a status.
+    """
+    return perform(prepare(model, benchmark, out, **choices))
+
+
+def prepare(
+    model: ModelLike,
+    benchmark: Path | str | Benchmark,
+    out: Path | str,
+    *,
+    preset: str = "dmseg",
+    corrective: str | None = None,
+    splits: Sequence[str] = ("seen", "unseen"),
+    levels: Sequence[str] = LEVELS,
+    seed: int = 0,
+    limit: int | None = None,
+    weights: Path | str | None = None,
+    device: str = "auto",
+    arguments: Mapping[str, Any] | None = None,
+    precision: str = "fp32",
+    chunk: int | None = None,
+    batch_images: int = 1,
+    grid: int | None = None,
+    boundary: str = "vertex",
+    hd95: str = "directed",
+    prompts: Path | str | None = None,
+    timeout: float | None = None,
+    jobs: int = 1,
+    shard: tuple[int, int] | None = None,
+    submitter: str | None = None,
+) -> Plan:
+    """Check everything that can be wrong before a run, load the model, and say what the run would be.
+
+    Args:
+        preset, corrective, seed: see :func:`dmseg.protocol.preset`.
+        splits, levels: what to evaluate; all five levels means all that the benchmark has.
+        limit: at most so many images of each dataset.
+        weights, device, arguments, precision: see :func:`dmseg.baselines.load_model`.
+        chunk: masks per call of the model; default by device.
+        batch_images: images per call of the encoder and work unit.
+        grid, boundary, hd95, prompts, timeout: see :class:`Options`.
+        jobs: worker processes; on a GPU threads around the one model.
+        shard: (i, n): only every n-th work unit, from the i-th on; default from RANK and WORLD_SIZE (torchrun).
+        submitter: whom the run is by, for the leaderboard.
+    """
+    opened = benchmark if isinstance(benchmark, Benchmark) else open_benchmark(benchmark)
+    shard = _checked_shard(shard or _torchrun_shard())
+    if device == "auto" and "LOCAL_RANK" in os.environ and "WORLD_SIZE" in os.environ:
+        device = _local_device()
+    options = Options(
+        preset=preset, corrective=corrective, seed=seed, splits=tuple(splits), limit=limit,
+        levels=levels_of(opened, tuple(levels)), batch_images=batch_images, precision=precision, grid=grid,
+        boundary=boundary, hd95=hd95, prompts=None if prompts is None else Path(prompts).absolute(), timeout=timeout,
+    )  # fmt: skip
+    _check_options(options)
+    choice = ModelChoice(
+        name=model if isinstance(model, str) else "",
+        weights=None if weights is None else str(weights),
+        device=device,
+        arguments=tuple(sorted((arguments or {}).items())),
+        precision=precision,
+    )
+    loaded = _loaded(model, choice, jobs)
+    _check_capabilities(options, loaded)
+    where = str(getattr(loaded, "device", "cpu"))
+    options = with_defaults(options, where, loaded.capabilities, chunk)
+    selection = select(opened, options)
+    info = run_info(options, opened, model_facts(loaded, arguments), submitter)
+    setup = Setup(opened.path, Path(out), choice, options, where, f"{shard[0]}/{shard[1]}", jobs)
+    return Plan(setup, loaded, selection, info, shard, isinstance(model, str))
+
+
+def perform(plan: Plan) -> RunSummary:
+    """Do the work units of a prepared run that are not done yet, and write the tables once all are."""
+    parts = Parts(plan.setup.out)
+    blocks = plan.blocks
+    if parts.claim(plan.info):
+        mine = shard_of(blocks, plan.shard)
+        missing = {number: mine[number] for number in parts.missing(len(blocks)) if number in mine}
+        if len(missing) < len(mine):
+            print(f"going on: {len(mine) - len(missing)} of {len(mine)} work units are done", file=sys.stderr)
+        parts.note_session(session_facts(plan.setup.device, plan.setup.jobs, plan.setup.shard))
+        done = run_blocks(plan.setup, plan.model, missing, processes=plan.by_name)
+        for _ in progress(done, len(missing), "evaluate", "work units"):
+            pass
+        left = len(parts.missing(len(blocks))) if parts.folder.is_dir() else 0
+        if left:
+            return RunSummary(plan.setup.out, False, len(plan.selection.pictures), plan.selection.n_masks, 0, left)
+        merge(parts, plan.info, len(blocks))
+    info = open_run(plan.setup.out).info
+    return RunSummary(plan.setup.out, True, len(plan.selection.pictures), info["n_masks"], info["n_errors"], 0)
+
+
+def _loaded(model: ModelLike, choice: ModelChoice, jobs: int) -> ModelAdapter | SelfTestAdapter:
+    if isinstance(model, str):
+        return choice.load()
+    if jobs > 1:
+        raise UsageError("a model object runs in this process: use jobs=1, or name the model (pkg.mod:Class)")
+    if isinstance(model, (ModelAdapter, SelfTestAdapter)):
+        return model
+    return FunctionAdapter(model)
+
+
+def _check_options(options: Options) -> None:
+    if options.timeout is not None and not hasattr(signal, "setitimer"):
+        raise UsageError("a timeout needs a POSIX system (Linux, macOS); leave out --timeout")
+    if options.prompts is not None and not options.prompts.is_file():
+        raise UsageError(f"{options.prompts}: no such file; give the prompts.parquet of a run")
+    if options.prompts is not None and options.rules.search is not None:
+        raise UsageError(
+            f'preset "{options.preset}" searches its prompts; a file of prompts cannot be replayed with it'
+        )
+
+
+def _check_capabilities(options: Options, model: ModelAdapter | SelfTestAdapter) -> None:
+    missing = sorted(options.rules.capabilities - model.capabilities)
+    if missing:
+        raise UsageError(
+            f'preset "{options.preset}" needs {", ".join(missing)}, which model "{model.name}" does not take '
+            f"(it takes {', '.join(sorted(model.capabilities))}); choose another --preset: see dmseg presets"
+        )
+
+
+def _checked_shard(shard: tuple[int, int]) -> tuple[int, int]:
+    index, count = shard
+    if not 1 <= index <= count:
+        raise UsageError(f"shard {index}/{count}: give i/n with i from 1 to n")
+    return shard
+
+
+def _torchrun_shard() -> tuple[int, int]:
+    """Return this process's share under torchrun (RANK of WORLD_SIZE), else everything."""
+    rank, size = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
+    if not (rank.isdigit() and size.isdigit()):
+        raise UsageError(
+            f"RANK={rank} and WORLD_SIZE={size} are set but are no numbers; unset them, or give --shard i/n"
+        )
+    return int(rank) + 1, int(size)
+
+
+def _local_device() -> str:
+    """Return the GPU of this process under torchrun; ``auto`` where there is none."""
+    if importlib.util.find_spec("torch") is None:
+        return "auto"
+    torch = importlib.import_module("torch")
+    return f"cuda:{os.environ['LOCAL_RANK']}" if torch.cuda.is_available() else "auto"

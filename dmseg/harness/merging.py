@@ -1,0 +1,55 @@
+"""From parts to a finished run folder: tables, audit file, run.json last."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dmseg.files import atomic_path
+from dmseg.harness.audit import AUDIT_FILE, AuditRecord, write_audit
+from dmseg.harness.columns import ENVIRONMENT_FILE, RUN_FILE, TABLES, run_schema
+from dmseg.harness.parts import Parts, write_json
+
+
+def merge(parts: Parts, info: Mapping[str, Any], n_blocks: int) -> None:
+    """Write the tables from all parts, then run.json, then remove the parts.
+
+    The order of rows is that of the work units, whoever did them. Two processes that finish at once may both merge:
+    they write the same files, and the one that finds the parts gone has nothing left to do.
+    """
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
+    audit: list[AuditRecord] = []
+    halvings = 0
+    try:
+        for result in parts.read(n_blocks):
+            for name, some in result.tables.items():
+                rows[name] += some
+            audit += [AuditRecord(**record) for record in result.audit]
+            halvings += result.halvings
+        sessions = parts.sessions()
+    except FileNotFoundError:
+        if (parts.out / RUN_FILE).is_file():
+            return
+        raise
+    for row in rows["inputs"]:
+        row["thumbprint"] = None if row["thumbprint"] is None else bytes.fromhex(row["thumbprint"])
+    for name, content in rows.items():
+        _write_table(parts.out / f"{name}.parquet", pa.Table.from_pylist(content, schema=run_schema(name)))
+    write_audit(parts.out / AUDIT_FILE, audit)
+    write_json(parts.out / ENVIRONMENT_FILE, {"sessions": sessions})
+    counts = {
+        "n_masks": len({row["mask_id"] for row in rows["steps"]}),
+        "n_errors": sum(row["status"] != "ok" for row in rows["steps"]),
+        "halved_for_memory": halvings,
+    }
+    write_json(parts.out / RUN_FILE, {**info, **counts})
+    parts.remove()
+
+
+def _write_table(path: Path, table: pa.Table) -> None:
+    with atomic_path(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")

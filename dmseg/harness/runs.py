@@ -1,0 +1,118 @@
+"""A finished run folder: opened, and named by its digest."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dmseg.canonical import digest_rows
+from dmseg.errors import DataError
+from dmseg.harness.columns import RUN_FILE, SCHEMA_VERSION, STEPS, TABLES
+from dmseg.harness.parts import PARTS_FOLDER
+
+_BATCH_ROWS = 10_000
+_DIGEST_ORDER = ("level", "mask_id", "seed", "step")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+        path: the folder.
+        info: content of run.json.
+    """
+
+    path: Path
+    info: Mapping[str, Any]
+
+    @functools.cached_property
+    def steps(self) -> pd.DataFrame:
+        """One row per object, level and step; columns as in ``dmseg.harness.columns.STEPS``."""
+        return self._frame("steps")
+
+    @functools.cached_property
+    def prompts(self) -> pd.DataFrame:
+        """One row per prompt given."""
+        return self._frame("prompts")
+
+    @functools.cached_property
+    def inputs(self) -> pd.DataFrame:
+        """One row per image and level: what the model was given."""
+        return self._frame("inputs")
+
+    @functools.cached_property
+    def timing(self) -> pd.DataFrame:
+        """One row per image and level: milliseconds by phase."""
+        return self._frame("timing")
+
+    def _frame(self, name: str) -> pd.DataFrame:
+        frame: pd.DataFrame = self.table(name).to_pandas()
+        return frame
+
+    def table(self, name: str) -> pa.Table:
+        """Return a table of the run as it is stored.
+
+        Raises:
+            DataError: the file is missing, damaged, or lacks a column.
+        """
+        path = self.path / f"{name}.parquet"
+        try:
+            table = pq.read_table(path)
+        except (OSError, pa.ArrowException) as error:
+            raise DataError(f"{path}: not a readable Parquet file: {error}") from None
+        missing = [column.name for column in TABLES[name] if column.name not in table.column_names]
+        if missing:
+            raise DataError(f"{path}: no column {', '.join(missing)}; is this the folder of a dmseg run?")
+        return table
+
+
+def open_run(path: Path | str) -> Run:
+    """Open a finished run folder.
+
+    Raises:
+        DataError: no run there, one that is not finished, or an unknown schema version.
+    """
+    path = Path(path)
+    try:
+        info = json.loads((path / RUN_FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(_absent(path)) from None
+    except ValueError as error:
+        raise DataError(f"{path / RUN_FILE}: not readable ({error})") from None
+    version = info.get("schema_version") if isinstance(info, dict) else None
+    if version != SCHEMA_VERSION:
+        raise DataError(f"{path / RUN_FILE}: schema_version {version!r}; this dmseg reads version {SCHEMA_VERSION}")
+    return Run(path, info)
+
+
+def _absent(path: Path) -> str:
+    if (path / PARTS_FOLDER / RUN_FILE).is_file():
+        return f"{path}: this run is not finished; run the same dmseg evaluate command again, it goes on from there"
+    if not path.is_dir():
+        return f"{path}: no such folder; give a folder that dmseg evaluate wrote (it holds {RUN_FILE})"
+    return f"{path}: no {RUN_FILE} there; give a folder that dmseg evaluate wrote"
+
+
+def run_digest(path: Path | str) -> str:
+    """Return the digest (64 hex digits) that names a run's results: sha256 over the rows of steps.parquet.
+
+    Rows are sorted by (level, mask_id, seed, step) and encoded canonically, all columns in schema order; the bytes of
+    the file do not matter, nor do times, hosts or shards, which are in other files.
+    """
+    table = open_run(path).table("steps").select([column.name for column in STEPS])
+    return digest_rows(_rows(table.sort_by([(name, "ascending") for name in _DIGEST_ORDER])))
+
+
+def _rows(table: pa.Table) -> Iterator[Any]:
+    yield table.column_names
+    for batch in table.to_batches(max_chunksize=_BATCH_ROWS):
+        yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)

@@ -1,0 +1,207 @@
+"""One object at one level over the steps of a run: its prompts, its last prediction, and the rows they make."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import cv2
+import numpy as np
+
+from dmseg.harness.audit import audit_record
+from dmseg.harness.calling import Answer, Failure
+from dmseg.harness.options import Options
+from dmseg.harness.selection import Picture, Target
+from dmseg.manifests import mask_sha256
+from dmseg.metrics import TOLERANCES, Score, image_diagonal, score
+from dmseg.protocol import Click, with_click
+from dmseg.types import Mask, Prompts
+
+Row = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Sequence:
+    """The interaction about one object at one level.
+
+    Attributes:
+        picture, target, level: which object, where.
+        reference: bool (H, W).
+        prompts: everything given so far.
+        click: what this step added, None at step 1 and on carried rows.
+        answer: the last prediction, None before the first and after a failure.
+        failure: why the model failed on this object, None while it has not.
+        carried: the last prediction stands, nothing was asked at this step.
+        perfect: it is carried because it equals the reference.
+    """
+
+    picture: Picture
+    target: Target
+    level: str
+    reference: Mask
+    prompts: Prompts
+    click: Click | None = None
+    answer: Answer | None = None
+    failure: Failure | None = None
+    carried: bool = False
+    perfect: bool = False
+    _scores: Row = field(default_factory=dict)
+
+    @property
+    def open(self) -> bool:
+        """Whether the model is asked at this step."""
+        return self.failure is None and not self.carried
+
+    @property
+    def group(self) -> tuple[int, bool]:
+        """Number of points and whether there is a box: only equal ones may share a call."""
+        return len(self.prompts.points), self.prompts.box is not None
+
+    def give(self, click: Click | None) -> None:
+        """Add the click of the next step; None carries the last prediction forward from here on."""
+        self.click = click
+        if click is not None:
+            self.prompts = with_click(self.prompts, click)
+        elif self.answer is not None and not self.carried:
+            self.carried = True
+            self.perfect = bool(np.array_equal(self.answer.mask, self.reference))
+
+    def take(self, answer: Answer | Failure) -> None:
+        """Take the model's answer to this step's prompts."""
+        if isinstance(answer, Failure):
+            self.failure, self.answer = answer, None
+        else:
+            self.answer = answer
+        self._scores = {}
+
+    def step_row(self, step: int, options: Options) -> Row:
+        """Return the row of steps.parquet for the state after ``step``."""
+        labels = self.prompts.labels
+        if not self._scores:
+            self._scores = self._scored(options)
+        return {
+            **self._identity(options.seed),
+            "step": step,
+            "prompt_kind": "points" if self.prompts.box is None else "box",
+            "points_pos": int((labels == 1).sum()),
+            "points_neg": int((labels == 0).sum()),
+            "new_x": self.click.x if self.click else None,
+            "new_y": self.click.y if self.click else None,
+            "new_label": self.click.label if self.click else None,
+            "perfect": self.perfect,
+            "gt_area": int(np.count_nonzero(self.reference)),
+            **self._scores,
+        }
+
+    def prompt_rows(self, step: int, seed: int) -> list[Row]:
+        """Return the rows of prompts.parquet for what this step gave."""
+        place = {"mask_id": self.target.mask_id, "level": self.level, "seed": seed, "step": step}
+        if step > 1:
+            first = len(self.prompts.points) - 1
+            return [_point_row(place, first, self.prompts)] if self.click else []
+        rows = [_point_row(place, index, self.prompts) for index in range(len(self.prompts.points))]
+        if self.prompts.box is not None:
+            corners = dict(zip(("x0", "y0", "x1", "y1"), map(float, self.prompts.box), strict=True))
+            rows.append({**place, "index": 0, "kind": "box", "x": None, "y": None, "label": None, **corners})
+        return rows
+
+    def audit(self, step: int, seed: int) -> Row | None:
+        """Return the kept prediction of this step, None after a failure."""
+        if self.answer is None:
+            return None
+        record = audit_record(self.target.mask_id, self.level, seed, step, self.answer.mask)
+        return {name: getattr(record, name) for name in ("mask_id", "level", "seed", "step", "rle")}
+
+    def _identity(self, seed: int) -> Row:
+        return {
+            "image_id": self.picture.image_id,
+            "mask_id": self.target.mask_id,
+            "case_id": self.picture.case_id,
+            "dataset": self.picture.dataset,
+            "modality": self.picture.modality,
+            "structure": self.target.structure,
+            "split": self.picture.split,
+            "level": self.level,
+            "seed": seed,
+        }
+
+    def _scored(self, options: Options) -> Row:
+        """Return the columns from ``pred_area`` on; a failure has the worst value of everything."""
+        reference = on_grid(self.reference, options.grid)
+        spacing = self._grid_spacing(reference)
+        if self.answer is None:
+            failure = self.failure or Failure("error", "the model was not asked")
+            state = {"status": failure.status, "error": failure.message, "pred_digest": None}
+            return {"pred_area": None, **_worst(reference, spacing), **state}
+        prediction = on_grid(self.answer.mask, options.grid)
+        rules = functools.partial(score, reference, prediction, boundary=options.boundary, hd95=options.hd95)
+        result = rules()
+        return {
+            "pred_area": int(np.count_nonzero(self.answer.mask)),
+            **_columns(result, reference.shape),
+            "hd95_mm": None if spacing is None else _millimetres(result, rules, reference.shape, spacing),
+            "status": "ok",
+            "error": None,
+            "pred_digest": mask_sha256(self.answer.mask),
+        }
+
+    def _grid_spacing(self, reference: Mask) -> tuple[float, float] | None:
+        """Return the spacing (y, x) in mm of the grid that metrics are computed on."""
+        if self.picture.spacing is None:
+            return None
+        stored = self.reference.shape
+        y, x = (
+            spacing * size / on for spacing, size, on in zip(self.picture.spacing, stored, reference.shape, strict=True)
+        )
+        return y, x
+
+
+def on_grid(mask: Mask, longest: int | None) -> Mask:
+    """Return a mask on the grid whose longest side is ``longest``, nearest pixel; None leaves it on its own."""
+    height, width = mask.shape
+    if longest is None or max(height, width) == longest:
+        return mask
+    size = (max(1, round(width * longest / max(height, width))), max(1, round(height * longest / max(height, width))))
+    return np.asarray(cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST_EXACT)) > 0
+
+
+def _columns(result: Score, shape: tuple[int, ...]) -> Row:
+    return {
+        "iou": result.iou,
+        "dice": result.dice,
+        "pixel_accuracy": result.pixel_accuracy,
+        **{f"nsd_{tolerance:g}": value for tolerance, value in result.nsd.items()},
+        "hd95": result.hd95 if result.defined else image_diagonal(shape),
+        "hd95_defined": result.defined,
+    }
+
+
+def _worst(reference: Mask, spacing: tuple[float, float] | None) -> Row:
+    return {
+        "iou": 0.0,
+        "dice": 0.0,
+        "pixel_accuracy": 0.0,
+        **{f"nsd_{tolerance:g}": 0.0 for tolerance in TOLERANCES},
+        "hd95": image_diagonal(reference.shape),
+        "hd95_defined": False,
+        "hd95_mm": None if spacing is None else image_diagonal(reference.shape, spacing),
+    }
+
+
+def _millimetres(
+    result: Score, scored: Callable[..., Score], shape: tuple[int, ...], spacing: tuple[float, float]
+) -> float:
+    """Return HD95 in mm; only pixels that are not square need to be scored again."""
+    if not result.defined:
+        return image_diagonal(shape, spacing)
+    if spacing[0] == spacing[1]:
+        return result.hd95 * spacing[0]
+    return scored(spacing=spacing).hd95
+
+
+def _point_row(place: Row, index: int, prompts: Prompts) -> Row:
+    (x, y), label = prompts.points[index], prompts.labels[index]
+    point = {"index": index, "kind": "point", "x": float(x), "y": float(y), "label": int(label)}
+    return {**place, **point, "x0": None, "y0": None, "x1": None, "y1": None}
