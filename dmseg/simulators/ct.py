@@ -115,7 +115,7 @@ def detector_errors(scene: Scene, radii: int, channels: int, gain: float, drift:
     signs = scene.stream("signs")
     for offset in offsets:
         errors[radii + int(offset)] += gain * (1 if signs.uniform() < 0.5 else -1) * signs.uniform(0.7, 1.3)
-    return errors - errors.mean()
+    return np.asarray(errors - errors.mean())
 
 
 def ct_ring(
@@ -131,8 +131,8 @@ def ct_ring(
 ) -> Image:
     """Add the rings of detector channels whose gain g is off: the turn average of the ramp-filtered ``-ln g``.
 
-    A channel sees the same error in every view, so the artefact is radial about the rotation axis and the same for every
-    object; its peak falls as radius ** -1/2 and has dark side lobes.
+    A channel sees the same error in every view, so the artefact is radial about the rotation axis and the same for
+    every object; its peak falls as radius ** -1/2 and has dark side lobes.
 
     Args:
         channels: number of bad channels.
@@ -160,8 +160,8 @@ VIEWS = 144
 def materials(scene: Scene, size: int) -> tuple[Array, Array]:
     """Return water-like and bone-like attenuation of Clear over that of water, float32 (size, size) each.
 
-    Grey becomes HU by the window; black is air, and white, where bone is clipped, at least 800 HU. Above 100 HU the share of bone rises to 1 at 1500 HU. The picture is put in the
-    middle of a square.
+    Grey becomes HU by the window; black is air, and white, where bone is clipped, at least 800 HU. Above 100 HU the
+    share of bone rises to 1 at 1500 HU. The picture is put in the middle of a square.
     """
     image = scene.clear if scene.clear.ndim == 2 else np.ascontiguousarray(scene.clear[..., 0])
     grey = pixels.unit(image)
@@ -186,7 +186,8 @@ def _square(image: Array, size: int) -> Array:
 def _added(scene: Scene, image: Image, error: Array, px_mm: float) -> Image:
     """Add an error image (1/px of the square grid) to the picture, in HU through the window.
 
-    What is white on Clear is taken for denser than the window shows, so it stays white until the error has used that up.
+    What is white on Clear is taken for denser than the window shows, so it stays white until the error has used that
+    up.
     """
     window = scene.window
     gain = 1000.0 / (WATER_PER_MM * px_mm) / window.width
@@ -194,7 +195,7 @@ def _added(scene: Scene, image: Image, error: Array, px_mm: float) -> Image:
     side = max(height, width)
     whole = cv2.resize(error * np.float32(gain), (side, side), interpolation=cv2.INTER_CUBIC)
     top, left = (side - height) // 2, (side - width) // 2
-    offset = np.ascontiguousarray(whole[top : top + height, left : left + width])
+    offset = np.ascontiguousarray(whole[top : top + height, left : left + width], np.float32)
     hidden = spectrum_table().clipped_hu - (window.center + window.width / 2)
     clear = scene.clear if scene.clear.ndim == 2 else scene.clear[..., 0]
     offset[clear >= pixels.top(clear)] += np.float32(max(hidden, 0.0) / window.width)
@@ -209,8 +210,8 @@ def _px_mm(scene: Scene, shape: tuple[int, ...], object_size: float, size: int) 
 def beam_hardening(image: Image, scene: Scene, **values: float) -> Image:
     """Add what a polychromatic beam does: ``I + FBP(p_poly - p_mono)`` (CT), ``p - beta p**2`` (projections).
 
-    Low energies are absorbed first, so thick paths look too transparent: CT shows cupping and dark bands between dense parts.
-    Water and bone of Clear are projected apart; the scanner's water correction removes all but a share.
+    Low energies are absorbed first, so thick paths look too transparent: CT shows cupping and dark bands between dense
+    parts. Water and bone of Clear are projected apart; the scanner's water correction removes all but a share.
 
     Args:
         object_size: CT: mm along the object's longer side.
@@ -246,10 +247,11 @@ SCANNER_SAMPLES = 1000 * 900
 
 
 def photon_starvation(image: Image, scene: Scene, *, photons: float, electronic: float, object_size: float) -> Image:
-    """Add the noise of few photons: ``I + FBP(p' - p)``, p' = -ln max(N, 1) / I0, N ~ Poisson(I0 e^-p) + normal(0, s_e).
+    """Add the noise of few photons: ``I + FBP(p' - p)``, p' = -ln max(N, 1) / I0.
 
-    Rays along shoulders or hips arrive with so few photons that their logarithm is mostly noise: streaks along the long axis of
-    the body.
+    N ~ Poisson(I0 e^-p) + normal(0, s_e).
+    Rays along shoulders or hips arrive with so few photons that their logarithm is mostly noise: streaks along the long
+    axis of the body.
 
     Args:
         photons: I0 per detector sample and view.
@@ -271,15 +273,15 @@ def starvation_sinogram(scene: Scene, coarse: Array, photons: float, electronic:
     logarithm is kept.
     """
     count = 2 * math.ceil(STARVATION_GRID * math.sqrt(0.5)) + 3
-    integrals = cv2.resize(coarse, (count, STARVATION_VIEWS), interpolation=cv2.INTER_LINEAR)
-    np.maximum(integrals, 0, out=integrals)
+    fine = cv2.resize(coarse, (count, STARVATION_VIEWS), interpolation=cv2.INTER_LINEAR)
+    integrals = np.maximum(fine, 0).astype(np.float32)
     parts = [fields.normals(scene.key(name), integrals.size) for name in ("photons", "electrons")]
     first, second = (part.reshape(integrals.shape) * np.float32(2.0**-fields.NORMAL_BITS) for part in parts)
     measured = starved(integrals, (first, second), photons, electronic)
     bias = mean_bias(photons, electronic)
     expected = np.interp(integrals, *bias).astype(np.float32)
     merged = SCANNER_SAMPLES / integrals.size
-    return expected + (measured - integrals - expected) * np.float32(merged**-0.5)
+    return np.asarray(expected + (measured - integrals - expected) * np.float32(merged**-0.5), np.float32)
 
 
 @functools.lru_cache(16)

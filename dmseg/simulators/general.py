@@ -1,7 +1,7 @@
 """The eight general degradations, which any camera or scanner picture can suffer.
 
-Each function takes an image (uint8, uint16 or float32; (H, W) or (H, W, 3)), the scene and its parameters, lengths in px of the
-image, and returns a new image of the same type and shape. None moves the content: masks stay aligned.
+Each function takes an image (uint8, uint16 or float32; (H, W) or (H, W, 3)), the scene and its parameters, lengths in
+px of the image, and returns a new image of the same type and shape. None moves the content: masks stay aligned.
 """
 
 from __future__ import annotations
@@ -87,9 +87,9 @@ TAP_BITS = 14
 def line_taps(length: float, angle: float) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Return the point spread of a straight, even movement as integer taps.
 
-    The line integral of the bilinear hat along a segment of ``length`` px centred on the pixel. Its centroid is 0 exactly
-    (the taps are made symmetric), its sum is 2**14, its variance along the line length**2 / 12 plus that of the bilinear
-    interpolation, the mean of f (1 - f) over the fractions f, at most 1/6 px**2 per axis.
+    The line integral of the bilinear hat along a segment of ``length`` px centred on the pixel. Its centroid is 0
+    exactly (the taps are made symmetric), its sum is 2**14, its variance along the line length**2 / 12 plus that of the
+    bilinear interpolation, the mean of f (1 - f) over the fractions f, at most 1/6 px**2 per axis.
 
     Returns:
         dy, dx, weight of each tap, int64 (K,).
@@ -127,8 +127,8 @@ def _sum_taps(padded, dy, dx, weights, sums):  # type: ignore[no-untyped-def]
 def motion_blur(image: Image, scene: Scene, *, length: float, angle: float) -> Image:
     """Average along a straight line centred on each pixel: ``I * PSF``, reflecting border.
 
-    Movement of the patient or the probe during the exposure. The point spread is centred, so the object stays on its mask.
-    Integer types are summed in integers: the same bits on every machine.
+    Movement of the patient or the probe during the exposure. The point spread is centred, so the object stays on its
+    mask. Integer types are summed in integers: the same bits on every machine.
 
     Args:
         length: px of the image.
@@ -193,7 +193,7 @@ def jpeg_bytes(image: Image, quality: int) -> bytes:
         cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
         cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,
     ]
-    coded, data = cv2.imencode(".jpg", eight if eight.ndim == 2 else cv2.cvtColor(eight, cv2.COLOR_RGB2BGR), options)
+    coded, data = cv2.imencode(".jpg", eight if eight.ndim == 2 else eight[..., ::-1], options)
     if not coded:
         raise RuntimeError("OpenCV could not encode JPEG")
     return bytes(data)
@@ -208,10 +208,11 @@ def jpeg(image: Image, scene: Scene, *, quality: float) -> Image:
         quality: libjpeg quality, 1..100.
     """
     data = np.frombuffer(jpeg_bytes(image, int(quality)), np.uint8)
-    if image.ndim == 2:
-        decoded = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE)
-    else:
-        decoded = cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    decoded = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE if image.ndim == 2 else cv2.IMREAD_COLOR)
+    if decoded is None:
+        raise RuntimeError("OpenCV could not decode its own JPEG")
+    if image.ndim == 3:
+        decoded = cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
     if image.dtype.name == "uint8":
         return np.asarray(decoded)
     return pixels.stored(decoded.astype(np.float32) / np.float32(255), image)

@@ -2,7 +2,8 @@
 
 A geometry is a JSON-able dictionary in pixels of the picture:
 
-* ``{"kind": "convex", "apex": [x, y], "angles": [first, last], "radii": [near, far]}``: beams leave a virtual apex; angles in
+* ``{"kind": "convex", "apex": [x, y], "angles": [first, last], "radii": [near, far]}``: beams leave a virtual apex;
+angles in
   radians from straight down, positive to the right;
 * ``{"kind": "linear", "left": x, "right": x, "top": y, "bottom": y}``: beams run down the columns of a rectangle;
 * ``{"kind": "none"}``: no sector found; beams run down the columns of the whole picture.
@@ -120,8 +121,8 @@ def _beams(geometry_text: str, height: int, width: int) -> Beams:
     if geometry["kind"] == "convex":
         (apex_x, apex_y), (first, last), (near, far) = geometry["apex"], geometry["angles"], geometry["radii"]
         depth, lateral = np.empty(shape, np.float32), np.empty(shape, np.float32)
-        numbers = (np.float32(value) for value in (apex_x, apex_y, near, first, 1 / (last - first)))
-        _polar(*numbers, depth, lateral)
+        numbers = [np.float32(value) for value in (apex_x, apex_y, near, first, 1 / (last - first))]
+        _polar(*numbers, depth, lateral)  # type: ignore[call-arg]
         inside = (lateral >= 0) & (lateral <= 1) & (depth >= 0) & (depth <= far - near)
         return Beams(depth, lateral, inside, far - near, far * (last - first), near, last - first)
     left, right = geometry.get("left", 0.0), geometry.get("right", width - 1.0)
@@ -135,15 +136,15 @@ def _beams(geometry_text: str, height: int, width: int) -> Beams:
 
 
 def beams(geometry: Mapping[str, Any], shape: tuple[int, ...]) -> Beams:
-    """Return the beam coordinates of a picture (kept for the last few geometries: operations of one image share them)."""
+    """Return the beam coordinates of a picture (the last few are kept: operations of one image share them)."""
     return _beams(canonical.canonical_json(geometry), shape[0], shape[1])
 
 
 def estimate(clear: Image) -> dict[str, Any]:
     """Estimate the scan geometry of an undegraded ultrasound picture (uint8, uint16 or float32).
 
-    The non-black region is filled column by column; the two straight flanks of its upper outline meet in the apex. A sector that does not explain the
-    hull is not used.
+    The non-black region is filled column by column; the two straight flanks of its upper outline meet in the apex. A
+    sector that does not explain the hull is not used.
     """
     height, width = clear.shape[:2]
     step = max(1.0, max(height, width) / _WORKING_SIDE)
@@ -165,9 +166,9 @@ def estimate(clear: Image) -> dict[str, Any]:
 def _body(grey: NDArray[np.float32]) -> NDArray[np.bool_] | None:
     """Return the largest lit region, or None."""
     lit = (cv2.blur(grey, (3, 3)) > _DARK).astype(np.uint8)
-    lit = cv2.morphologyEx(lit, cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8))
-    lit = cv2.morphologyEx(lit, cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(lit, connectivity=4)
+    closed = cv2.morphologyEx(lit, cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8))
+    opened = cv2.morphologyEx(closed, cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(opened, connectivity=4)
     if count < 2:
         return None
     largest = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
@@ -203,7 +204,7 @@ def _side(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.
 
 
 def _flanks(hull: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
-    """Return the upper outline from the left end to the left corner of the probe's face, and from the right; (n, 2) each."""
+    """Return the upper outline from either end to the near corner of the probe's face; (n, 2) each."""
     columns = np.flatnonzero(hull.any(axis=0))
     upper = hull[:, columns].argmax(axis=0)
     # The face is near the middle; scales and letters at the rim of the picture may reach higher.
@@ -218,11 +219,11 @@ def _flanks(hull: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
 def _convex(hull: NDArray[np.bool_], body: NDArray[np.bool_], scale_x: float, scale_y: float) -> dict[str, Any] | None:
     """Return the convex sector that explains the hull, or None."""
     scale = np.array([scale_x, scale_y])
-    lines = [_side(points) for points in _flanks(hull)]
-    if lines[0] is None or lines[1] is None:
+    left_line, right_line = (_side(points) for points in _flanks(hull))
+    if left_line is None or right_line is None:
         return None
     # From here in pixels of the full picture.
-    (left_point, left), (right_point, right) = ((point * scale, axis * scale) for point, axis in lines)  # type: ignore[misc]
+    left_point, left, right_point, right = (part * scale for part in left_line + right_line)
     first, last = math.atan2(left[0], left[1]), math.atan2(right[0], right[1])
     if first > -_MINIMUM_ANGLE or last < _MINIMUM_ANGLE or max(-first, last) > _MAXIMUM_ANGLE:
         return None

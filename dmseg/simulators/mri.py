@@ -88,9 +88,9 @@ def bias_gain(scene: Scene, shape: tuple[int, ...], ratio: float, depth_share: f
 def bias_field(image: Image, scene: Scene, *, ratio: float, depth_share: float = 0.0) -> Image:
     """Multiply by a smooth field: ``I exp(sum c_ij P_i(x) P_j(y))``, 1 <= i + j <= 3, Legendre.
 
-    MRI: the sensitivity of the receive coil and the transmit field. Ultrasound: the same, plus a term that falls with depth,
-    a time-gain setting that is off. The log has mean 0 and the largest over the smallest gain is the ratio; all channels
-    share the field.
+    MRI: the sensitivity of the receive coil and the transmit field. Ultrasound: the same, plus a term that falls with
+    depth, a time-gain setting that is off. The log has mean 0 and the largest over the smallest gain is the ratio; all
+    channels share the field.
 
     Args:
         ratio: largest over smallest gain.
@@ -158,8 +158,8 @@ def mr_ghosting(image: Image, scene: Scene, *, intensity: float, ghosts: float, 
     """Modulate the phase-encoding lines by ``1 + a cos(2 pi f ky + phase)``, f = 1 / k.
 
     Breathing, pulsation, or (k = 2) lines of opposite readout that differ. Exactly two circular shifts:
-    ``|I + a / 2 (e^(i phase) S(+N/k) + e^(-i phase) S(-N/k)) I|``. At k = 2 both coincide, and only phase 0 or 180 degrees
-    leaves a ghost of amplitude a, so the phase is taken to the nearer of these.
+    ``|I + a / 2 (e^(i phase) S(+N/k) + e^(-i phase) S(-N/k)) I|``. At k = 2 both coincide, and only phase 0 or 180
+    degrees leaves a ghost of amplitude a, so the phase is taken to the nearer of these.
 
     Args:
         intensity: a.

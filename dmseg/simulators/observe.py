@@ -109,16 +109,16 @@ def body_width(image: Image) -> int:
     grey = image if image.ndim == 2 else image.max(axis=2)
     rows, columns = (np.flatnonzero((grey > 0).mean(axis=axis) > 0.02) for axis in (1, 0))
     if rows.size == 0 or columns.size == 0:
-        return max(image.shape[:2])
-    return int(max(rows[-1] - rows[0], columns[-1] - columns[0])) + 1
+        return int(max(image.shape[:2]))
+    return 1 + max(int(rows[-1] - rows[0]), int(columns[-1] - columns[0]))
 
 
 def optical_facts(image: Image) -> dict[str, Any]:
     """Return the field of view, the bright level and the sites where a lamp would be reflected.
 
     Returns:
-        ``field_of_view``: [x0, y0, x1, y1] of what is not black, px; ``bright``: 95th percentile in [0, 1]; ``sites``: up
-        to 48 [x, y] as shares of width and height, cells of a 16 x 16 grid by falling brightness + gradient.
+        ``field_of_view``: [x0, y0, x1, y1] of what is not black, px; ``bright``: 95th percentile in [0, 1]; ``sites``:
+        up to 48 [x, y] as shares of width and height, cells of a 16 x 16 grid by falling brightness + gradient.
     """
     height, width = image.shape[:2]
     side = _SITE_GRID * 4

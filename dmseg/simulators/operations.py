@@ -28,9 +28,11 @@ class Operation:
         kind: ``general`` (LQ-1 to LQ-3) or ``domain`` (LQ-3+).
         version: raised when the same parameters give other pixels.
         parameters: name -> unit, ranges, source.
-        function: ``function(image, scene, **values) -> image``: uint8, uint16 or float32 in, the same out; lengths arrive in
+        function: ``function(image, scene, **values) -> image``: uint8, uint16 or float32 in, the same out; lengths
+        arrive in
             px of the image. It is pure: the scene is all it knows.
-        needs: what an image must have for the operation to change it: ``variation`` (two different values), ``midtones``
+        needs: what an image must have for the operation to change it: ``variation`` (two different values),
+        ``midtones``
             (values between black and white), ``signal`` (values above black), ``headroom`` (values below white).
     """
 

@@ -17,8 +17,8 @@ from dmseg.types import Image
 def vignette(image: Image, scene: Scene, *, transmission: float, x: float, y: float) -> Image:
     """Darken towards the rim: ``I (1 + (r / f)**2)**-2``, the cos**4 law of lenses.
 
-    f is such that the gain at half the diagonal of the field of view is the transmission. In a convex ultrasound sector the
-    gain falls with the beam's angle instead, ``cos(phi)**p``, to the transmission at the first and the last beam.
+    f is such that the gain at half the diagonal of the field of view is the transmission. In a convex ultrasound sector
+    the gain falls with the beam's angle instead, ``cos(phi)**p``, to the transmission at the first and the last beam.
 
     Args:
         transmission: gain at the corner (or at the edge of the sector).
@@ -45,7 +45,8 @@ def lens_gain(scene: Scene, shape: tuple[int, ...], transmission: float, x: floa
     down = ((np.arange(height) - centre_y) ** 2 / focal).astype(np.float32)
     gain = across[None, :] + (down[:, None] + np.float32(1))
     np.multiply(gain, gain, out=gain)
-    return np.reciprocal(gain, out=gain)
+    np.reciprocal(gain, out=gain)
+    return gain
 
 
 _COARSE = 8
@@ -55,8 +56,8 @@ _FINE = 64
 def smooth_field(scene: Scene, name: str) -> NDArray[np.float32]:
     """Return a smooth random surface, 8 x 8 normal deviates enlarged by cubic interpolation, float32 (64, 64)."""
     coarse = fields.normals(scene.key(name), _COARSE * _COARSE).reshape(_COARSE, _COARSE).astype(np.float32)
-    coarse = cv2.GaussianBlur(coarse, (0, 0), 1.2, borderType=cv2.BORDER_REFLECT)
-    return np.asarray(cv2.resize(coarse, (_FINE, _FINE), interpolation=cv2.INTER_CUBIC))
+    blurred = cv2.GaussianBlur(coarse, (0, 0), 1.2, borderType=cv2.BORDER_REFLECT)
+    return np.asarray(cv2.resize(blurred, (_FINE, _FINE), interpolation=cv2.INTER_CUBIC))
 
 
 def shadow_map(scene: Scene, area: float) -> NDArray[np.float32]:
@@ -146,7 +147,8 @@ def specular_reflection(image: Image, scene: Scene, *, spots: float, radius: flo
 def double_exposure(image: Image, scene: Scene, *, weight: float, distance: float, angle: float) -> Image:
     """Add a shifted copy: ``(1 - a) I(x) + a I(x - d)``, whole pixels, reflecting border.
 
-    The hand moved between two exposures, or a second surface mirrors the picture. The mask belongs to the unshifted copy.
+    The hand moved between two exposures, or a second surface mirrors the picture. The mask belongs to the unshifted
+    copy.
 
     Args:
         weight: a.
@@ -186,8 +188,9 @@ def fog(image: Image, scene: Scene, *, transmission: float, airlight: float) -> 
 def dead_pixels(image: Image, scene: Scene, *, share: float, lines: float) -> Image:
     """Set isolated pixels and whole lines to a fixed value; all others keep their bits.
 
-    Camera: stuck pixels, black or white, under a Bayer filter (RGGB), so in colour pictures only their channel is wrong; whole
-    columns are black or white in all channels. Ultrasound: pixels and whole beams of the scan sector are black.
+    Camera: stuck pixels, black or white, under a Bayer filter (RGGB), so in colour pictures only their channel is
+    wrong; whole columns are black or white in all channels. Ultrasound: pixels and whole beams of the scan sector are
+    black.
 
     Args:
         share: of all pixels (of the sector).

@@ -46,7 +46,7 @@ def checked(image: Any) -> Image:
                 f"float32 image with values {low:g}..{high:g}; scale it to [0, 1], or give int16 with a window"
             )
     # Kernels are compiled once per array type, so read-only arrays are copied instead of compiled for.
-    return np.array(image) if not image.flags.writeable else np.ascontiguousarray(image)
+    return np.array(image, order="C") if not image.flags.writeable else np.ascontiguousarray(image)
 
 
 def top(image: Image) -> float:
@@ -56,21 +56,25 @@ def top(image: Image) -> float:
 
 def unit(image: Image) -> NDArray[np.float32]:
     """Return the image as float32 in [0, 1]."""
-    return image if image.dtype.name == "float32" else np.multiply(image, 1.0 / top(image), dtype=np.float32)
+    if image.dtype.name == "float32":
+        return np.asarray(image, np.float32)
+    return np.asarray(np.multiply(image, 1.0 / top(image), dtype=np.float32))
 
 
 def stored(values: NDArray[Any], like: Image) -> Image:
     """Return values in [0, 1] in the type of ``like``: rounded half up, saturating."""
     if like.dtype.name == "float32":
-        return np.clip(values, 0.0, 1.0).astype(np.float32)
+        return np.asarray(np.clip(values, 0.0, 1.0), np.float32)
     white = top(like)
-    return np.clip(np.floor(values * np.float32(white) + np.float32(0.5)), 0, white).astype(like.dtype)
+    rounded = np.floor(values * np.float32(white) + np.float32(0.5))
+    return np.asarray(np.clip(rounded, 0, white).astype(like.dtype))
 
 
 def windowed(values: NDArray[Any], window: Window) -> NDArray[np.float32]:
     """Return scanner values (CT: HU) on the grey scale of a window, float32 in [0, 1]."""
     low = window.center - window.width / 2
-    return np.clip((values.astype(np.float32) - np.float32(low)) / np.float32(window.width), 0, 1).astype(np.float32)
+    grey = (values.astype(np.float32) - np.float32(low)) / np.float32(window.width)
+    return np.asarray(np.clip(grey, 0, 1), np.float32)
 
 
 def rewindowed(values: NDArray[Any], before: NDArray[Any], after: NDArray[Any], window: Window) -> NDArray[Any]:
@@ -82,7 +86,7 @@ def rewindowed(values: NDArray[Any], before: NDArray[Any], after: NDArray[Any], 
     if np.issubdtype(values.dtype, np.integer):
         limits = np.iinfo(values.dtype)
         changed = np.clip(np.floor(changed + 0.5), limits.min, limits.max)
-    return changed.astype(values.dtype)
+    return np.asarray(changed.astype(values.dtype))
 
 
 def is_grey(image: Image) -> bool:
@@ -131,10 +135,8 @@ def affine(image: Image, gain: NDArray[np.float32] | float, offset: NDArray[np.f
     """
     white = np.float32(top(image))
     shape = image.shape[:2]
-    gains = np.broadcast_to(np.float32(gain), shape) if np.isscalar(gain) else gain
-    offsets = np.broadcast_to(np.float32(offset), shape) if np.isscalar(offset) else offset
-    gains = np.ascontiguousarray(gains, np.float32)
-    offsets = np.ascontiguousarray(offsets, np.float32) * white
+    gains = np.ascontiguousarray(np.broadcast_to(np.asarray(gain, np.float32), shape))
+    offsets = np.ascontiguousarray(np.broadcast_to(np.asarray(offset, np.float32) * white, shape))
     # Truncation of value + 1/2 rounds half up; white is below the next integer, so the addition never wraps.
     half = np.float32(0.5 if white > 1 else 0.0)
     ceiling = np.float32(white + 0.5) if white > 1 else white

@@ -1,4 +1,4 @@
-"""Plans: everything random about one image's five levels, drawn once, as decimal strings; and the chain that replays it."""
+"""Plans: everything random about one image's five levels, drawn once as decimal strings; and the chain of replay."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ class Plan:
         return steps + ([(step, self.domain_severity) for step in self.domain] if level == "lq3plus" else [])
 
     def inert(self) -> dict[str, str]:
-        """Return operation -> why it cannot change this image (constant, black, white, ...); empty for real pictures."""
+        """Return operation -> why it cannot change this image (constant, black, white); empty for real pictures."""
         if self.observed is None:
             return {}
         reasons = {
@@ -162,7 +162,7 @@ class Plan:
         return canonical.digest([FORMAT, self.tables, self.key, self.seed, level, acting])
 
     def to_json(self, level: str | None = None) -> str:
-        """Return the plan as canonical JSON; with ``level``, only what acts there (it then replays that level alone)."""
+        """Return the plan as canonical JSON; with ``level``, only what acts there (it replays that level alone)."""
         acting = None if level is None else {(step.operation, severity) for step, severity in self.steps(level)}
 
         def written(steps: Sequence[Step]) -> list[dict[str, Any]]:

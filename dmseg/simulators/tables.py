@@ -1,4 +1,4 @@
-"""The numbers of all degradations (``levels.toml``, ``modalities.toml``, ``visibility.toml``), their version and digest.
+"""The numbers of all degradations (the ``*.toml`` beside this module), their version and digest.
 
 What lives here: ranges and how one draw is mapped into them. What does not: the operations themselves.
 """

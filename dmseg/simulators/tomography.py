@@ -1,6 +1,7 @@
 """Projection and filtered back-projection with parallel beams, and the polychromatic line integral.
 
-Arrays are float32, lengths in px of the grid, angles evenly spaced on half a turn. One thread, one fixed order of summation.
+Arrays are float32, lengths in px of the grid, angles evenly spaced on half a turn. One thread, one fixed order of
+summation.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def ramp_filter(size: int) -> NDArray[np.float64]:
 
 
 def detectors(size: int) -> int:
-    """Return how many detector channels of 1 px cover the diagonal of a square grid; odd, the axis on the middle one."""
+    """Return how many detector channels of 1 px cover the diagonal of a square grid: odd, the axis on the middle."""
     return 2 * math.ceil(size * math.sqrt(0.5)) + 3
 
 
@@ -88,7 +89,8 @@ _FINE = 4
 
 @numba.njit(cache=True, nogil=True)
 def _back_project(fine, views, scale, out):  # type: ignore[no-untyped-def]
-    # The filtered rows are interpolated to quarter pixels first, so that the inner loop is one look-up and one addition.
+    # The filtered rows are interpolated to quarter pixels first, so that the inner loop is one look-up and one
+    # addition.
     size = out.shape[0]
     middle = np.float32((size - 1) / 2)
     axis = np.float32((fine.shape[1] - 1) / 2)
@@ -138,7 +140,7 @@ class Beam:
 
 @functools.cache
 def polychromatic(monochromatic: bool = False) -> Beam:
-    """Return the beam of ``spectrum.toml``; ``monochromatic`` keeps the reference energy alone (then it is the identity)."""
+    """Return the beam of ``spectrum.toml``; ``monochromatic`` keeps the reference energy alone: the identity."""
     table = spectrum_table()
     energies = np.asarray(table.energy_kev)
     weights = np.asarray(table.photons) * (energies == table.reference_kev if monochromatic else 1)
@@ -188,7 +190,8 @@ def hardening_error(water: Array, bone: Array, uncorrected: float, beam: Beam) -
 def starved(integrals: Array, normals: tuple[Array, Array], photons: float, electronic: float) -> Array:
     """Return the measured line integral for N photons behind the object: ``-ln(max(N + e, 1) / I0)``.
 
-    N is Poisson of mean I0 exp(-p), made from normal deviates by the Cornish-Fisher expansion to the skewness; e is normal.
+    N is Poisson of mean I0 exp(-p), made from normal deviates by the Cornish-Fisher expansion to the skewness; e is
+    normal.
 
     Args:
         integrals: p, any shape.

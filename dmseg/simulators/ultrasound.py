@@ -22,7 +22,8 @@ def point_spread(deviation: float) -> NDArray[np.float32]:
     """Return the unit-energy kernel whose white-noise output has autocorrelation exp(-d**2 / (4 s**2)) at whole lags d.
 
     That is the autocorrelation of white noise behind a Gaussian point spread of standard deviation s. Sampling the
-    Gaussian itself would miss it for s below 1 px; the square root of the spectrum of the wanted autocorrelation does not.
+    Gaussian itself would miss it for s below 1 px; the square root of the spectrum of the wanted autocorrelation does
+    not.
     """
     size = 64
     lags = np.minimum(np.arange(size), size - np.arange(size))
@@ -95,8 +96,8 @@ def beam_field(scene: Scene, shape: tuple[int, ...], axial: float, lateral: floa
     """Return speckle in dB on the picture's grid, 0 outside the scan sector, float32 (H, W).
 
     In a convex sector the field is made on a (depth, angle) grid, one sample per px at the far end, and read off at the
-    nearest sample: that keeps its distribution exactly, which interpolation would not. The lateral width is that at half
-    depth; it grows with depth, as in a scanner.
+    nearest sample: that keeps its distribution exactly, which interpolation would not. The lateral width is that at
+    half depth; it grows with depth, as in a scanner.
     """
     where = scene.beams(shape)
     keys = scene.key("real"), scene.key("imaginary")
@@ -112,7 +113,7 @@ def beam_field(scene: Scene, shape: tuple[int, ...], axial: float, lateral: floa
 
 
 def speckle(image: Image, scene: Scene, *, weight: float, axial: float, lateral: float, dynamic_range: float) -> Image:
-    """Multiply the echo amplitude by Rayleigh speckle, seen through log compression: ``I + w / DR (20 log10 A - mean)``.
+    """Multiply the echo by Rayleigh speckle, seen through log compression: ``I + w / DR (20 log10 A - mean)``.
 
     Interference of echoes from scatterers finer than the point spread. The display is logarithmic, so the speckle adds
     and its contrast does not depend on the grey; the mean log is subtracted, so the mean grey stays. Nothing changes
@@ -138,7 +139,7 @@ def echo_present(clear: Image) -> NDArray[np.float32]:
     grey = clear if clear.ndim == 2 else np.ascontiguousarray(clear[..., 1])
     mean = cv2.blur(grey, (5, 5)).astype(np.float32)
     low, high = np.float32(ECHO_FROM * pixels.top(clear)), np.float32(ECHO_FULL * pixels.top(clear))
-    return np.clip((mean - low) / (high - low), 0, 1).astype(np.float32)
+    return np.asarray(np.clip((mean - low) / (high - low), 0, 1), np.float32)
 
 
 TABLE_STEPS = 4096
@@ -211,9 +212,9 @@ def acoustic_shadow(
 ) -> Image:
     """Take away echo below reflectors, along the beam: ``I - L / DR w(phi) (1 - exp(-(r - r0) / d))`` for r > r0.
 
-    Stones, bone, gas and poor contact let no sound through. w is the product of two logistic edges at constant angle, so
-    the shadow widens with depth in a convex sector. Nothing above r0 or outside the sector changes; the electronic noise
-    floor stays.
+    Stones, bone, gas and poor contact let no sound through. w is the product of two logistic edges at constant angle,
+    so the shadow widens with depth in a convex sector. Nothing above r0 or outside the sector changes; the electronic
+    noise floor stays.
 
     Args:
         shadows: how many.
@@ -230,7 +231,7 @@ def acoustic_shadow(
     drop = np.empty(image.shape[:2], np.float32)
     _shadow(where.depth, where.lateral, where.inside, across * np.float32(-loss / dynamic_range), begin, rise, drop)
     floor = image.dtype.type(noise_floor * pixels.top(image))
-    return np.maximum(pixels.affine(image, 1.0, drop), np.minimum(image, floor))
+    return np.asarray(np.maximum(pixels.affine(image, 1.0, drop), np.minimum(image, floor)))
 
 
 ECHOES = 4
@@ -281,5 +282,5 @@ def gel_reflection(image: Image, scene: Scene, *, decay: float, spacing: float) 
     apex = scene.geometry.get("apex", [0.0, 0.0])
     near = where.near if where.spread else -1.0
     numbers = [np.float32(value) for value in (*apex, near, start, max(2.0, float(round(spacing))), decay)]
-    _echoes(grey, where.depth, where.inside, *numbers, echoes)
+    _echoes(grey, where.depth, where.inside, *numbers, echoes)  # type: ignore[call-arg]
     return pixels.affine(image, 1.0, echoes / np.float32(pixels.top(image)))

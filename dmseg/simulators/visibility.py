@@ -2,8 +2,8 @@
 
 A benchmark picture whose object is gone measures nothing. So the strength of these three is reduced by one factor per
 plan, found on Clear: the largest of 1.00, 0.95, ..., 0.05 for which the three together, at their heavy values, clip at
-most 25 % of the pixels that were not clipped before, and leave at least 30 % of their spread. The same factor serves all levels,
-so their order is kept. No mask is seen here.
+most 25 % of the pixels that were not clipped before, and leave at least 30 % of their spread. The same factor serves
+all levels, so their order is kept. No mask is seen here.
 """
 
 from __future__ import annotations

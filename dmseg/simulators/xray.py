@@ -1,8 +1,9 @@
-"""Degradations of projection radiographs (chest, panoramic): white is most attenuating, so grey is the line integral."""
+"""Degradations of projection radiographs (chest, panoramic): white attenuates most, so grey is the line integral."""
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dmseg.simulators import pixels
 from dmseg.simulators.scene import Scene, length_scale
@@ -44,7 +45,7 @@ def projection_hardening(image: Image, *, beta: float) -> Image:
         beta: curvature of the polychromatic line integral.
     """
 
-    def hardened(grey: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+    def hardened(grey: NDArray[np.float64]) -> NDArray[np.float64]:
         integral = FULL_SCALE * grey
         return (integral - beta * integral**2) / FULL_SCALE
 
