@@ -1,0 +1,315 @@
+"""``dmseg degrade``: degrade one image file, or a folder of them, same format out."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dmseg.cli.options import ANY_PATH, CommaList, jobs_option, seed_option
+from dmseg.errors import DataError, DmsegError, ImageFileError, UsageError
+from dmseg.types import LEVEL_LABELS, MODALITIES, Window, check_level, check_modality
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from dmseg.simulators import Plan
+
+_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the options ask for, the same for every file.
+
+    ``window`` is the one to be used wherever values have to become grey, or None: the file's own, else percentiles.
+    """
+
+    level: str
+    modality: str | None
+    domain: tuple[str, ...] | None
+    ops: tuple[str, ...] | None
+    window: Window | None
+    seed: int
+    keep_patient: bool
+
+    def series(self) -> str:
+        """Return what all files of one call have in common: it names the derived DICOM series."""
+        from dmseg import canonical
+        from dmseg.simulators import tables_digest
+
+        window = None if self.window is None else [self.window.center, self.window.width]
+        return canonical.digest(
+            [self.level, self.modality, self.domain, self.ops, window, self.seed, self.keep_patient, tables_digest()]
+        )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one file: a description in words, or what went wrong."""
+
+    source: Path
+    words: str = ""
+    error: str = ""
+
+
+def _window(ctx: click.Context, param: click.Parameter, value: str | None) -> Window | None:
+    """Read ``C/W``."""
+    if value is None:
+        return None
+    try:
+        center, width = (float(part) for part in value.split("/"))
+        window = Window(center, width)
+    except ValueError:
+        raise UsageError(f"--window {value}: give center/width, such as 40/400") from None
+    if not window.width > 0:
+        raise UsageError(f"--window {value}: the width must be above 0")
+    return window
+
+
+@click.command("degrade")
+@click.argument("source", metavar="IN", type=ANY_PATH)
+@click.argument("out", metavar="OUT", type=ANY_PATH)
+@click.option("--level", required=True, help="clear, lq1, lq2, lq3 or lq3plus.")
+@click.option("--modality", default=None, help=f"{', '.join(MODALITIES)}.")
+@click.option("--dataset", default=None, help="Use this dataset's own degradations at lq3plus, and its window.")
+@click.option("--window", callback=_window, default=None, help="Grey window center/width, such as 40/400 HU.")
+@click.option("--ops", type=CommaList(), default=None, help="Exactly these operations, in this order.")
+@click.option("--key", default=None, help="Name that the draw depends on; default: the file's name.")
+@seed_option
+@click.option(
+    "--exclude", multiple=True, metavar="PATTERN", help="Leave files out, such as '*_mask*'; may be repeated."
+)
+@click.option("--keep-patient", is_flag=True, help="Keep the patient module of DICOM files.")
+@jobs_option
+def command(
+    source: Path,
+    out: Path,
+    level: str,
+    modality: str | None,
+    dataset: str | None,
+    window: Window | None,
+    ops: tuple[str, ...] | None,
+    key: str | None,
+    seed: int,
+    exclude: tuple[str, ...],
+    keep_patient: bool,
+    jobs: int,
+) -> int:
+    """Degrade an image file, or every image below a folder (the tree is mirrored), same format out.
+
+    PNG, JPEG, TIFF, DICOM, NIfTI (each axial slice of a volume is degraded on its own). No geometry changes, so masks
+    stay valid. DICOM: new SOP and series identifiers, private tags and the patient module removed; other header fields
+    stay, so this is no anonymisation.
+
+    \b
+    Examples:
+      dmseg degrade chest.dcm chest_lq3plus.dcm --level lq3plus --modality ct --window -600/1500
+      dmseg degrade scans/ degraded/ --level lq2 --modality ultrasound --exclude '*_mask*'
+    """
+    request = _request(level, modality, dataset, window, ops, seed, keep_patient)
+    if source.is_dir():
+        return _folder(source, out, request, key, exclude, jobs)
+    from dmseg.imaging import stem
+
+    target = out / source.name if out.is_dir() else out
+    outcome = _outcome(source, target, request, stem(source) if key is None else key)
+    if outcome.error:
+        raise DataError(outcome.error)
+    click.echo(outcome.words)
+    click.echo(f"wrote {target}")
+    return 0
+
+
+def _request(
+    level: str,
+    modality: str | None,
+    dataset: str | None,
+    window: Window | None,
+    ops: tuple[str, ...] | None,
+    seed: int,
+    keep_patient: bool,
+) -> Request:
+    """Check names and resolve the dataset and the window that it or the modality declares."""
+    from dmseg import simulators
+
+    check_level(level)
+    for name in ops or ():
+        simulators.operation(name)
+    domain = None
+    if dataset is not None:
+        from dmseg import datasets
+
+        recipe = datasets.recipe(dataset)
+        modality = recipe.modality(modality)
+        domain = recipe.domain_ops(modality)
+        window = window or recipe.windows.get(modality)
+    elif modality is not None:
+        check_modality(modality)
+    elif level == "lq3plus" and ops is None:
+        raise UsageError(
+            f"{LEVEL_LABELS[level]} adds degradations of the modality: give --modality ({', '.join(MODALITIES)}) "
+            "or --dataset"
+        )
+    if window is None and modality is not None:
+        window = simulators.default_window(modality)
+    return Request(level, modality, domain, ops, window, seed, keep_patient)
+
+
+def degrade_file(source: Path, target: Path, request: Request, key: str) -> str:
+    """Degrade one file and return in words what was done.
+
+    Raises:
+        DmsegError: the file cannot be read, is too small, or the target is not allowed; nothing was written then.
+    """
+    from dmseg import imaging
+
+    kind = imaging.kind_of(source)
+    imaging.check_target(source, target, kind)
+    if kind == "NIfTI":
+        values, digest, words = _volume(source, request, key)
+    else:
+        loaded = imaging.read_image(source)
+        values, plan, words = _picture(loaded.pixels, request, key, request.window or loaded.window)
+        digest = plan.digest(request.level)
+    imaging.write_like(
+        source, target, values, derivation=digest, series=request.series(), keep_patient=request.keep_patient
+    )
+    return f"{source}: {words}"
+
+
+def _picture(values: NDArray[Any], request: Request, key: str, window: Window | None) -> tuple[NDArray[Any], Plan, str]:
+    """Return one degraded picture in its own type and units, its plan, and words.
+
+    8-bit pictures are degraded as they are. Deeper ones (CT, MR, 16 bit) are degraded as they look in the window, and
+    the change times the width of the window is added to the values.
+    """
+    from dmseg import imaging, simulators
+
+    deep = values.dtype.name != "uint8"
+    if deep and window is None:
+        window = imaging.percentile_window(values)
+    picture = imaging.normalise(values, window) if deep and window is not None else values
+    plan = simulators.plan(
+        key,
+        modality=request.modality,
+        domain=request.domain,
+        ops=request.ops,
+        image=picture,
+        seed=request.seed,
+        window=window,
+    )
+    degraded = plan.apply(picture, request.level)
+    words = plan.describe(request.level)
+    if deep and window is not None:
+        if "grey window" not in words:
+            words += f"\ngrey window {window.center:g}/{window.width:g} (center/width)"
+        return imaging.add_change(values, picture, degraded, window), plan, words
+    return degraded, plan, words
+
+
+def _volume(source: Path, request: Request, key: str) -> tuple[NDArray[Any], str, str]:
+    """Return a degraded NIfTI volume, the digest of its plans, and words; slices have keys ``<key>_z012``."""
+    import numpy as np
+
+    from dmseg import canonical, imaging
+
+    volume = imaging.read_volume(source)
+    values = np.array(volume.values)
+    window = request.window
+    if window is None and values.dtype.name != "uint8":
+        window = imaging.percentile_window(values)
+    digests: list[str] = []
+    words = ""
+    for z in range(len(values)):
+        values[z], plan, described = _picture(values[z], request, f"{key}_z{z:03d}", window)
+        digests.append(plan.digest(request.level))
+        words = described if z == len(values) // 2 else words
+    return values, canonical.digest(digests), f"{len(values)} axial slices, each its own draw; the middle one:\n{words}"
+
+
+def _folder(source: Path, out: Path, request: Request, key: str | None, exclude: tuple[str, ...], jobs: int) -> int:
+    """Degrade every image below a folder into a mirror of its tree."""
+    from dmseg.progress import progress
+
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out}: a file; {source} is a folder, so give a folder to write to")
+    if out.resolve() == source.resolve():
+        raise UsageError(f"{out}: this is the source folder; give another one to write to")
+    files, others = _images_below(source, out, exclude)
+    if not files:
+        raise DataError(f"{source}: no PNG, JPEG, TIFF, DICOM or NIfTI files there")
+    outcomes = list(progress(_outcomes(source, out, files, request, key, jobs), len(files), "degrade", "files"))
+    for outcome in outcomes:
+        if outcome.words:
+            click.echo(outcome.words)
+    failed = [outcome for outcome in outcomes if outcome.error]
+    for outcome in failed[:_SHOWN]:
+        click.echo(f"failed: {outcome.error}", err=True)
+    if len(failed) > _SHOWN:
+        click.echo(f"... and {len(failed) - _SHOWN} more", err=True)
+    if len(failed) == len(files):
+        raise DataError(f"{source}: none of the {len(files)} files could be degraded; nothing was written")
+    click.echo(f"wrote {len(files) - len(failed)} of {len(files)} files to {out} at {LEVEL_LABELS[request.level]}")
+    if others:
+        click.echo(f"left alone: {others} files that are excluded or no images")
+    return 1 if failed else 0
+
+
+def _images_below(source: Path, out: Path, exclude: tuple[str, ...]) -> tuple[list[Path], int]:
+    """Return the image files below a folder, relative and sorted, and how many others there are."""
+    from dmseg.imaging import kind_of
+
+    files: list[Path] = []
+    others = 0
+    for path in sorted(source.rglob("*")):
+        relative = path.relative_to(source)
+        hidden = any(part.startswith(".") for part in relative.parts)
+        if not path.is_file() or hidden or path.resolve().is_relative_to(out.resolve()):
+            continue
+        if any(fnmatch.fnmatch(relative.as_posix(), pattern) for pattern in exclude) or path.name == "DICOMDIR":
+            others += 1
+            continue
+        try:
+            kind_of(path)
+        except ImageFileError:
+            from dmseg.imaging import EXTENSIONS, extension
+
+            if extension(path) not in EXTENSIONS:
+                others += 1
+                continue
+        files.append(relative)
+    return files, others
+
+
+def _outcomes(
+    source: Path, out: Path, files: list[Path], request: Request, key: str | None, jobs: int
+) -> Iterator[Outcome]:
+    """Degrade the files in order, in this process or in several; results do not depend on how many."""
+    from dmseg.imaging import stem
+
+    tasks = []
+    for relative in files:
+        name = (relative.parent / stem(relative)).as_posix()
+        tasks.append((source / relative, out / relative, request, name if key is None else f"{key}/{name}"))
+    if jobs == 1:
+        yield from (_outcome(*task) for task in tasks)
+        return
+    import joblib
+
+    yield from joblib.Parallel(n_jobs=jobs, return_as="generator")(joblib.delayed(_outcome)(*task) for task in tasks)
+
+
+def _outcome(source: Path, target: Path, request: Request, key: str) -> Outcome:
+    import cv2
+
+    cv2.setNumThreads(1)
+    try:
+        return Outcome(source, words=degrade_file(source, target, request, key))
+    except DmsegError as error:
+        text = str(error)
+        return Outcome(source, error=text if str(source) in text else f"{source}: {text}")
