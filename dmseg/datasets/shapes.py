@@ -50,24 +50,30 @@ def starts_lengths_mask(text: str, shape: tuple[int, int]) -> Mask:
     return np.ascontiguousarray((np.cumsum(edges[:-1]) > 0).reshape(shape, order="F"))
 
 
-def nearest_colour(pixels: Image, palette: NDArray[Any], pure_within: float) -> NDArray[np.intp]:
-    """Return the palette index of each pixel, (H, W); pixels between two colours take their nearest pure neighbour's.
+def nearest_colour(pixels: Image, palette: NDArray[Any], pure_within: float, core: int) -> NDArray[np.intp]:
+    """Return the palette index of each pixel, (H, W), of a drawing whose edges are soft.
 
-    A pixel within ``pure_within`` (Euclidean RGB distance) of a palette colour is that colour. The others are mixtures
-    of anti-aliased edges, whose nearest colour can be a third one (half yellow on black is nearest to purple), so they
-    are decided by place, not by colour.
+    A soft edge passes through the colours between its two sides, and these can be near, or exactly, a third colour of
+    the palette: half yellow on black is nearest to purple, 39 % magenta on black is purple itself. So the nearest
+    colour is believed only where a pixel is near it and part of an area of that colour; every other pixel takes the
+    index of the nearest believed one.
 
     Args:
         pixels: (H, W, 3) uint8 RGB.
         palette: (N, 3) RGB 0..255.
-        pure_within: grey levels.
+        pure_within: Euclidean RGB distance up to which a pixel has a palette colour.
+        core: side in pixels of the square that an area must hold somewhere; narrower ones are edges.
     """
     colours, inverse = np.unique(pixels.reshape(-1, 3), axis=0, return_inverse=True)
     distance = np.linalg.norm(colours[:, None, :].astype(np.float64) - palette[None].astype(np.float64), axis=2)
     shape = pixels.shape[:2]
     nearest = distance.argmin(axis=1)[inverse].reshape(shape)
-    mixed = (distance.min(axis=1) > pure_within)[inverse].reshape(shape)
-    if mixed.any() and not mixed.all():
-        rows, columns = ndimage.distance_transform_edt(mixed, return_distances=False, return_indices=True)
+    pure = (distance.min(axis=1) <= pure_within)[inverse].reshape(shape)
+    square = np.ones((core, core), dtype=np.bool_)
+    believed = np.zeros(shape, dtype=np.bool_)
+    for index in np.unique(nearest):
+        believed |= ndimage.binary_opening(pure & (nearest == index), square)
+    if believed.any():
+        rows, columns = ndimage.distance_transform_edt(~believed, return_distances=False, return_indices=True)
         nearest = nearest[rows, columns]
     return np.asarray(nearest, dtype=np.intp)

@@ -90,11 +90,14 @@ def _with_table(root: Path, stage: Path, table: Path) -> Scan:
     runs: dict[str, list[str]] = {}
     try:
         with table.open(newline="", encoding="utf-8") as handle:
-            for row in csv.DictReader(handle):
+            reader = csv.DictReader(handle)
+            if not {"ImageId", "EncodedPixels"} <= set(reader.fieldnames or ()):
+                raise DataError(f"{table}: expected the columns ImageId, EncodedPixels; got {reader.fieldnames}")
+            for row in reader:
                 if (row.get("Usage") or "").strip().lower() != "ignored":
                     runs.setdefault(row["ImageId"], []).append(row["EncodedPixels"] or "")
-    except (KeyError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{table}: expected the columns ImageId, EncodedPixels: {error!r}") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{table}: not a readable table ({error})") from None
     sources: list[Source] = []
     left_out: list[LeftOut] = []
     for folder in tree.folders(stage):

@@ -94,9 +94,12 @@ def _completed(scan: Scan, table: Path, root: Path) -> Scan:
     """Give images without a mask file the runs of the table; a row without runs is an empty mask."""
     try:
         with table.open(newline="", encoding="utf-8") as handle:
-            runs = {f"{row['subject']}_{row['img']}": row["pixels"] or "" for row in csv.DictReader(handle)}
-    except (KeyError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{table}: expected the columns subject, img, pixels: {error!r}") from None
+            reader = csv.DictReader(handle)
+            if not {"subject", "img", "pixels"} <= set(reader.fieldnames or ()):
+                raise DataError(f"{table}: expected the columns subject, img, pixels; got {reader.fieldnames}")
+            runs = {f"{row['subject']}_{row['img']}": row["pixels"] or "" for row in reader}
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{table}: not a readable table ({error})") from None
     sources, left_out = list(scan.sources), []
     for item in scan.left_out:
         image = Path(item.source)
@@ -205,9 +208,10 @@ class AbdominalReader(PairReader):
         annotation = read_image(root / source.files[1]).pixels
         if annotation.ndim == 2:
             annotation = np.repeat(annotation[..., None], 3, axis=2)
-        palette = self.recipe.parameters["palette"]
+        rules = self.recipe.parameters
+        palette = rules["palette"]
         colours = np.array(list(palette.values()))
-        classes = shapes.nearest_colour(annotation, colours, self.recipe.parameters["pure_within"])
+        classes = shapes.nearest_colour(annotation, colours, rules["pure_within"], rules["core_pixels"])
         for index, name in enumerate(palette):
             if name != "background" and (mask := classes == index).any():
                 yield Structure(name, mask)
