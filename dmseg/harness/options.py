@@ -145,6 +145,8 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     """Return one text per part of the key in which two runs differ: ``protocol.seed: 0 there, 1 here``."""
     first, second = _flat(_key_content(one)), _flat(_key_content(other))
     names = [name for name in {**first, **second} if first.get(name) != second.get(name)]
+    if "model.name" in names:  # another model has other arguments, which nobody wants to read
+        names = [name for name in names if name == "model.name" or not name.startswith("model.")]
     return [f"{name}: {first.get(name)} there, {second.get(name)} here" for name in names]
 
 

@@ -1,0 +1,131 @@
+"""``dmseg evaluate``: a model under the click protocol, every step scored."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dmseg.cli.options import FILE, FOLDER, jobs_option, levels_option, limit_option, seed_option, split_option
+from dmseg.errors import UsageError
+
+if TYPE_CHECKING:
+    from dmseg.harness import Plan, RunSummary
+
+
+def _arguments(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) -> dict[str, Any]:
+    """Turn ``key=value`` texts into keyword arguments; a value that reads as JSON is that, any other is text."""
+    arguments: dict[str, Any] = {}
+    for text in given:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise UsageError(f'--model-arg "{text}": give key=value')
+        try:
+            arguments[key] = json.loads(value)
+        except ValueError:
+            arguments[key] = value
+    return arguments
+
+
+def _shard(ctx: click.Context, param: click.Parameter, given: str | None) -> tuple[int, int] | None:
+    if given is None:
+        return None
+    index, slash, count = given.partition("/")
+    if not (slash and index.isdigit() and count.isdigit()):
+        raise UsageError(f'--shard "{given}": give i/n, for example 1/4')
+    return int(index), int(count)
+
+
+@click.command("evaluate")
+@click.option("--model", required=True, help="A name of `dmseg models`, pkg.mod:Class, or file.py:Class.")
+@click.option(
+    "--model-arg", "arguments", multiple=True, metavar="K=V", callback=_arguments, help="For its constructor."
+)
+@click.option("--data", type=FOLDER, default=None, help="Benchmark folder; default: the phantom edition.")
+@click.option("--out", type=FOLDER, required=True, help="Run folder: new, empty, or one to be continued.")
+@click.option("--weights", default=None, help="Checkpoint file; default: the installed or shipped weights.")
+@click.option("--preset", default="dmseg", show_default=True, help="Prompt protocol: see dmseg presets.")
+@click.option("--corrective", default=None, help="Rule of later clicks: center, edt-max, random, mixed.")
+@split_option("seen,unseen")
+@levels_option
+@seed_option
+@limit_option
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--precision", default="fp32", show_default=True, help="fp32, bf16 or fp16, for networks.")
+@jobs_option
+@click.option("--chunk", type=click.IntRange(min=1), default=None, help="Masks per call; default 4 (GPU: 32).")
+@click.option("--batch-images", type=click.IntRange(min=1), default=1, help="Images per encoder call; default 1.")
+@click.option(
+    "--shard", default=None, metavar="I/N", callback=_shard, help="Do every N-th work unit, from the I-th on."
+)
+@click.option("--timeout", type=float, default=None, help="Seconds that one call of the model may take.")
+@click.option("--prompts", type=FILE, default=None, help="Replay the prompts.parquet of another run.")
+@click.option("--grid", type=click.IntRange(min=16), default=None, help="Longest side to score at.")
+@click.option("--boundary", default="vertex", show_default=True, help="vertex, or pixel as MONAI has it.")
+@click.option("--hd95", default="directed", show_default=True, help="directed, or pooled as MedPy has it.")
+@click.option("--submitter", default=None, help="Whom the run is by, for the leaderboard.")
+@click.option("--dry-run", is_flag=True, help="Check everything, say what would be done, and change nothing.")
+def command(data: Path | None, out: Path, limit: int | None, dry_run: bool, **choices: Any) -> int:
+    """Run a model under the click protocol and score every step.
+
+    It can be stopped at any moment; the same command goes on from there. What a model does wrong is recorded in rows
+    of their own and counted; the exit code is then 1.
+
+    \b
+    Examples:
+      dmseg evaluate --model watershed --out runs/watershed        (phantoms, no data needed)
+      dmseg evaluate --model watershed --data bench --out runs/w --jobs 8
+      dmseg evaluate --model mymodel.py:MyModel --model-arg width=32 --data bench --out runs/mine --limit 5
+      torchrun --nproc-per-node 4 -m dmseg evaluate --model sam-vit-b --weights b.pth --data bench --out runs/sam
+    """
+    from dmseg import build, harness
+
+    if data is None:
+        click.echo("no --data given: using the phantom edition in the user's cache", err=True)
+        data = build.phantom_benchmark(limit)
+    plan = harness.prepare(choices.pop("model"), data, out, limit=limit, **choices)
+    if dry_run:
+        _show_plan(plan)
+        return 0
+    summary = harness.perform(plan)
+    if not summary.finished:
+        click.echo(
+            f"{out}: this shard is done; {summary.blocks_left} work units are left to the others, the last one to"
+        )
+        click.echo("finish writes the tables (or run this command once more, without --shard)")
+        return 0
+    _show_summary(summary, data)
+    return summary.exit_code
+
+
+def _show_plan(plan: Plan) -> None:
+    options, selection = plan.setup.options, plan.selection
+    steps = options.rules.steps
+    click.echo(f"model {plan.info['model']['name']} on {plan.setup.device}, preset {options.preset}, {steps} steps")
+    click.echo(
+        f"{len(selection.pictures)} images, {selection.n_masks} objects, {len(selection.levels)} levels: "
+        f"{len(plan.blocks)} work units, {selection.n_masks * len(selection.levels) * steps} rows"
+    )
+    click.echo(f"run_key {plan.info['run_key']}; nothing was changed")
+
+
+def _show_summary(summary: RunSummary, data: Path) -> None:
+    from dmseg import harness
+
+    steps = harness.open_run(summary.path).steps
+    last = steps[steps["step"] == steps["step"].max()]
+    click.echo(f"{'level':<10}{'Dice':>8}{'IoU':>8}{'NSD@2':>8}{'HD95':>8}   mean over masks after the last step")
+    for level, rows in last.groupby("level", sort=False):
+        means = rows[["dice", "iou", "nsd_2", "hd95"]].mean()
+        click.echo(f"{level:<10}{means['dice']:>8.3f}{means['iou']:>8.3f}{means['nsd_2']:>8.3f}{means['hd95']:>8.1f}")
+    click.echo(f"{summary.path}: {summary.n_images} images, {summary.n_masks} objects, {len(steps)} rows")
+    if summary.n_errors:
+        click.echo(f"{summary.n_errors} rows have errors; they count as 0:", err=True)
+        failed = steps[steps["status"] != "ok"].drop_duplicates(["status", "error"]).head(5)
+        for row in failed.to_dict("records"):
+            click.echo(
+                f"  {row['mask_id']} {row['level']} step {row['step']}: {row['status']}: {row['error']}", err=True
+            )
+    click.echo(f"next: dmseg summary {summary.path}; dmseg report {summary.path} --data {data}")
