@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
+import numpy as np
+
 from dmseg.errors import UsageError, unknown_name
 from dmseg.simulators import ct, general, mri, optical, pixels, scene, tables, ultrasound, xray
 from dmseg.simulators.observe import observe, working
@@ -68,7 +70,8 @@ class Operation:
         if image.ndim == 3 and pixels.is_grey(image):
             result = self.function(image[..., 0].copy(), where, **arguments)
             return result[..., None].repeat(3, axis=2)
-        return self.function(image, where, **arguments)
+        # Functions look at rows as one vector: what they are given, and hand on, is contiguous.
+        return np.ascontiguousarray(self.function(np.ascontiguousarray(image), where, **arguments))
 
 
 _FUNCTIONS: dict[str, Function] = {
