@@ -6,6 +6,7 @@ Everything is a pure function of the masks, the seed and the mask's id; ``docs/p
 from dmseg.protocol.clicks import Click, next_click, with_click
 from dmseg.protocol.first import candidate_prompts, first_prompts
 from dmseg.protocol.presets import CORRECTIVE_RULES, PRESETS, PROTOCOL_ID, Preset, preset
+from dmseg.protocol.replay import prompts_from_rows
 
 __all__ = [
     "CORRECTIVE_RULES",
@@ -17,5 +18,6 @@ __all__ = [
     "first_prompts",
     "next_click",
     "preset",
+    "prompts_from_rows",
     "with_click",
 ]

@@ -11,6 +11,8 @@ allow a depth as great as the greatest found so far.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numba import njit
 
@@ -20,6 +22,8 @@ _BYTE = np.uint64(0xFF)
 ROW, START, STOP, SIGN, COMPONENT = range(5)
 """Columns of a table of runs: row, first column, column after the last, sign, component."""
 _NONE_FOUND = np.int64(-1)
+_ROUNDING = 1e-6
+"""Far more than the error of a root, so that no pixel is passed over for it."""
 
 
 @njit(cache=True, nogil=True)
@@ -44,6 +48,8 @@ def labelled_runs(reference, prediction, width):  # type: ignore[no-untyped-def]
             runs = longer
         first = n
         sign = np.int64(0)
+        if not _rows_differ(reference, prediction, i):
+            continue
         for k in range(n_words):
             in_reference = reference[i, k]
             in_prediction = prediction[i, k]
@@ -77,6 +83,15 @@ def labelled_runs(reference, prediction, width):  # type: ignore[no-untyped-def]
     for index in range(n):
         runs[index, COMPONENT] = runs[runs[index, COMPONENT], COMPONENT]
     return runs[:n], _ZERO
+
+
+@njit(cache=True, nogil=True)
+def _rows_differ(reference, prediction, i):  # type: ignore[no-untyped-def]
+    """Return whether row i of two masks differs."""
+    different = _ZERO
+    for k in range(reference.shape[1]):
+        different |= reference[i, k] ^ prediction[i, k]
+    return different != _ZERO
 
 
 @njit(cache=True, nogil=True)
@@ -179,21 +194,23 @@ def deepest(runs, central, clicked):  # type: ignore[no-untyped-def]
         index = (turn + len(runs) // 2) % len(runs)  # from the middle, where the depth soon rules out most of the rest
         y = runs[index, ROW]
         line = vertical[y - top]
-        for x in range(runs[index, START] + reach, runs[index, STOP] - reach):
-            up = np.int64(line[x - left])
-            if up * up < depth:
-                continue
+        x = runs[index, START] + reach
+        while x < runs[index, STOP] - reach:
             here = _depth(line, x - left, depth)
-            if here < depth or _is_among(y, x, clicked):
+            if here < depth:
+                # one pixel further the distance to the outside is greater by at most 1
+                x += 1 + np.int64(math.sqrt(depth) - math.sqrt(here) - _ROUNDING)
                 continue
-            candidate = (_badness(y, x, n, sum_y, sum_x), y, np.int64(x))
-            if here > depth:
-                depth = here
-                best = candidate
-                while (reach + 1) * (reach + 1) < depth:
-                    reach += 1
-            elif candidate < best:
-                best = candidate
+            if not _is_among(y, x, clicked):
+                candidate = (_badness(y, x, n, sum_y, sum_x), y, x)
+                if here > depth:
+                    depth = here
+                    best = candidate
+                    while (reach + 1) * (reach + 1) < depth:
+                        reach += 1
+                elif candidate < best:
+                    best = candidate
+            x += 1
     return depth, best[1], best[2]
 
 
