@@ -49,8 +49,10 @@ def next_click(
     >>> next_click(reference, np.zeros((9, 9), bool))
     Click(x=4, y=4, label=1)
     """
-    if reference.shape != prediction.shape or reference.ndim != 2:
-        raise UsageError(f"reference {reference.shape} and prediction {prediction.shape}: expected one (height, width)")
+    forms = [(mask.dtype, mask.shape) for mask in (reference, prediction)]
+    if forms[0] != forms[1] or forms[0][0] != np.bool_ or reference.ndim != 2:
+        given = " and ".join(f"{dtype} {shape}" for dtype, shape in forms)
+        raise UsageError(f"reference and prediction are {given}; expected two bool masks of one (height, width)")
     if corrective not in CORRECTIVE_RULES:
         raise unknown_name("corrective rule", corrective, CORRECTIVE_RULES)
     error = error_region(reference, prediction)
