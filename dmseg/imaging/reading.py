@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from dmseg.errors import ImageFileError
 from dmseg.imaging import raster
 from dmseg.imaging import samples as look
-from dmseg.imaging.formats import DICOM, NIFTI, kind_of
+from dmseg.imaging.formats import DICOM, NIFTI, decoding, kind_of
 from dmseg.imaging.grey import apply_window
 from dmseg.imaging.volumes import Volume
 from dmseg.types import Window
@@ -56,8 +56,9 @@ def read_image(path: str | Path, *, window: Window | None = None) -> LoadedImage
     if kind == DICOM:
         from dmseg.imaging import dicom
 
-        picture = dicom.load(path)
-        loaded = LoadedImage(picture.values(), dicom.pixel_spacing(picture.dataset), picture.window(), kind)
+        with decoding(path, kind):  # numbers in tags are parsed when they are asked for
+            picture = dicom.load(path)
+            loaded = LoadedImage(picture.values(), dicom.pixel_spacing(picture.dataset), picture.window(), kind)
     else:
         loaded = LoadedImage(look.seen(raster.samples(path, kind), path), None, None, kind)
     if window is not None and loaded.pixels.ndim == 2:
@@ -164,6 +165,6 @@ def read_dicom_series(source: str | Path | Sequence[str | Path]) -> Volume:
     """
     from dmseg.imaging import dicom
 
-    if isinstance(source, (str, Path)):
-        return dicom.read_series(Path(source))
-    return dicom.read_series([Path(path) for path in source])
+    files = Path(source) if isinstance(source, (str, Path)) else [Path(path) for path in source]
+    with decoding(files if isinstance(files, Path) else Path(*files[:1]), DICOM):
+        return dicom.read_series(files)

@@ -53,16 +53,36 @@ def resize_mask(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bo
     _check(mask.shape, size)
     if mask.shape == size:
         return mask
-    rows = _area_sums(mask.astype(np.int64), size[0])
-    covered = _area_sums(rows.T, size[1]).T
+    small = np.zeros(size, dtype=np.bool_)
+    if not mask.any():
+        return small
+    y, x = (_extent(np.asarray(mask.any(axis=1 - axis))) for axis in (0, 1))
+    cells_y, rows = _area_sums(mask[y, x].astype(np.int64), y.start, mask.shape[0], size[0])
+    cells_x, covered = _area_sums(rows.T, x.start, mask.shape[1], size[1])
     # Each cell has height x width units, a unit being one source pixel cut into size[0] x size[1] parts.
-    return np.asarray(2 * covered >= mask.shape[0] * mask.shape[1])
+    whole_cell = mask.shape[0] * mask.shape[1]
+    small[cells_y, cells_x] = 2 * covered.T >= whole_cell
+    return small
 
 
-def _area_sums(values: NDArray[np.int64], n: int) -> NDArray[np.int64]:
-    """Return the integrals of (L, M) over ``n`` equal intervals of the first axis, in units of 1/n of a row."""
-    length = len(values)
-    whole, rest = np.divmod(np.arange(n + 1, dtype=np.int64) * length, n)
+def _extent(occupied: NDArray[np.bool_]) -> slice:
+    places = np.flatnonzero(occupied)
+    return slice(int(places[0]), int(places[-1]) + 1)
+
+
+def _area_sums(values: NDArray[np.int64], start: int, length: int, n: int) -> tuple[slice, NDArray[np.int64]]:
+    """Integrate over those of ``n`` equal cells of an axis of ``length`` that some rows reach.
+
+    Args:
+        values: (R, M), the rows ``start`` to ``start + R`` of the axis; all others are 0.
+
+    Returns:
+        The cells, and the integral over each, in units of 1/n of a row.
+    """
+    cells = slice(start * n // length, -(-(start + len(values)) * n // length))
+    whole, rest = np.divmod(np.arange(cells.start, cells.stop + 1, dtype=np.int64) * length, n)
+    padded = np.concatenate([values, np.zeros_like(values[:1])])
     below = np.concatenate([np.zeros_like(values[:1]), np.cumsum(values, axis=0)])
-    partial = values[np.minimum(whole, length - 1)] * rest[:, None]
-    return np.diff(below[whole] * n + partial, axis=0)
+    row = np.clip(whole - start, 0, len(values))
+    inside = np.where((whole >= start)[:, None], padded[row] * rest[:, None], 0)
+    return cells, np.diff(below[row] * n + inside, axis=0)

@@ -58,6 +58,15 @@ def test_a_disc_keeps_its_centroid_and_area() -> None:
     assert abs(small.sum() / (disc.sum() * scale.prod()) - 1) < 0.005
 
 
+def test_an_object_anywhere_and_no_object_at_all() -> None:
+    assert not imaging.resize_mask(np.zeros((90, 70), bool), (31, 33)).any()
+    for y, x in ((0, 0), (83, 61), (40, 0), (0, 61)):
+        mask = np.zeros((90, 70), bool)
+        mask[y : y + 7, x : x + 9] = True
+        expected = [[share >= Fraction(1, 2) for share in row] for row in _coverage(mask, (31, 33))]
+        assert imaging.resize_mask(mask, (31, 33)).tolist() == expected
+
+
 def test_images_are_area_averaged_and_keep_type_and_channels() -> None:
     image = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
     small = imaging.resize_image(image, (30, 40))
