@@ -94,7 +94,7 @@ class Reader(abc.ABC):
         """Return the dataset's root below ``raw``, wherever it was unpacked there, or None.
 
         The dataset's folder is a child of ``raw`` (or ``raw`` itself) with the dataset's name or one of the recipe's
-        other names; the layout may begin in it or up to three folders deeper. Where there are only archives, they are
+        other names; the layout may begin in it or some folders deeper. Where there are only archives, they are
         unpacked into the cache, and the root is there.
 
         Args:

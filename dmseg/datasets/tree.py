@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-NESTING = 3
-"""How many folders deep a layout may begin inside its dataset's folder."""
+NESTING = 5
+"""How many folders deep a layout may begin inside its dataset's folder (a bundle of DDTI begins that deep)."""
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 
