@@ -12,6 +12,7 @@ import functools
 import json
 import math
 import pickle
+import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -143,7 +144,7 @@ def read_columns(path: Path) -> dict[str, list[Any]]:
         raise ImageFileError(f"{path}: not readable as a pickled table: {error or 'it ends too early'}") from None
     except OSError as error:
         raise ImageFileError(f"{path}: cannot be opened ({error.strerror})") from None
-    except (TypeError, ValueError, KeyError, IndexError, AttributeError, RecursionError, OverflowError) as error:
+    except (TypeError, ValueError, LookupError, AttributeError, RecursionError, ArithmeticError, struct.error) as error:
         # A walk over arbitrary bytes can fail in any of these ways; all mean that this is not the expected table.
         raise ImageFileError(f"{path}: not the pickled DataFrame that was expected ({error})") from None
 

@@ -46,9 +46,7 @@ class PaxrayReader(PairReader):
                     continue
                 file, member = place
                 identity = clean_id(PurePosixPath(name).stem)
-                detail = json.dumps(
-                    {"size": [height, width], "at": annotations, "names": index.categories, "member": member}
-                )
+                detail = {"size": [height, width], "at": annotations, "names": index.categories, "member": member}
                 files = (file.relative_to(root), annotation_file.relative_to(root))
                 sources.append(Source(identity, self._case(identity), files, json.dumps(detail)))
         left_out += [LeftOut(name, "not in the annotation files") for name in sorted(set(images) - listed)]
