@@ -45,7 +45,7 @@ def panel(
 
     Args:
         image: uint8 (H, W) or (H, W, 3) RGB.
-        reference: (H, W) bool, a wide sky-blue contour, or None.
+        reference: (H, W) bool, a sky-blue contour, wide where a prediction is drawn over it, or None.
         prediction: (H, W) bool, a narrow orange contour drawn over it, or None.
         prompts: clicks (green disc with plus: foreground; red disc with minus: background) and box (yellow), in pixels
             of ``image``, or None.
@@ -55,8 +55,9 @@ def panel(
         uint8 (H', W', 3) RGB with ``max(H', W') == size``.
     """
     canvas, scale = _fitted(image, size)
-    narrow = max(2, round(size / 200))
-    for mask, colour, width in ((reference, REFERENCE, 2 * narrow + 3), (prediction, PREDICTION, narrow)):
+    narrow = max(2, round(size / 256))
+    wide = narrow if prediction is None else 2 * narrow + 2
+    for mask, colour, width in ((reference, REFERENCE, wide), (prediction, PREDICTION, narrow)):
         if mask is not None:
             _draw_contour(canvas, _checked_mask(mask, image), colour, width)
     if prompts is not None:
@@ -141,8 +142,8 @@ def _draw_contour(canvas: NDArray[np.uint8], mask: NDArray[np.uint8], colour: Co
     inside = (np.asarray(scaled) >= 128).astype(np.uint8)
     padded = cv2.copyMakeBorder(inside, 1, 1, 1, 1, cv2.BORDER_CONSTANT)
     lines, _ = cv2.findContours(padded, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE, offset=(-1, -1))
-    for halo, line_colour in ((2, _HALO), (0, colour)):
-        cv2.polylines(canvas, list(lines), True, line_colour, width + halo, cv2.LINE_AA)
+    for thickness, line_colour in ((width + (1 if width < 4 else 2), _HALO), (width, colour)):
+        cv2.polylines(canvas, list(lines), True, line_colour, thickness, cv2.LINE_AA)
 
 
 def _draw_prompts(canvas: NDArray[np.uint8], prompts: Prompts, scale: float, size: int) -> None:

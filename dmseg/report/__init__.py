@@ -1,5 +1,5 @@
 """The HTML report of one run: one file that opens offline."""
 
-from dmseg.report.writing import write_report
+from dmseg.report.writing import find_benchmark, write_report
 
-__all__ = ["write_report"]
+__all__ = ["find_benchmark", "write_report"]

@@ -1,7 +1,8 @@
 """The panels of a report: best, median and worst mask over the levels, and how a mask developed click by click.
 
-A prediction is known only where the run kept it (the audited masks), so the panels choose among those; where fewer than
-three masks of a split were audited, they choose among all and leave out the predictions they do not have.
+A prediction is known only where the run kept it (the audited masks), so the panels choose among those. Where fewer than
+three masks of a split were audited, they choose among all, leave out the predictions they do not have, and add the
+audited ones.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from dmseg.figures import embedded_png, panel
 from dmseg.harness.cases import CaseTable
 from dmseg.types import LEVEL_LABELS, Prompts
 
-PANEL_SIZE = 256
+PANEL_SIZE = 240
 _LEAST = 3
 
 Predictions = Mapping[tuple[str, str, int], NDArray[np.bool_]]
@@ -76,6 +77,8 @@ def gallery(
     audited = [i for i, mask_id in enumerate(table.mask_ids) if mask_id in kept]
     enough = len(audited) >= _LEAST
     chosen = _best_median_worst(table, audited if enough else list(range(len(table.mask_ids))))
+    if not enough:
+        chosen |= {f"Kept prediction {n}": i for n, i in enumerate(audited, 1) if i not in chosen.values()}
     asked = prompts[prompts["mask_id"].isin([table.mask_ids[i] for i in chosen.values()])]
     draw = _Drawing(table, asked, images, predictions, pixels)
     hardest, steps = table.levels[-1], range(1, table.steps + 1)
@@ -89,7 +92,7 @@ def gallery(
             tuple(draw.panel(i, hardest, step) for step in steps),
         )
         for name, i in chosen.items()
-        if name != "Best" and table.steps > 1
+        if name == "Worst" and table.steps > 1
     )
     return Gallery(over_levels, over_steps, enough)
 

@@ -15,10 +15,11 @@ from markupsafe import Markup
 from dmseg.build import Benchmark, open_benchmark
 from dmseg.errors import DataError
 from dmseg.figures import Series, curve_svg, heat_table, histogram_svg, page
-from dmseg.files import write_text
+from dmseg.files import cache_folder, write_text
 from dmseg.harness import Run, open_run, run_digest
 from dmseg.harness.audit import AUDIT_FILE, read_audit
 from dmseg.harness.cases import CaseTable, case_tables
+from dmseg.manifests import HEADER_FILE, read_header
 from dmseg.report.numbers import TABLE_METRICS, SplitNumbers, split_numbers
 from dmseg.report.pictures import Gallery, gallery
 from dmseg.statistics import Estimate
@@ -64,6 +65,15 @@ def write_report(run: Path, benchmark: Path | Benchmark | None = None, out: Path
     title = f"{opened.info['model']['name']} on {opened.info['benchmark']['edition']}"
     write_text(path, page(f"{title} – dmseg report", _body(opened, run, pixels)))
     return path
+
+
+def find_benchmark(run: Path) -> Path | None:
+    """Return the benchmark of a run if it is in the user's cache (the phantom edition), else None."""
+    wanted = open_run(run).info["benchmark"]["manifest_digest"]
+    for header in sorted((cache_folder() / "benchmarks").glob(f"*/{HEADER_FILE}")):
+        if read_header(header.parent)["manifest_digest"] == wanted:
+            return header.parent
+    return None
 
 
 def _body(run: Run, path: Path, pixels: Benchmark | None) -> str:
@@ -208,7 +218,7 @@ def _facts(info: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Trained on", ", ".join(model.get("trained_on") or ()) or "none of the datasets"),
         ("Splits", ", ".join(info["benchmark"]["split"])),
         ("Seed", info["protocol"]["seed"]),
-        ("Corrective click", info["protocol"]["corrective"]),
+        ("Corrective click", info["protocol"]["corrective"] or "none"),
         ("Precision", info["precision"]),
         ("Metric grid, boundary, HD95", f"{metrics['grid']}, {metrics['boundary']}, {metrics['hd95']}"),
     ]
