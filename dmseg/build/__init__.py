@@ -8,9 +8,12 @@ from dmseg.build.benchmark import Benchmark, open_benchmark
 from dmseg.build.checks import Problem, verify
 from dmseg.build.citation import cite
 from dmseg.build.estimate import Estimate, estimate
+from dmseg.build.finish import BuildSummary
 from dmseg.build.folder import STORAGES
 from dmseg.build.phantom_edition import phantom_raw
-from dmseg.build.run import BuildSummary, build, phantom_benchmark
+from dmseg.build.rebuild import rebuild
+from dmseg.build.run import build, phantom_benchmark
+from dmseg.build.shards import build_shard, merge
 from dmseg.files import cache_folder
 
 __all__ = [
@@ -20,11 +23,14 @@ __all__ = [
     "Estimate",
     "Problem",
     "build",
+    "build_shard",
     "cache_folder",
     "cite",
     "estimate",
+    "merge",
     "open_benchmark",
     "phantom_benchmark",
     "phantom_raw",
+    "rebuild",
     "verify",
 ]

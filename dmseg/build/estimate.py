@@ -12,7 +12,7 @@ from dmseg.build.folder import Folder, Options
 from dmseg.build.parts import read_part
 from dmseg.build.phantom_edition import phantom_raw
 from dmseg.build.raw import FoundDataset, find_datasets
-from dmseg.build.run import checked_options, tasks
+from dmseg.build.tasks import checked_options, tasks
 from dmseg.build.unit import Task, run_task
 from dmseg.tables import packaged_table
 from dmseg.types import LEVELS, Sample

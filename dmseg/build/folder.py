@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dmseg import tables
 from dmseg.errors import DataError, UsageError
 from dmseg.files import write_text
 from dmseg.manifests import HEADER_FILE, image_id
@@ -71,6 +72,11 @@ class Folder:
         """The options that the build was begun with."""
         return self.memory / "options.json"
 
+    @property
+    def listing(self) -> Path:
+        """What the benchmark is made of, for ``merge``; the shards write it."""
+        return self.memory / "listing.json"
+
     def part(self, dataset: str, source_id: str) -> Path:
         """The part of one source: rows, digests of its files, what was left out."""
         return self.memory / "parts" / dataset / f"{image_id(dataset, source_id)}.json"
@@ -88,7 +94,7 @@ class Folder:
         """
         self._check_place(raw)
         if self.options.is_file():
-            _check_same(self._begun_with(), options, self.path)
+            _check_same(self.begun_with().json(), options, self.path)
         elif self.path.is_dir() and any(entry != self.memory for entry in self.path.iterdir()):
             holds = "a finished benchmark without its .build memory" if self.header.exists() else "something else"
             raise DataError(f"{self.path}: the folder holds {holds}; give --out a new or empty folder")
@@ -97,11 +103,17 @@ class Folder:
         except OSError as error:
             raise DataError(f"{self.path}: cannot write there: {error.strerror}; give --out another folder") from None
 
-    def _begun_with(self) -> dict[str, Any]:
+    def begun_with(self) -> Options:
+        """Return the options that the build was begun with.
+
+        Raises:
+            DataError: the file that says so is damaged.
+        """
         try:
             record: dict[str, Any] = json.loads(self.options.read_text(encoding="utf-8"))
-            return {name: record[name] for name in Options.__slots__}
-        except (ValueError, TypeError, KeyError) as error:
+            given = {name: value for name, value in record.items() if value is not None}
+            return tables.record(Options, given, str(self.options))
+        except (ValueError, AttributeError) as error:
             raise DataError(f"{self.options}: not readable ({error}); give --out a new folder") from None
 
     def _check_place(self, raw: Path) -> None:

@@ -22,12 +22,13 @@ from dmseg import datasets, simulators
 from dmseg.build.folder import Folder, Options
 from dmseg.build.parts import ERROR, LEFT_OUT, Part, ReportRow, Row, read_part
 from dmseg.build.unit import stored_levels
-from dmseg.datasets import LeftOut, Recipe
+from dmseg.datasets import Recipe
 from dmseg.errors import DataError
 from dmseg.files import remove_temporaries, write_text
 from dmseg.manifests import (
     SCHEMA_VERSION,
     TABLES,
+    Manifest,
     arrow_schema,
     edition_of,
     manifest_digest,
@@ -59,27 +60,36 @@ class Collected:
         for name, rows in waiting.items():
             self._chunks[name].append(_arrow(name, rows))
 
-    def add_problems(self, dataset: str, problems: Iterable[LeftOut]) -> None:
-        """Add what a reader left out by names alone (an image without a mask) to the report."""
-        self.report += [ReportRow(dataset, problem.source, LEFT_OUT, 1, problem.reason) for problem in problems]
-
     def table(self, name: str) -> pa.Table:
         """Return one table; ``split`` and ``evaluate`` are not filled yet."""
         return pa.concat_tables(self._chunks[name])
 
 
 def write_index(
-    folder: Folder, options: Options, recipes: Sequence[Recipe], collected: Collected, synthetic: Sequence[str]
+    folder: Folder,
+    options: Options,
+    recipes: Sequence[Recipe],
+    collected: Collected,
+    synthetic: Sequence[str] = (),
+    frozen: Manifest | None = None,
 ) -> Mapping[str, Any]:
     """Write tables, report and benchmark.json of a finished build and return the content of benchmark.json.
+
+    Args:
+        folder, options, recipes: of the build.
+        collected: the parts of all its sources.
+        synthetic: names of datasets that are phantoms.
+        frozen: manifest whose splits and evaluation subset are taken instead of new ones.
 
     Raises:
         DataError: two images have the same id, no image at all could be built, or the folder cannot be written.
     """
     tables = {name: collected.table(name) for name in TABLES}
     _check_ids(tables)
-    tables["images"] = _filled(tables["images"], "split", _splits(tables["images"], recipes))
-    tables["masks"] = _filled(tables["masks"], "evaluate", _evaluated(tables, recipes, options.seed))
+    splits = _frozen(frozen, tables, "split") if frozen else _splits(tables["images"], recipes)
+    tables["images"] = _filled(tables["images"], "split", splits)
+    evaluated = _frozen(frozen, tables, "evaluate") if frozen else _evaluated(tables, recipes, options.seed)
+    tables["masks"] = _filled(tables["masks"], "evaluate", evaluated)
     tables = {name: sort_table(name, table) for name, table in tables.items()}
     try:
         folder.header.unlink(missing_ok=True)
@@ -167,6 +177,13 @@ def _check_ids(tables: Mapping[str, pa.Table]) -> None:
     repeated = [identifier for identifier, n in Counter(tables["masks"]["mask_id"].to_pylist()).items() if n > 1]
     if repeated:
         raise DataError(f'two masks have the id "{repeated[0]}"; two structures of the recipe differ only in signs')
+
+
+def _frozen(manifest: Manifest, tables: Mapping[str, pa.Table], column: str) -> list[Any]:
+    """Return the values of ``split`` or ``evaluate`` of a manifest; new rows are train, and not evaluated."""
+    name, key, default = ("images", "image_id", "train") if column == "split" else ("masks", "mask_id", False)
+    known = dict(zip(manifest.tables[name][key].to_pylist(), manifest.tables[name][column].to_pylist(), strict=True))
+    return [known.get(identifier, default) for identifier in tables[name][key].to_pylist()]
 
 
 def _splits(images: pa.Table, recipes: Sequence[Recipe]) -> list[str]:

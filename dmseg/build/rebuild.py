@@ -1,0 +1,117 @@
+"""``build --manifest``: exactly the benchmark that a manifest names, or the names of the sources that differ."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+
+from dmseg import datasets, simulators
+from dmseg.build.engine import check_engine, run_tasks
+from dmseg.build.finish import BuildSummary, Listing, finish
+from dmseg.build.folder import Folder
+from dmseg.build.index import read_parts, write_report
+from dmseg.build.parts import ERROR, ReportRow, Row
+from dmseg.build.phantom_edition import phantom_raw
+from dmseg.build.raw import find_datasets
+from dmseg.build.tasks import checked_options, tasks
+from dmseg.errors import DataError
+from dmseg.manifests import Manifest
+from dmseg.progress import progress
+
+_SHOWN = 10
+
+
+def rebuild(
+    manifest: Manifest,
+    raw: Path | str | None,
+    out: Path | str,
+    *,
+    jobs: int = 1,
+    storage: str = "png",
+    engine: str = "loky",
+) -> BuildSummary:
+    """Build the benchmark of a manifest: its images, seed, levels, splits and evaluation subset.
+
+    Args:
+        manifest: as read by :func:`dmseg.manifests.read_manifest`, or a published one.
+        raw, out, jobs, storage, engine: as for :func:`dmseg.build.build`.
+
+    Raises:
+        DataError: recipes or degradation tables of this dmseg are others than the manifest's; or sources are missing
+            or changed, which are then all listed in build_report.csv with their sha256.
+    """
+    info = manifest.info
+    names = tuple(info["recipes"])
+    _check_rules(manifest)
+    options = checked_options(info["seed"], info["levels"], storage, names, None)
+    options = dataclasses.replace(options, manifest=manifest.digest)
+    check_engine(engine, jobs)
+    raw = phantom_raw() if raw is None else Path(raw)
+    folder = Folder(Path(out))
+    found = find_datasets(raw, names)
+    folder.claim(options, raw)
+    only = frozenset(manifest.images["image_id"].to_pylist())
+    work = [task for dataset in found for task in tasks(dataset, folder, options, raw, only)]
+    for _ in progress(run_tasks(work, jobs, engine), len(work), "rebuild", "sources"):
+        pass
+    sources = [(task.dataset, task.source.id) for task in work]
+    _check_sources(folder, sources, manifest.images)
+    summary = finish(folder, options, Listing.of([], raw, sources), manifest)
+    if summary.manifest_digest != manifest.digest:
+        raise DataError(
+            f"{folder.path}: all sources are those of the manifest, yet the result is {summary.manifest_digest} and "
+            f"not {manifest.digest}; `dmseg manifest diff` against {folder.path} names the rows that differ; install "
+            f"dmseg {info['created_with'].get('dmseg', '')}, which made the manifest"
+        )
+    return summary
+
+
+def _check_rules(manifest: Manifest) -> None:
+    """Refuse a manifest that was made by other rules than this dmseg has."""
+    info = manifest.info
+    other = [
+        name
+        for name, digest in info["recipes"].items()
+        if name not in datasets.RECIPES or datasets.recipe(name).digest != digest
+    ]
+    tables = {"version": simulators.TABLES_VERSION, "digest": simulators.tables_digest()}
+    if info["degradation_tables"] != tables:
+        version = info["degradation_tables"].get("version")
+        other.append(f"degradation tables (version {version}, here {tables['version']})")
+    if other:
+        raise DataError(
+            f"manifest {info['edition']} {info['version']} was made by other rules than this dmseg has: "
+            f"{', '.join(other)}; install dmseg {info['created_with'].get('dmseg', '')}, which made it"
+        )
+
+
+def _check_sources(folder: Folder, sources: list[tuple[str, str]], images: pa.Table) -> None:
+    """Compare what was built with the manifest's images; name every source that is missing or has changed."""
+    built: dict[str, Row] = {}
+    failed: list[ReportRow] = []
+    for part in read_parts(folder, sources):
+        built |= {row["image_id"]: row for row in part.images}
+        failed += part.errors
+    rows = [*_differences(images, built), *failed]
+    if not rows:
+        return
+    write_report(folder.report, rows)
+    shown = "\n".join(f"  {row.dataset}/{row.source}: {row.reason}" for row in rows[:_SHOWN])
+    more = f"\n  ... and {len(rows) - _SHOWN} more" if len(rows) > _SHOWN else ""
+    raise DataError(
+        f"{len(rows)} sources are missing or differ from the manifest's (all are in {folder.report}):\n{shown}{more}\n"
+        "get the original files, or build without --manifest to get a benchmark of your own"
+    )
+
+
+def _differences(images: pa.Table, built: dict[str, Row]) -> Iterator[ReportRow]:
+    columns = (images[name].to_pylist() for name in ("image_id", "dataset", "source", "source_sha256"))
+    for image, dataset, source, sha256 in zip(*columns, strict=True):
+        if image not in built:
+            yield ReportRow(dataset, source, ERROR, 1, f"missing: the manifest has sha256 {sha256}")
+        elif built[image]["source_sha256"] != sha256:
+            now = built[image]["source_sha256"]
+            yield ReportRow(dataset, source, ERROR, 1, f"changed: sha256 {now}, the manifest has {sha256}")
