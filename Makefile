@@ -34,7 +34,7 @@ install: $(VENV)/installed-$(call install_names,$(EXTRAS))
 install-test: $(VENV)/installed-test-$(call install_names,$(EXTRAS))
 
 demo: install
-	$(BIN)/dmseg demo --out demo
+	$(BIN)/dmseg demo --out demo --jobs 2
 
 test: install-test
 	$(PYTEST) -m "not slow and not gpu"

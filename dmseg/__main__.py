@@ -1,5 +1,6 @@
-"""``python -m dmseg``, which is what torchrun starts."""
+"""``python -m dmseg`` is the ``dmseg`` command; ``torchrun -m dmseg`` needs this form."""
 
 from dmseg.cli import main
 
-main()
+if __name__ == "__main__":
+    main()

@@ -137,7 +137,7 @@ def load_model(
     return baselines.load_model(name, weights=weights, device=device, arguments=arguments)
 
 
-def open(path: str | Path) -> Benchmark:  # noqa: A001 - dmseg.open is the wished name
+def open(path: str | Path) -> Benchmark:
     """Open a built benchmark folder.
 
     Args:

@@ -15,7 +15,13 @@ if TYPE_CHECKING:
 
 @click.command("build")
 @click.option("--raw", type=FOLDER, default=None, help="Folder of the raw downloads; default: the phantom edition.")
-@click.option("--out", type=FOLDER, required=True, help="Benchmark folder: new, empty, or one to be continued.")
+@click.option(
+    "--out",
+    type=FOLDER,
+    default="benchmark",
+    show_default=True,
+    help="Benchmark folder: new, empty, or one to be continued.",
+)
 @click.option(
     "--datasets", "names", type=CommaList(), default=None, help="Comma-separated; default: all that are found."
 )

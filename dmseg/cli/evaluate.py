@@ -44,7 +44,9 @@ def _shard(ctx: click.Context, param: click.Parameter, given: str | None) -> tup
     "--model-arg", "arguments", multiple=True, metavar="K=V", callback=_arguments, help="For its constructor."
 )
 @click.option("--data", type=FOLDER, default=None, help="Benchmark folder; default: the phantom edition.")
-@click.option("--out", type=FOLDER, required=True, help="Run folder: new, empty, or one to be continued.")
+@click.option(
+    "--out", type=FOLDER, default=None, help="Run folder: new, empty, or one to be continued; default: runs/MODEL."
+)
 @click.option("--weights", default=None, help="Checkpoint file; default: the installed or shipped weights.")
 @click.option("--preset", default="dmseg", show_default=True, help="Prompt protocol: see dmseg presets.")
 @click.option("--corrective", default=None, help="Rule of later clicks: center, edt-max, random, mixed.")
@@ -67,7 +69,7 @@ def _shard(ctx: click.Context, param: click.Parameter, given: str | None) -> tup
 @click.option("--hd95", default="directed", show_default=True, help="directed, or pooled as MedPy has it.")
 @click.option("--submitter", default=None, help="Whom the run is by, for the leaderboard.")
 @click.option("--dry-run", is_flag=True, help="Check everything, say what would be done, and change nothing.")
-def command(data: Path | None, out: Path, limit: int | None, dry_run: bool, **choices: Any) -> int:
+def command(data: Path | None, out: Path | None, limit: int | None, dry_run: bool, **choices: Any) -> int:
     """Run a model under the click protocol and score every step.
 
     It can be stopped at any moment; the same command goes on from there. What a model does wrong is recorded in rows
@@ -75,7 +77,7 @@ def command(data: Path | None, out: Path, limit: int | None, dry_run: bool, **ch
 
     \b
     Examples:
-      dmseg evaluate --model watershed --out runs/watershed        (phantoms, no data needed)
+      dmseg evaluate --model watershed                             (phantoms, no data needed)
       dmseg evaluate --model watershed --data bench --out runs/w --jobs 8
       dmseg evaluate --model mymodel.py:MyModel --model-arg width=32 --data bench --out runs/mine --limit 5
       torchrun --nproc-per-node 4 -m dmseg evaluate --model sam-vit-b --weights b.pth --data bench --out runs/sam
@@ -85,7 +87,9 @@ def command(data: Path | None, out: Path, limit: int | None, dry_run: bool, **ch
     if data is None:
         click.echo("no --data given: using the phantom edition in the user's cache", err=True)
         data = build.phantom_benchmark(limit)
-    plan = harness.prepare(choices.pop("model"), data, out, limit=limit, **choices)
+    model = choices.pop("model")
+    out = out or Path("runs") / model.rpartition(":")[2]
+    plan = harness.prepare(model, data, out, limit=limit, **choices)
     if dry_run:
         _show_plan(plan)
         return 0

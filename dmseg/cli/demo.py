@@ -1,0 +1,95 @@
+"""``dmseg demo``: the main job, end to end, on the embedded phantoms; no data, no weights, no network needed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from dmseg.cli.options import FOLDER, jobs_option
+from dmseg.types import LEVEL_LABELS, Image
+
+if TYPE_CHECKING:
+    from dmseg.build import Benchmark
+
+_MODELS = ("disk", "watershed")
+"""Weight-free models that finish in seconds; networks follow where their weights are installed."""
+
+
+@click.command("demo")
+@click.option("--out", type=FOLDER, default="demo", show_default=True, help="Folder for everything that is made.")
+@click.option("--per-dataset", type=click.IntRange(min=1), default=2, show_default=True, help="Images per dataset.")
+@jobs_option
+def command(out: Path, per_dataset: int, jobs: int) -> int:
+    """Build the embedded phantom edition, evaluate the shipped models, write pictures, reports and the ranking.
+
+    It can be stopped at any moment; the same command goes on from there.
+
+    \b
+    Example:
+      dmseg demo --out demo --jobs 2
+    """
+    from dmseg import build, harness, leaderboard, report
+    from dmseg.imaging import write_png
+
+    start = time.monotonic()
+    raw = build.phantom_raw(per_dataset, jobs)
+    click.echo(f"phantom raw data, in the original layouts: {raw}", err=True)
+    benchmark_folder = out / "benchmark"
+    built = build.build(raw, benchmark_folder, limit=per_dataset, jobs=jobs)
+    picture = out / "levels.png"
+    write_png(picture, _levels_sheet(build.open_benchmark(benchmark_folder)))
+
+    reports, failed = [], built.exit_code
+    for name in _MODELS:
+        run = out / "runs" / name
+        summary = harness.evaluate(name, benchmark_folder, run, splits=("train", "seen", "unseen"), jobs=jobs)
+        failed = max(failed, summary.exit_code)
+        reports.append(report.write_report(run, benchmark_folder))
+        leaderboard.add(run, out / "leaderboard")
+    for line in _left_out():
+        click.echo(line)
+    click.echo(leaderboard.show(out / "leaderboard"))
+    click.echo(
+        f"done in {time.monotonic() - start:.0f} s: {built.n_images} images at five levels, {len(_MODELS)} models"
+    )
+    click.echo(f"pictures  {picture}")
+    for path in reports:
+        click.echo(f"report    {path}")
+    click.echo(f"table     {out / 'leaderboard' / 'leaderboard.csv'}")
+    click.echo(f"next: open a report in the browser; dmseg evaluate --model FILE.py:CLASS --data {benchmark_folder}")
+    return failed
+
+
+def _levels_sheet(benchmark: Benchmark) -> Image:
+    """Draw the first image of each dataset and modality at every level, objects outlined."""
+    from dmseg.figures import contact_sheet
+
+    first = benchmark.images.groupby(["dataset", "modality"], sort=True).first().reset_index()
+    masks = benchmark.masks.groupby("image_id")["mask_id"].apply(list)
+    return contact_sheet(
+        [[benchmark.image(image, level) for level in benchmark.levels] for image in first["image_id"]],
+        [f"{row.dataset}, {row.modality}" for row in first.itertuples()],
+        [LEVEL_LABELS[level] for level in benchmark.levels],
+        contours=[[benchmark.mask(mask) for mask in masks[image]] for image in first["image_id"]],
+    )
+
+
+def _left_out() -> Iterable[str]:
+    """Say which network models were not run, and why: packages or weights that are missing."""
+    from dmseg import baselines
+
+    reasons: dict[str, list[str]] = {}
+    for name, card in baselines.model_cards().items():
+        if card.kind != "network":
+            continue
+        missing = baselines.missing_packages(card)
+        if missing:
+            reason = f"{', '.join(missing)} not installed: pip install 'dmseg-bench[{card.extra}]'"
+        else:
+            reason = "weights not installed: dmseg models NAME says how to get them"
+        reasons.setdefault(reason, []).append(name)
+    return [f"skipped {', '.join(names)}: {reason}" for reason, names in reasons.items()]
