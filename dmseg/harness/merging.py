@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dmseg.files import atomic_path
+from dmseg.files import atomic_path, remove_temporaries
 from dmseg.harness.audit import AUDIT_FILE, AuditRecord, write_audit
 from dmseg.harness.columns import ENVIRONMENT_FILE, RUN_FILE, TABLES, run_schema
 from dmseg.harness.parts import Parts, write_json
@@ -19,22 +19,25 @@ def merge(parts: Parts, info: Mapping[str, Any], n_blocks: int) -> None:
     """Write the tables from all parts, then run.json, then remove the parts.
 
     The order of rows is that of the work units, whoever did them. Two processes that finish at once may both merge:
-    they write the same files, and the one that finds the parts gone has nothing left to do.
+    they write the same files, and the one that finds the other's work done has nothing left to do.
     """
+    try:
+        _merge(parts, info, n_blocks)
+    except FileNotFoundError:
+        if not (parts.out / RUN_FILE).is_file():
+            raise
+
+
+def _merge(parts: Parts, info: Mapping[str, Any], n_blocks: int) -> None:
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
     audit: list[AuditRecord] = []
     halvings = 0
-    try:
-        for result in parts.read(n_blocks):
-            for name, some in result.tables.items():
-                rows[name] += some
-            audit += [AuditRecord(**record) for record in result.audit]
-            halvings += result.halvings
-        sessions = parts.sessions()
-    except FileNotFoundError:
-        if (parts.out / RUN_FILE).is_file():
-            return
-        raise
+    for result in parts.read(n_blocks):
+        for name, some in result.tables.items():
+            rows[name] += some
+        audit += [AuditRecord(**record) for record in result.audit]
+        halvings += result.halvings
+    sessions = parts.sessions()
     for row in rows["inputs"]:
         row["thumbprint"] = None if row["thumbprint"] is None else bytes.fromhex(row["thumbprint"])
     for name, content in rows.items():
@@ -48,6 +51,7 @@ def merge(parts: Parts, info: Mapping[str, Any], n_blocks: int) -> None:
     }
     write_json(parts.out / RUN_FILE, {**info, **counts})
     parts.remove()
+    remove_temporaries(parts.out)
 
 
 def _write_table(path: Path, table: pa.Table) -> None:

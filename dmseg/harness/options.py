@@ -162,4 +162,4 @@ def with_defaults(options: Options, device: str, capabilities: frozenset[str], c
     if "batched_prompts" not in capabilities:
         return dataclasses.replace(options, chunk=1)
     kind = "cuda" if device.startswith("cuda") else "cpu"
-    return dataclasses.replace(options, chunk=chunk or DEFAULT_CHUNK[kind])
+    return dataclasses.replace(options, chunk=DEFAULT_CHUNK[kind] if chunk is None else chunk)
