@@ -174,7 +174,7 @@ def degrade_file(source: Path, target: Path, request: Request, key: str) -> str:
         values, digest, words = _volume(source, request, key)
     else:
         loaded = imaging.read_image(source)
-        values, plan, words = _picture(loaded.pixels, request, key, request.window or loaded.window)
+        values, plan, words = _picture(loaded.pixels, request, key, loaded.window)
         digest = plan.digest(request.level)
     imaging.write_like(
         source, target, values, derivation=digest, series=request.series(), keep_patient=request.keep_patient
@@ -182,17 +182,19 @@ def degrade_file(source: Path, target: Path, request: Request, key: str) -> str:
     return f"{source}: {words}"
 
 
-def _picture(values: NDArray[Any], request: Request, key: str, window: Window | None) -> tuple[NDArray[Any], Plan, str]:
+def _picture(
+    values: NDArray[Any], request: Request, key: str, own_window: Window | None
+) -> tuple[NDArray[Any], Plan, str]:
     """Return one degraded picture in its own type and units, its plan, and words.
 
     8-bit pictures are degraded as they are. Deeper ones (CT, MR, 16 bit) are degraded as they look in the window, and
-    the change times the width of the window is added to the values.
+    the change times the width of the window is added to the values. ``own_window`` counts where nothing else says one.
     """
     from dmseg import imaging, simulators
 
-    deep = values.dtype.name != "uint8"
+    deep, window = values.dtype.name != "uint8", request.window
     if deep and window is None:
-        window = imaging.percentile_window(values)
+        window = own_window or imaging.percentile_window(values)
     picture = imaging.normalise(values, window) if deep and window is not None else values
     plan = simulators.plan(
         key,
@@ -220,8 +222,8 @@ def _volume(source: Path, request: Request, key: str) -> tuple[NDArray[Any], str
 
     volume = imaging.read_volume(source)
     values = np.array(volume.values)
-    window = request.window
-    if window is None and values.dtype.name != "uint8":
+    window = None
+    if request.window is None and values.dtype.name != "uint8":
         window = imaging.percentile_window(values)
     digests: list[str] = []
     words = ""

@@ -204,7 +204,9 @@ def read_series(source: Path | Sequence[Path]) -> Volume:
 
 
 def _named(source: Path | Sequence[Path]) -> str:
-    return str(source) if isinstance(source, Path) else f"{source[0]} and {len(source) - 1} more"
+    if isinstance(source, Path):
+        return str(source)
+    return str(source[0]) if len(source) == 1 else f"{source[0]} and {len(source) - 1} more"
 
 
 def _series_files(source: Path | Sequence[Path]) -> list[Path]:
@@ -284,6 +286,8 @@ def _slice_order(
 
 
 def _instance_order(source: Path | Sequence[Path], headers: Sequence[FileDataset]) -> list[int]:
+    if len(headers) == 1:
+        return [0]
     numbers = [dataset.get("InstanceNumber") for dataset in headers]
     if any(number is None for number in numbers) or len(set(numbers)) < len(numbers):
         raise DataError(f"{_named(source)}: slices have neither positions nor different instance numbers to sort by")

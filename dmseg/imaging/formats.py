@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -109,7 +110,9 @@ def decoding(path: Path, kind: str) -> Iterator[None]:
     RuntimeError ...), which is why everything but our own errors is caught here, at the boundary, and nowhere else.
     """
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what matters is checked, and said as an error
+            yield
     except (DmsegError, MemoryError):
         raise
     except Exception as error:

@@ -68,6 +68,8 @@ def samples(path: Path, kind: str) -> Samples:
 
 
 def _samples(image: Image.Image, path: Path, kind: str) -> Samples:
+    if image.mode in ("L", "RGB") and "transparency" in image.info:
+        image = image.convert("LA" if image.mode == "L" else "RGBA")
     mode = image.mode
     if mode in ("P", "PA"):
         indices = np.asarray(image) if mode == "P" else np.asarray(image)[..., 0]

@@ -60,8 +60,8 @@ def resize_mask(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bo
     cells_y, rows = _area_sums(mask[y, x].astype(np.int64), y.start, mask.shape[0], size[0])
     cells_x, covered = _area_sums(rows.T, x.start, mask.shape[1], size[1])
     # Each cell has height x width units, a unit being one source pixel cut into size[0] x size[1] parts.
-    whole_cell = mask.shape[0] * mask.shape[1]
-    small[cells_y, cells_x] = 2 * covered.T >= whole_cell
+    doubled = 2 * covered.T
+    small[cells_y, cells_x] = doubled >= mask.shape[0] * mask.shape[1]
     return small
 
 

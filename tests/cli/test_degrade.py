@@ -109,6 +109,19 @@ def test_the_window_of_the_file_counts_where_the_modality_has_none(tmp_path: Pat
     assert "grey window 100/300" in out
 
 
+def test_deep_pictures_without_any_window_use_their_own_range(tmp_path: Path, run: Command) -> None:
+    values = _picture().astype(np.uint16) * 150 + 900
+    (tmp_path / "a.png").write_bytes(imaging.png_bytes(values))
+    status, out, _ = run("degrade", tmp_path / "a.png", tmp_path / "b.png", "--level", "lq1", "--ops", "gaussian_noise")
+    assert status == 0
+    window = imaging.percentile_window(values)
+    assert f"grey window {window.center:g}/{window.width:g}" in out
+    again = imaging.read_image(tmp_path / "b.png").pixels
+    assert again.dtype == np.uint16
+    spread = float((again.astype(float) - values).std() / window.width)
+    assert 0.01 < spread < 0.05  # the noise of lq1, relative to the window; clipping takes a part
+
+
 def test_every_axial_slice_of_a_volume_is_degraded_whatever_its_orientation(tmp_path: Path, run: Command) -> None:
     slices = np.stack([_picture(48).astype(np.int16) * 2 - 200 + 5 * z for z in range(3)])
     ras = np.flip(slices.transpose(2, 1, 0), (0, 1))

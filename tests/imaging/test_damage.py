@@ -16,7 +16,7 @@ from pydicom.data import get_testdata_file
 from dmseg import imaging
 from dmseg.errors import ImageFileError
 
-_ROUNDS = 40
+_ROUNDS = 25
 _HEADER = 600
 
 

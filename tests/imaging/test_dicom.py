@@ -118,6 +118,38 @@ def test_jpeg_lossless(make_dicom: Writer, tmp_path: Path) -> None:
     assert np.array_equal(imaging.read_image(tmp_path / "lossless.dcm").pixels, _stored() - 1000)
 
 
+@pytest.mark.parametrize("implicit", [True, False])
+def test_files_without_preamble_and_meta_header(make_dicom: Writer, tmp_path: Path, implicit: bool) -> None:
+    dataset = pydicom.dcmread(make_dicom(_stored(), RescaleSlope=1, RescaleIntercept=-1000))
+    bare = pydicom.Dataset()
+    bare.update(dataset)
+    bare.save_as(tmp_path / "bare.dcm", implicit_vr=implicit, little_endian=True)
+    assert (tmp_path / "bare.dcm").read_bytes()[128:132] != b"DICM"
+    assert np.array_equal(imaging.read_image(tmp_path / "bare.dcm").pixels, _stored() - 1000)
+
+
+def test_a_stripped_file_is_named(make_dicom: Writer) -> None:
+    path = make_dicom(_stored())
+    dataset = pydicom.dcmread(path)
+    del dataset.PixelData
+    dataset.save_as(path)
+    assert imaging.image_header(path) == (20, 32)
+    with pytest.raises(ImageFileError, match="without pixel data"):
+        imaging.read_image(path)
+
+
+def test_masks_may_be_dicom_or_not_colour(make_dicom: Writer) -> None:
+    mask = (_stored() > 400).astype(np.uint8)
+    path = make_dicom(mask, Modality="OT")
+    assert np.array_equal(imaging.read_grey(path), mask)
+    assert np.array_equal(imaging.read_mask(path, threshold=0), mask > 0)
+    colour = make_dicom(np.zeros((8, 8, 3), np.uint8), "c.dcm", Modality="OT")
+    with pytest.raises(ImageFileError, match="colour"):
+        imaging.read_grey(colour)
+    with pytest.raises(DataError, match="colour pictures"):
+        imaging.read_dicom_series([colour])
+
+
 def test_a_dicom_that_is_also_a_tiff_is_a_dicom() -> None:
     path = str(get_testdata_file("MR_small.dcm"))
     with open(path, "rb") as handle:  # noqa: PTH123

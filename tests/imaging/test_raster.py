@@ -89,6 +89,62 @@ def test_a_palette_is_expanded_and_its_indices_are_the_grey_values(tmp_path: Pat
     assert np.array_equal(imaging.read_grey(tmp_path / "p.png"), labels)
 
 
+def test_transparent_colours_of_palette_and_key_are_laid_over_black(tmp_path: Path) -> None:
+    indices = np.arange(12, dtype=np.uint8).reshape(3, 4) % 3
+    picture = Image.fromarray(indices).convert("P")
+    picture.putdata(indices.ravel().tolist())
+    picture.putpalette([10, 20, 30, 200, 0, 0, 0, 0, 100])
+    for transparency, colours in (
+        (1, [[10, 20, 30], [0, 0, 0], [0, 0, 100]]),
+        (b"\xff\x80\x00", [[10, 20, 30], [100, 0, 0], [0, 0, 0]]),
+    ):
+        picture.save(tmp_path / "p.png", transparency=transparency)
+        assert np.array_equal(imaging.read_image(tmp_path / "p.png").pixels, np.array(colours, np.uint8)[indices])
+        assert np.array_equal(imaging.read_grey(tmp_path / "p.png"), indices)
+    Image.fromarray(indices * 100).save(tmp_path / "key.png", transparency=200)
+    assert np.array_equal(imaging.read_image(tmp_path / "key.png").pixels, np.array([0, 100, 0], np.uint8)[indices])
+    assert np.array_equal(imaging.read_grey(tmp_path / "key.png"), indices * 100)
+
+
+def test_tiff_polarity_bits_palette_and_alpha(tmp_path: Path) -> None:
+    ramp = _ramp()
+    tifffile.imwrite(tmp_path / "white0.tif", ramp, photometric="miniswhite")
+    assert np.array_equal(imaging.read_image(tmp_path / "white0.tif").pixels, 255 - ramp)
+    mask = ramp > 100
+    for compression in (None, "group4", "tiff_lzw"):
+        Image.fromarray(mask).save(tmp_path / "bits.tif", compression=compression)
+        assert np.array_equal(imaging.read_mask(tmp_path / "bits.tif"), mask), compression
+    colours = np.zeros((3, 256), np.uint16)
+    colours[0, 1], colours[2, 2] = 65535, 65535
+    tifffile.imwrite(tmp_path / "palette.tif", ramp % 3, photometric="palette", colormap=colours)
+    expected = np.array([[0, 0, 0], [255, 0, 0], [0, 0, 255]], np.uint8)[ramp % 3]
+    assert np.array_equal(imaging.read_image(tmp_path / "palette.tif").pixels, expected)
+    assert np.array_equal(imaging.read_grey(tmp_path / "palette.tif"), ramp % 3)
+    rgba = np.dstack([ramp, ramp, ramp, np.full_like(ramp, 128)])
+    tifffile.imwrite(tmp_path / "alpha.tif", rgba, photometric="rgb", extrasamples=["unassalpha"])
+    assert np.array_equal(imaging.read_image(tmp_path / "alpha.tif").pixels[..., 0], np.round(ramp * (128 / 255)))
+    Image.fromarray(ramp).convert("RGB").save(tmp_path / "jpeg.tif", compression="jpeg", quality=95)
+    assert np.abs(imaging.read_image(tmp_path / "jpeg.tif").pixels[..., 1].astype(int) - ramp).max() < 8
+
+
+def test_deep_integers_are_exact_or_refused(tmp_path: Path) -> None:
+    labels = np.arange(600, dtype=np.int32).reshape(20, 30) * 1000
+    tifffile.imwrite(tmp_path / "a.tif", labels)
+    assert np.array_equal(imaging.read_grey(tmp_path / "a.tif"), labels)
+    assert np.array_equal(imaging.read_image(tmp_path / "a.tif").pixels, labels.astype(np.float32))
+    tifffile.imwrite(tmp_path / "b.tif", labels * 1000)
+    with pytest.raises(ImageFileError, match="2\\^24"):
+        imaging.read_image(tmp_path / "b.tif")
+    tifffile.imwrite(tmp_path / "c.tif", np.zeros((4, 4), np.complex64))
+    with pytest.raises(ImageFileError, match="complex64"):
+        imaging.read_image(tmp_path / "c.tif")
+    tifffile.imwrite(
+        tmp_path / "d.tif", np.zeros((20, 30, 5), np.uint8), photometric="minisblack", planarconfig="contig"
+    )
+    with pytest.raises(ImageFileError, match="5 channels"):
+        imaging.read_image(tmp_path / "d.tif")
+
+
 def test_masks_of_every_usual_encoding(tmp_path: Path) -> None:
     mask = np.zeros((20, 30), bool)
     mask[5:12, 8:20] = True
