@@ -91,7 +91,7 @@ class PaxrayReader(PairReader):
                 mask = _mask(annotation.get("segmentation"), tuple(detail["size"]))
             except (DataError, ValueError, TypeError) as error:
                 raise ImageFileError(f"{path}: an annotation of {source.id}: {error}") from None
-            name = clean_id(names[category]).lower()
+            name = clean_id(names[category].strip().replace(" ", "_")).lower()
             masks[name] = masks[name] | mask if name in masks else mask
         for name, mask in masks.items():
             yield Structure(name, mask)
