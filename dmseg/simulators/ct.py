@@ -32,11 +32,11 @@ WATER_PER_MM = 0.0192
 """Linear attenuation of water at 70 keV (NIST XCOM), 1/mm."""
 
 
-RADIAL_STEP = 0.5
+RADIAL_STEP = 0.25
 """Spacing of radial profiles, px."""
 
 
-@functools.lru_cache(8)
+@functools.lru_cache(4)
 def turn_average(radii: int, step: float) -> NDArray[np.float32]:
     """Return the matrix that averages a detector profile over the turn: ``r(rho) = 1/2 int q(rho cos t) dt`` over 2 pi.
 
@@ -48,7 +48,7 @@ def turn_average(radii: int, step: float) -> NDArray[np.float32]:
         step: spacing of the radii, px.
 
     Returns:
-        float32 (2 radii + 1, number of radii).
+        float32 (radii + 1, number of radii): row s weighs q(s) + q(-s) (row 0: q(0) once).
     """
     rho = np.arange(0, radii, step)[:, None] + 1e-6
     edges = np.clip(np.arange(-radii, radii + 1)[None, :], -rho, rho)
@@ -59,7 +59,8 @@ def turn_average(radii: int, step: float) -> NDArray[np.float32]:
     matrix = np.zeros((rho.shape[0], 2 * radii + 1))
     matrix[:, :-1] += (left + 1) * time - moment
     matrix[:, 1:] += moment - left * time
-    return np.ascontiguousarray(matrix.T, np.float32)
+    # The average sees q(s) + q(-s) alone, so both sides share one row.
+    return np.ascontiguousarray(matrix[:, radii:].T, np.float32)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -83,9 +84,11 @@ def ring_profile(log_gain: NDArray[np.float64], step: float = RADIAL_STEP) -> ND
     """
     radii = log_gain.size // 2
     filtered = np.convolve(ramp_filter(2 * radii), -log_gain, mode="valid").astype(np.float32)
+    folded = filtered[radii:] + filtered[radii::-1]
+    folded[0] = filtered[radii]
     matrix = turn_average(radii, step)
     profile = np.zeros(matrix.shape[1], np.float32)
-    _weighted_sum(matrix, filtered, profile)
+    _weighted_sum(matrix, folded, profile)
     return profile
 
 

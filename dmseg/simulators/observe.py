@@ -122,8 +122,8 @@ def optical_facts(image: Image) -> dict[str, Any]:
     """
     height, width = image.shape[:2]
     side = _SITE_GRID * 4
-    small = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
-    grey = pixels.unit(small if small.ndim == 2 else np.ascontiguousarray(small.max(axis=2)))
+    small = cv2.resize(pixels.unit(image), (side, side), interpolation=cv2.INTER_AREA)
+    grey = np.asarray(small if small.ndim == 2 else small.max(axis=2), np.float32)
     lit = grey > 0.06
     rows, columns = np.flatnonzero(lit.mean(axis=1) > 0.1), np.flatnonzero(lit.mean(axis=0) > 0.1)
     box = [0, 0, side, side]

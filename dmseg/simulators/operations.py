@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Any
 
@@ -36,6 +36,7 @@ class Operation:
         needs: what an image must have for the operation to change it: ``variation`` (two different values),
         ``midtones``
             (values between black and white), ``signal`` (values above black), ``headroom`` (values below white).
+        needs_in: the same for one modality alone.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Operation:
     parameters: Mapping[str, Parameter]
     function: Function
     needs: tuple[str, ...] = ()
+    needs_in: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def summary(self) -> str:
@@ -58,7 +60,8 @@ class Operation:
             "signal": (observed["maximum"] == 0, "the image is black"),
             "headroom": (observed["minimum"] == 1, "the image is white"),
         }
-        return next((reasons[need][1] for need in self.needs if reasons[need][0]), None)
+        needs = (*self.needs, *self.needs_in.get(observed["modality"], ()))
+        return next((reasons[need][1] for need in needs if reasons[need][0]), None)
 
     def __call__(self, image: Image, where: Scene, values: Mapping[str, float]) -> Image:
         """Apply to a working image (uint8, uint16, float32); lengths in ``values`` are at a 512-px short side."""
@@ -105,7 +108,9 @@ _FUNCTIONS: dict[str, Function] = {
 
 def _built_in() -> dict[str, Operation]:
     return {
-        name: Operation(name, table.kind, table.version, table.parameters, _FUNCTIONS[name], table.needs)
+        name: Operation(
+            name, table.kind, table.version, table.parameters, _FUNCTIONS[name], table.needs, table.needs_in
+        )
         for name, table in tables.operation_tables().items()
     }
 

@@ -45,8 +45,7 @@ def lens_gain(scene: Scene, shape: tuple[int, ...], transmission: float, x: floa
     down = ((np.arange(height) - centre_y) ** 2 / focal).astype(np.float32)
     gain = across[None, :] + (down[:, None] + np.float32(1))
     np.multiply(gain, gain, out=gain)
-    np.reciprocal(gain, out=gain)
-    return gain
+    return np.asarray(np.reciprocal(gain, out=gain), np.float32)
 
 
 _COARSE = 8

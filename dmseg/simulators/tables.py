@@ -99,11 +99,12 @@ class OperationTable:
     kind: str
     parameters: dict[str, Parameter]
     needs: tuple[str, ...] = ()
+    needs_in: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise unknown_name("kind of operation", self.kind, KINDS)
-        for need in self.needs:
+        for need in (*self.needs, *(need for needs in self.needs_in.values() for need in needs)):
             if need not in NEEDS:
                 raise unknown_name("need of an operation", need, NEEDS)
 
