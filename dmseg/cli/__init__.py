@@ -20,7 +20,12 @@ COMMANDS: dict[str, str] = {
     "datasets": "What is expected where, licence, link, and what was found.",
     "phantom": "Write synthetic raw data in the original layouts.",
     "build": "Turn raw downloads into one versioned benchmark.",
+    "merge": "Finish a benchmark that was built in shards.",
     "verify": "Check a built benchmark against its manifest.",
+    "info": "Tables and object sizes of a benchmark.",
+    "splits": "Images per dataset and split, beside the paper's.",
+    "manifest": "Export a benchmark's manifest, or compare two.",
+    "export": "Write a benchmark as COCO JSON.",
     "degrade": "Degrade one image file, or a folder of them.",
     "preview": "Draw a contact sheet: image x level.",
     "models": "List the models that can be evaluated.",
@@ -84,4 +89,9 @@ def main(arguments: list[str] | None = None) -> Any:
     except DmsegError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)
+    except OSError as error:
+        # No space, no permission, a folder that went away: what the system says about which file is the message.
+        place = f"{error.filename}: " if error.filename else ""
+        click.echo(f"error: {place}{error.strerror or error}", err=True)
+        sys.exit(DmsegError.exit_code)
     sys.exit(status if isinstance(status, int) else 0)

@@ -312,6 +312,8 @@ def _outcome(source: Path, target: Path, request: Request, key: str) -> Outcome:
     cv2.setNumThreads(1)
     try:
         return Outcome(source, words=degrade_file(source, target, request, key))
+    except OSError as error:
+        return Outcome(source, error=f"{target}: cannot be written ({error.strerror or error})")
     except DmsegError as error:
         text = str(error)
         return Outcome(source, error=text if str(source) in text else f"{source}: {text}")

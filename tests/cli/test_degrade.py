@@ -243,6 +243,18 @@ def test_wrong_use_is_one_sentence_and_changes_nothing(
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
+def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path, run: Command) -> None:
+    imaging.write_png(tmp_path / "a.png", _picture())
+    (tmp_path / "file").write_text("in the way")
+    status, _, err = run("degrade", tmp_path / "a.png", tmp_path / "file" / "b.png", "--level", "lq1")
+    assert status == 2
+    assert "b.png: cannot be written" in err
+    imaging.write_mask(tmp_path / "ref" / "a.png", _picture() > 90)
+    status, _, err = run("score", tmp_path / "ref", tmp_path / "ref", "-o", tmp_path / "file" / "s.csv")
+    assert status == 2
+    assert "error:" in err
+
+
 def test_a_single_file_goes_into_a_folder_that_exists(tmp_path: Path, run: Command) -> None:
     imaging.write_png(tmp_path / "a.png", _picture())
     (tmp_path / "out").mkdir()

@@ -260,6 +260,22 @@ def test_a_huge_picture_is_refused_from_its_header(tmp_path: Path) -> None:
     assert imaging.image_header(path) == (10_000, 20_000)
 
 
+def test_huge_jpeg_and_tiff_are_refused_from_their_headers(tmp_path: Path) -> None:
+    Image.fromarray(_ramp()).save(tmp_path / "a.jpg")
+    content = bytearray((tmp_path / "a.jpg").read_bytes())
+    frame = content.index(b"\xff\xc0")
+    content[frame + 5 : frame + 9] = struct.pack(">HH", 60_000, 50_000)
+    (tmp_path / "a.jpg").write_bytes(content)
+    tifffile.imwrite(tmp_path / "b.tif", _ramp())
+    with tifffile.TiffFile(tmp_path / "b.tif", mode="r+b") as file:
+        for tag, value in (("ImageWidth", 50_000), ("ImageLength", 60_000)):
+            file.pages.first.tags[tag].overwrite(value)
+    for name in ("a.jpg", "b.tif"):
+        for read in (imaging.read_image, imaging.image_header, imaging.read_mask):
+            with pytest.raises(ImageFileError, match="3000 megapixels"):
+                read(tmp_path / name)
+
+
 def test_what_is_no_image_is_named_with_its_beginning(tmp_path: Path) -> None:
     cases = {
         "page.png": (b"<!DOCTYPE html><html>", "DOCTYPE"),
