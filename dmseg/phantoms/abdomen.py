@@ -44,6 +44,7 @@ class Trunk:
         self.case, self.shape = case, shape
         self.centre = (width * stream.uniform(0.48, 0.52), height * stream.uniform(0.45, 0.48))
         self.radii = (width * stream.uniform(0.42, 0.47), height * stream.uniform(0.30, 0.35))
+        self.metastases = stream.integer(2, 6)
         self.fatness = stream.uniform(-0.05, 0.02)
         self.frame = Frame(stream, self.centre, self.radii, 0.025)
 
@@ -132,9 +133,13 @@ class Trunk:
         if not mask.any():
             return []
         if tissue == "liver":
-            return [Part("vein", self._liver_veins(stream, mask))]
+            inside = [Part("vein", self._spots(stream, mask, 10, (0.018, 0.04)))]
+            if self.metastases:
+                inside.append(Part("metastasis", self._spots(stream, mask, self.metastases, (0.05, 0.1))))
+            return inside
         if tissue == "kidney":
-            return [Part("medulla", shrunk(mask, max(2, round(self.radii[0] * 0.03))))]
+            sinus = self._spots(stream, mask, 4, (0.03, 0.055))
+            return [Part("medulla", shrunk(mask, max(2, round(self.radii[0] * 0.03)))), Part("sinus", sinus)]
         if tissue in ("gut_wall", "stomach", "colon"):
             inner = shrunk(mask, 2)
             rows = np.flatnonzero(inner.any(axis=1))
@@ -148,16 +153,17 @@ class Trunk:
             return [Part("chyme", inner), Part("gas", gas)]
         return []
 
-    def _liver_veins(self, stream: Stream, liver: Mask) -> Mask:
-        rows, columns = np.nonzero(shrunk(liver, 5))
-        veins = np.zeros(self.shape, np.bool_)
-        for _ in range(7 if len(rows) else 0):
+    def _spots(self, stream: Stream, organ: Mask, count: int, sizes: tuple[float, float]) -> Mask:
+        """Return ``count`` ovals inside an organ; ``sizes`` are the smallest and largest half axis in trunk widths."""
+        rows, columns = np.nonzero(shrunk(organ, 5))
+        spots = np.zeros(self.shape, np.bool_)
+        for _ in range(count if len(rows) else 0):
             pick = stream.integer(0, len(rows) - 1)
-            size = self.radii[0] * stream.uniform(0.015, 0.035)
+            size = self.radii[0] * stream.uniform(*sizes)
             centre = (float(columns[pick]), float(rows[pick]))
             outline = blob(stream, centre, (size * stream.uniform(1, 2.4), size), angle=stream.integer(0, 2047))
-            veins |= fill(outline, self.shape)
-        return veins & liver
+            spots |= fill(outline, self.shape)
+        return spots & organ
 
 
 def _turn(dx: float, dy: float) -> int:

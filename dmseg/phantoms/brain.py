@@ -1,4 +1,4 @@
-"""Axial MR of the head with glioma (BraTS, LGG): scalp, skull, folded cortex, white matter, ventricles, tumour parts."""
+"""Axial MR of the head with glioma (BraTS, LGG): scalp, skull, folded cortex, white matter, ventricles, tumour."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from dmseg.phantoms.fields import Field, blurred, depth_inside, fractal_field, p
 from dmseg.phantoms.mr import BRAIN_TISSUES, NOISE, rician, sensitivity, signals, stored
 from dmseg.phantoms.shapes import Frame, Shape, blob, curve, fill, grown, shrunk
 from dmseg.rng import Stream
+from dmseg.tables import packaged_table
 from dmseg.types import Mask
 
+_OUTLINES = packaged_table("dmseg.phantoms", "templates.toml")["head"]
+
 TUMOUR_PARTS = ("oedema", "core", "enhancing")
-_HEAD = [(0, -1), (0.42, -0.9), (0.76, -0.56), (0.92, -0.05), (0.9, 0.4), (0.62, 0.84), (0.22, 0.99), (-0.22, 0.99),
-         (-0.62, 0.84), (-0.9, 0.4), (-0.92, -0.05), (-0.76, -0.56), (-0.42, -0.9)]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ class Head:
             tumours: focus number -> relative radius in this slice; those not named are absent.
         """
         stream = Stream(self.key, "slice", name)
-        outline = np.array(_HEAD) * size
+        outline = np.array(_OUTLINES["head"]) * size
         scalp, bone, brain = (fill(curve(self.frame.at(outline * part)), self.shape) for part in (1.0, 0.94, 0.875))
         tissues = {"scalp": scalp, "skull": bone, "fluid": brain}
         cortex, white = self._folds(stream, brain)
@@ -85,10 +86,7 @@ class Head:
         """Return basal ganglia and ventricles, slightly different on the two sides."""
         nuclei, ventricles = np.zeros(self.shape, np.bool_), np.zeros(self.shape, np.bool_)
         grow = self.ventricle * size
-        horns = {
-            -1: [(-0.04, -0.3), (-0.12, -0.36), (-0.2, -0.3), (-0.13, -0.1), (-0.1, 0.08), (-0.2, 0.3), (-0.27, 0.42), (-0.17, 0.38), (-0.06, 0.14)],
-            1: [(0.04, -0.27), (0.11, -0.32), (0.18, -0.26), (0.12, -0.08), (0.1, 0.1), (0.22, 0.34), (0.29, 0.47), (0.18, 0.42), (0.06, 0.16)],
-        }  # fmt: skip
+        horns = {-1: _OUTLINES["right_horn"], 1: _OUTLINES["left_horn"]}
         for side, points in horns.items():
             nuclei |= fill(self.frame.oval(stream, (side * 0.27, -0.08), (0.1, 0.17)), self.shape)
             nuclei |= fill(self.frame.oval(stream, (side * 0.13, 0.12), (0.08, 0.1)), self.shape)
@@ -107,7 +105,7 @@ class Head:
             own = Stream(self.key, "focus", focus)
             angle = own.integer(0, 2047)
             whole = (
-                fill(blob(own, (x, y), (size * 1.25, size), angle=angle, irregular=0.3, lobes=8), self.shape) & inside
+                fill(blob(own, (x, y), (size * 1.25, size), angle=angle, irregular=0.38, lobes=10), self.shape) & inside
             )
             centre = (x + stream.uniform(-0.08, 0.08) * size, y + stream.uniform(-0.08, 0.08) * size)
             core = fill(blob(own, centre, (size * 0.62, size * 0.5), angle=angle, irregular=0.2), self.shape) & whole
@@ -139,8 +137,8 @@ def channel(key: str, head: HeadSlice, name: str, *, skull: bool = True, noise: 
         paint(picture, mask, values[tissue] * (1 + 0.04 * grain), 0.6)
     soft = 2.2 + blurred(grain, 3)
     for tissue, mask in head.tumour.items():
-        edge = 1.8 if tissue == "oedema" else 0.8
-        paint(picture, mask, values[tissue] * (1 + 0.08 * grain + 0.03 * soft), edge)
+        edge = 4.0 if tissue == "oedema" else 0.9
+        paint(picture, mask, values[tissue] * (1 + 0.13 * grain + 0.04 * soft), edge)
     picture = rician(stream, picture * sensitivity(stream, shape), noise)
     return picture if skull else np.where(head.brain, picture, 0.0)
 

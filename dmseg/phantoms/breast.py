@@ -30,9 +30,9 @@ def breast(stream: Stream, shape: Shape, kind: str, lesions: int = 1) -> Drawing
     for index in range(0 if kind == "normal" else lesions):
         mask = _lesion(stream, shape, kind, small=index > 0, taken=masks)
         tissue = "fluid" if kind == "benign" and stream.uniform() < 0.25 else kind
-        body.add(mask, tissue, edge=0.9 if kind == "benign" else 1.8, grain=9)
+        body.add(mask, tissue, edge=1.5 if kind == "benign" else 2.5, grain=9)
         if kind == "benign":
-            body.interface(mask, 12.0)
+            body.interface(mask, 7.0)
         else:
             body.level += 7.0 * np.where(grown(mask, 5) & ~mask, 1.0, 0.0) * (smooth_field(stream, shape, 6) > 0)
         masks.append(mask)
@@ -47,7 +47,7 @@ def _layers(stream: Stream, body: Body) -> None:
     fat_end = layer_line(stream, body.shape, stream.uniform(0.22, 0.34), 0.025)
     gland_end = layer_line(stream, body.shape, stream.uniform(0.62, 0.72), 0.025)
     muscle_end = gland_end + stream.uniform(0.12, 0.17) * height
-    body.level += 4.5 * smooth_field(stream, body.shape, (height / 50, width / 6)) * (y < gland_end)
+    body.level += 5.5 * smooth_field(stream, body.shape, (height / 40, width / 7)) * (y < gland_end)
     body.add(y < fat_end, "fat", edge=2.0)
     _lobules(stream, body, fat_end)
     body.add(y < 0.035 * height, "skin")

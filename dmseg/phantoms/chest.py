@@ -10,30 +10,17 @@ from dmseg.phantoms.drawing import Drawing
 from dmseg.phantoms.fields import Field, paint, smooth_field
 from dmseg.phantoms.shapes import Frame, Shape, blob, curve, ellipse, fill, fixed, ribbon, shrunk
 from dmseg.rng import Stream
+from dmseg.tables import packaged_table
 from dmseg.types import Mask, Structure
 
+_OUTLINES = packaged_table("dmseg.phantoms", "templates.toml")["chest_ct"]
+
 CATEGORIES = ("LR2", "LR3", "LR4A", "LR4B")
-# Largest diameter of the nodule, mm, after Lung-RADS v1.1 for solid nodules at baseline (LR3 6-8, LR4A 8-15, LR4B >= 15);
+# Largest diameter of the nodule, mm, after Lung-RADS v1.1, solid at baseline (LR3 6-8, LR4A 8-15, LR4B >= 15);
 # LR2 is drawn at the upper end of its range, so that it still covers some pixels.
 DIAMETER = {"LR2": (5.5, 6.0), "LR3": (6.5, 8.0), "LR4A": (9.0, 15.0), "LR4B": (16.0, 34.0)}
 FIELD_MM = 350.0
 SMALLEST = 20
-_BODY = [(0, -0.92), (0.5, -0.9), (0.88, -0.55), (1.0, 0.0), (0.92, 0.5), (0.6, 0.85), (0.2, 0.95), (-0.2, 0.95), (-0.6, 0.85),
-         (-0.92, 0.5), (-1.0, 0.0), (-0.88, -0.55), (-0.5, -0.9)]  # fmt: skip
-_RIGHT_LUNG = [(-0.14, -0.62), (-0.42, -0.68), (-0.7, -0.44), (-0.8, 0.0), (-0.74, 0.4), (-0.52, 0.66), (-0.26, 0.64), (-0.17, 0.42),
-               (-0.2, 0.16), (-0.13, -0.02), (-0.2, -0.3)]  # fmt: skip
-_LEFT_LUNG = [(0.12, -0.64), (0.4, -0.68), (0.7, -0.42), (0.8, 0.02), (0.74, 0.42), (0.52, 0.66), (0.28, 0.63), (0.2, 0.42),
-              (0.24, 0.24), (0.42, 0.12), (0.46, -0.12), (0.28, -0.34)]  # fmt: skip
-_HEART = [
-    (-0.16, -0.26),
-    (0.05, -0.42),
-    (0.28, -0.36),
-    (0.44, -0.12),
-    (0.4, 0.1),
-    (0.22, 0.22),
-    (-0.02, 0.18),
-    (-0.15, 0.0),
-]
 
 
 def chest(stream: Stream, size: int, category: str) -> Drawing:
@@ -45,14 +32,17 @@ def chest(stream: Stream, size: int, category: str) -> Drawing:
     values = tissues(stream)
     centre = (size * stream.uniform(0.48, 0.52), size * stream.uniform(0.45, 0.48))
     frame = Frame(stream, centre, (size * stream.uniform(0.43, 0.47), size * stream.uniform(0.31, 0.35)), 0.02)
-    trunk = fill(curve(frame.at(_BODY)), shape)
+    trunk = fill(curve(frame.at(_OUTLINES["body"])), shape)
     picture = np.full(shape, AIR)
     shell, foam = table(shape, trunk)
     paint(picture, foam, HU["table_foam"], 0.4)
     paint(picture, shell, HU["table_shell"], 0.4)
     _soft_parts(stream, frame, shape, picture, trunk, values)
-    heart = fill(frame.template(stream, _HEART, 0.03), shape)
-    lungs = [fill(frame.template(stream, points, 0.02), shape) & ~heart for points in (_RIGHT_LUNG, _LEFT_LUNG)]
+    heart = fill(frame.template(stream, _OUTLINES["heart"], 0.03), shape)
+    lungs = [
+        fill(frame.template(stream, points, 0.02), shape) & ~heart
+        for points in (_OUTLINES["right_lung"], _OUTLINES["left_lung"])
+    ]
     for lung in lungs:
         gradient = 60 * (np.indices(shape)[0] - centre[1]) / size
         paint(picture, lung, values["lung"] + gradient + 12 * smooth_field(stream, shape, 6), 0.6)
@@ -72,7 +62,7 @@ def _soft_parts(
     stream: Stream, frame: Frame, shape: Shape, picture: Field, trunk: Mask, values: dict[str, float]
 ) -> None:
     """Fat, the muscular wall, ribs, breast bone, shoulder blades and spine."""
-    body = np.array(_BODY)
+    body = np.array(_OUTLINES["body"])
     grain = smooth_field(stream, shape, 5)
     paint(picture, trunk, values["fat"] + 4 * grain, 0.5)
     paint(picture, fill(curve(frame.at(body * 0.93)), shape), values["muscle"] + 5 * grain, 0.6)

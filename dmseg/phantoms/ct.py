@@ -67,7 +67,7 @@ def hounsfield(stream: Stream, section: Section, values: dict[str, float]) -> ND
     texture = smooth_field(stream, (shape[0], shape[1]), 5)
     for part in section.parts:
         grain = 4.0 if values[part.tissue] < 400 else 40.0
-        paint(picture, part.mask, values[part.tissue] + grain * texture, 0.55)
+        paint(picture, part.mask, values[part.tissue] + grain * texture, 0.8)
     picture += noise(stream, (shape[0], shape[1]), stream.uniform(*NOISE)) * (0.5 + 0.5 * blurred(section.trunk, 6))
     stored: NDArray[np.int16] = np.floor(np.clip(picture, -1024, 3071) + 0.5).astype(np.int16)
     return stored

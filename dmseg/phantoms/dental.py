@@ -11,16 +11,13 @@ from dmseg.rng import Stream
 from dmseg.tables import packaged_table
 from dmseg.types import Mask, Structure
 
+_OUTLINES = packaged_table("dmseg.phantoms", "templates.toml")["tooth"]
+
 DENSITY: dict[str, float] = packaged_table("dmseg.phantoms", "xray.toml")["panoramic"]
 PER_SIDE = 8
 # Relative crown widths from the middle outwards: incisors, canine, premolars, molars.
 UPPER = (1.0, 0.8, 0.92, 0.88, 0.88, 1.25, 1.2, 1.05)
 LOWER = (0.68, 0.74, 0.86, 0.88, 0.9, 1.35, 1.3, 1.2)
-# Outline of a single-rooted and of a molar tooth: x in half widths, y from the root's tip (-1) to the chewing face (1).
-SINGLE = [(-0.75, 0.98), (0.0, 1.05), (0.75, 0.98), (1.0, 0.6), (0.72, 0.1), (0.5, -0.4), (0.2, -0.95), (-0.1, -1.0),
-          (-0.42, -0.4), (-0.7, 0.1), (-1.0, 0.6)]  # fmt: skip
-MOLAR = [(-0.85, 1.0), (0.0, 0.92), (0.85, 1.0), (1.0, 0.6), (0.86, 0.1), (0.8, -0.5), (0.56, -1.0), (0.3, -0.6), (0.0, -0.08),
-         (-0.3, -0.6), (-0.6, -1.0), (-0.8, -0.5), (-0.86, 0.1), (-1.0, 0.6)]  # fmt: skip
 
 
 def panoramic(stream: Stream, shape: Shape) -> Drawing:
@@ -37,7 +34,7 @@ def panoramic(stream: Stream, shape: Shape) -> Drawing:
             teeth |= mask
     picture = 1 - np.exp(-np.clip(density, 0, None))
     picture += DENSITY["noise"] * normal_field(stream, shape)
-    y, x = grid(shape)
+    _, x = grid(shape)
     edge = np.clip(np.minimum(x, width - 1 - x) / (0.05 * width), 0, 1)
     return Drawing(to_bytes(picture * (0.35 + 0.65 * edge)), (Structure("teeth", teeth),))
 
@@ -100,7 +97,10 @@ def _row(
             if stream.uniform() < (0.35 if index == PER_SIDE - 1 else 0.07):
                 continue
             long = height * (0.115 if index in (2,) else 0.1) * stream.uniform(0.92, 1.08)
-            template = np.array(MOLAR if index >= 5 else SINGLE, np.float64) * (half * 0.97, -away * long)
+            template = np.array(_OUTLINES["molar"] if index >= 5 else _OUTLINES["single"], np.float64) * (
+                half * 0.97,
+                -away * long,
+            )
             centre = (x - side * half, face + away * long)
             lean = round(away * side * (40 + 160 * abs(place)) * stream.uniform(0.4, 1.0))
             outline = rotated(curve(fixed(template + centre)), lean, centre)
@@ -113,7 +113,7 @@ def _row(
 
 
 def _tooth(stream: Stream, density: Field, mask: Mask, outline: Outline, upper: bool) -> None:
-    """Add one tooth: dentine, denser enamel on the crown, pulp, the dark ligament around the root, sometimes a filling."""
+    """Add one tooth: dentine, denser enamel, pulp, the dark ligament around the root, sometimes a filling."""
     shape = (mask.shape[0], mask.shape[1])
     ligament = blurred(mask, 1.6) - blurred(mask, 0.7)
     density -= 0.22 * np.clip(ligament, 0, None)

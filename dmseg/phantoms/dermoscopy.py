@@ -1,4 +1,4 @@
-"""Dermoscopy (ISIC): skin with its lines, a pigmented lesion with network and globules, hairs, gel bubbles, dark corners."""
+"""Dermoscopy (ISIC): skin with its lines, a pigmented lesion with network and globules, hairs, gel bubbles."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ def _pigment(stream: Stream, picture: Field, mask: Mask, skin: Field) -> None:
     opacity = stream.uniform(*_TABLE["opacity"])
     depth = depth_inside(mask)
     top = max(float(depth.max()), 1.0)
-    soft = blurred(mask, stream.uniform(1.0, 4.0))
-    uneven = np.clip(0.78 + 0.22 * fractal_field(stream, shape, side / 7, 4), 0.15, 1.2)
+    soft = blurred(mask, stream.uniform(2.0, 7.0))
+    uneven = np.clip(0.74 + 0.32 * fractal_field(stream, shape, side / 7, 4), 0.1, 1.2)
     amount = soft * uneven * opacity * (0.72 + 0.28 * np.clip(depth / top * 2, 0, 1))
     picture *= 1 - np.clip(amount, 0, 1)[..., None] * (1 - colour / skin)
     patch = blurred(mask & (fractal_field(stream, shape, side / 6, 2) > 0.9), 2.0)

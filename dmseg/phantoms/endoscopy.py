@@ -53,9 +53,11 @@ def colon(anatomy: Stream, view: Stream, shape: Shape, *, inset: bool = False) -
     colour = np.ones((*shape, 3)) * mucosa
     _vessels(view, colour, np.any(polyps, axis=0))
     for polyp in polyps:
-        paint(colour, polyp, colour * gain, 2.0)
+        paint(colour, polyp, colour * gain, 3.0)
     warmth = smooth_field(view, shape, shape[0] / 3)[..., None] * np.array([0.02, -0.035, -0.04])
-    picture = (colour * (1 + warmth)) * (light * (1 + 0.05 * texture + 0.03 * fractal_field(view, shape, 5)))[..., None]
+    picture = (colour * (1 + warmth)) * (light * (1 + 0.05 * texture + 0.05 * fractal_field(view, shape, 9, 3)))[
+        ..., None
+    ]
     picture += (np.array(_TABLE["mucosa"]["lumen"]) - picture) * np.clip(lumen, 0, 1)[..., None]
     _highlights(view, picture, height, light)
     picture += 0.012 * normal_field(view, shape)[..., None]
@@ -96,7 +98,7 @@ def _tube(anatomy: Stream, view: Stream, shape: Shape) -> tuple[Field, Field, Fi
     ridge = np.exp(-(((turn - 0.5) / 0.16) ** 2))
     arc = 0.55 + 0.45 * np.tanh(2 * smooth_field(view, shape, h / 2.2))
     fade = 1 / (1 + np.exp(-(0.62 - radius) / 0.08))
-    height = 0.045 * h * ridge * arc * fade + 0.02 * h * fractal_field(view, shape, h / 5, 3)
+    height = 0.045 * h * ridge * arc * fade + 0.028 * h * fractal_field(view, shape, h / 5, 4)
     step = 0.16 * np.where(turn < 0.5, turn * 2, 0.0) * arc * fade
     distance = 0.35 / (radius + 0.16) + step
     lumen = 1 / (1 + np.exp((radius - view.uniform(0.07, 0.15)) / 0.018))
@@ -127,11 +129,11 @@ def _dome(view: Stream, polyp: Mask, shape: Shape) -> tuple[Field, Field]:
     top = float(depth.max())
     rise = view.uniform(*_TABLE["polyp"]["dome"]) * top
     part = np.clip(depth / top, 0, 1)
-    round_off = np.sqrt(part * (2 - part)) * np.clip(depth / 5, 0, 1) ** 0.5
-    lumps = fractal_field(view, shape, max(top / 2.5, 3.0), 2)
+    round_off = np.sqrt(part * (2 - part)) * np.clip(depth / (0.35 * top), 0, 1) ** 0.7
+    lumps = fractal_field(view, shape, max(top / 2.5, 3.0), 3)
     pits = smooth_field(view, shape, max(top / 9, 2.0))
     inside = blurred(polyp, 1.0)
-    return rise * round_off * (1 + 0.07 * lumps), pits * inside
+    return rise * round_off * (1 + 0.14 * lumps), pits * inside
 
 
 def _light(height: Field, distance: Field, view: Stream, shape: Shape) -> Field:

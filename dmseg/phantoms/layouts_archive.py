@@ -61,11 +61,12 @@ def _annotate(part: dict[str, list[Any]], item: Item, name: str, *, as_text: boo
     for structure in item.content.structures:
         rows, columns = np.flatnonzero(structure.mask.any(axis=1)), np.flatnonzero(structure.mask.any(axis=0))
         x0, x1, y0, y1 = (int(value) for value in (columns[0], columns[-1], rows[0], rows[-1]))
+        counts = run_text(structure.mask) if as_text else runs(structure.mask)
         part["annotations"].append({
             "id": len(part["annotations"]) + 1,
             "image_id": item.number + 1,
             "category_id": CATEGORIES.index(structure.name) + 1,
-            "segmentation": {"size": [height, width], "counts": run_text(structure.mask) if as_text else runs(structure.mask)},
+            "segmentation": {"size": [height, width], "counts": counts},
             "bbox": [x0, y0, x1 - x0 + 1, y1 - y0 + 1],
             "area": int(structure.mask.sum()),
             "iscrowd": 0,
@@ -100,5 +101,13 @@ def lung_rads(folder: Folder, items: Iterable[Item]) -> None:
     for part, table in rows.items():
         if table:
             buffer = io.BytesIO()
-            pd.DataFrame(table).to_pickle(buffer, protocol=4)
+            _object_table(table).to_pickle(buffer, protocol=4)
             folder.put(f"lung_cancer_{part}.pkl", buffer.getvalue(), f"{folder.name}/{folder.seed}/{part}")
+
+
+def _object_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """Return a table of plain Python objects, as older pandas made it; newer string columns would name pyarrow."""
+    columns = {name: pd.Series([row[name] for row in rows], dtype=object) for name in rows[0]}
+    table = pd.DataFrame(columns)
+    table.columns = pd.Index(list(columns), dtype=object)
+    return table

@@ -66,7 +66,7 @@ def cvc(folder: Folder, items: Iterable[Item]) -> None:
 
 
 def isic(folder: Folder, items: Iterable[Item]) -> None:
-    """``ISIC2018_Task1-2_<part>_Input/ISIC_NNNNNNN.jpg``, ``ISIC2018_Task1_<part>_GroundTruth/..._segmentation.png``."""
+    """``ISIC2018_Task1-2_<part>_Input/<id>.jpg``, ``ISIC2018_Task1_<part>_GroundTruth/<id>_segmentation.png``."""
     for item in items:
         part = "Validation" if item.number % 6 == 4 else "Test" if item.number % 6 == 5 else "Training"
         name = f"ISIC_{item.number + 1:07d}"

@@ -45,7 +45,7 @@ def busi(folder: Folder, items: Iterable[Item]) -> None:
 
 
 def abdominal(folder: Folder, items: Iterable[Item]) -> None:
-    """``abdominal_US/{AUS,RUS}/{images,annotations}/{train,test}``: colours with soft edges; files without a partner."""
+    """``abdominal_US/{AUS,RUS}/{images,annotations}/{train,test}``: soft-edged colours; files without partner."""
     root = "abdominal_US"
     for item in items:
         stem = f"{'abcdefgh'[item.number % 8]}{item.number + 1}"
@@ -103,7 +103,7 @@ def _ddti_xml(case: int, entries: list[tuple[int, str]]) -> bytes:
 
 
 def nerve_us(folder: Folder, items: Iterable[Item]) -> None:
-    """``train/<subject>_<image>[_mask].tif`` and ``train_masks.csv``; each subject has a frame without nerve; ``test/``."""
+    """``train/<subject>_<image>[_mask].tif`` and ``train_masks.csv``; one frame per subject without nerve."""
     rows = ["subject,img,pixels"]
     for item in items:
         subject = item.case + 1
@@ -133,7 +133,7 @@ def column_runs(mask: Mask) -> str:
 
 
 def muscle_us(folder: Folder, items: Iterable[Item]) -> None:
-    """``Polito-Radboud-DeepLearningUS/{BB,GM,TA}/{Images,Masks}/<image>.png``; one image without, one with empty mask."""
+    """``Polito-Radboud-DeepLearningUS/{BB,GM,TA}/{Images,Masks}/<image>.png``; one mask missing, one empty."""
     root = "Polito-Radboud-DeepLearningUS"
     for item in items:
         place = f"{root}/{item.content.facts['muscle']}"

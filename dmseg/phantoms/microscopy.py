@@ -66,7 +66,7 @@ def _scatter(anatomy: Stream, view: Stream, shape: Shape, numbers: dict[str, Any
         area = int(mask.sum())
         overlap = int((mask & taken).sum())
         if (
-            area < 30
+            area * 900 < height * width
             or overlap * 5 > area
             or (overlap == 0 and (grown(mask, 1) & taken).any() and view.uniform() < 0.4)
         ):

@@ -52,7 +52,7 @@ def _slice(stream: Stream, section: Section) -> NDArray[np.int16]:
     grain = smooth_field(stream, shape, 4)
     for part in section.parts:
         level = signals[part.tissue] * stream.uniform(0.93, 1.07)
-        paint(picture, part.mask, level * (1 + 0.06 * grain), 0.7)
+        paint(picture, part.mask, level * (1 + 0.1 * grain), 1.1)
     return stored(rician(stream, picture * sensitivity(stream, shape), stream.uniform(*NOISE)))
 
 

@@ -16,7 +16,7 @@ MUSCLES = ("BB", "GM", "TA")
 
 def muscle(anatomy: Stream, view: Stream, shape: Shape, name: str) -> Drawing:
     """Draw the cross-section of one muscle ("BB", "GM" or "TA") under skin and fat, with what lies below it."""
-    height, width = shape
+    height = shape[0]
     body = Body(view, shape, "muscle")
     y, _ = grid(shape)
     fat_part = anatomy.uniform(0.1, 0.2)
@@ -24,9 +24,9 @@ def muscle(anatomy: Stream, view: Stream, shape: Shape, name: str) -> Drawing:
     _perimysium(view, body, np.ones(shape, np.bool_), 260, 4.0)
     _deep(anatomy, view, body, name, y)
     belly = _belly(anatomy, view, shape, name, fat_part)
-    body.add(belly, "muscle", edge=0.8, gain=anatomy.choice([-4.0, 3.0, 6.0]), grain=14)
+    body.add(belly, "muscle", edge=0.8, gain=anatomy.choice([-3.0, 2.5, 4.0]), grain=20)
     _perimysium(view, body, belly, anatomy.integer(160, 320), 9.0)
-    body.interface(belly, 15.0, 1.2)
+    _epimysium(view, body, belly)
     body.add(y < fat, "fat", edge=1.0)
     _septa(view, body, fat_part)
     body.add(y < 0.03 * height, "skin", edge=0.9)
@@ -51,6 +51,16 @@ def _belly(anatomy: Stream, view: Stream, shape: Shape, name: str, fat_part: flo
         view, centre, (radii[0] * width * scale, radii[1] * height * scale), angle=tilt, irregular=0.09, lobes=5
     )
     return fill(outline, shape)
+
+
+def _epimysium(view: Stream, body: Body, belly: Mask) -> None:
+    """The muscle's fascia: bright where it lies across the beam, with gaps."""
+    shape = (body.shape[0], body.shape[1])
+    seen = np.clip(0.5 + 0.6 * smooth_field(view, shape, (shape[0] / 6, shape[1] / 8)), 0, 1)
+    line = Body(view, shape, "muscle")
+    line.level[:] = 0
+    line.interface(belly, 15.0, 1.2)
+    body.level += line.level * seen
 
 
 def _perimysium(view: Stream, body: Body, mask: Mask, count: int, gain: float) -> None:
@@ -83,8 +93,8 @@ def _deep(anatomy: Stream, view: Stream, body: Body, name: str, y: Field) -> Non
     cortex = bone & ~shrunk(bone, 3)
     body.add(cortex & (y < where[1] * height), "bone", edge=0.8)
     if name == "TA":
-        line = fixed([(width * t, height * (0.84 + 0.05 * t)) for t in (0.3, 0.5, 0.7, 0.9, 1.05)])
-        body.add(fill(ribbon(curve(line, closed=False), 1.4), shape), "fascia", edge=0.8)
+        membrane = fixed([(width * t, height * (0.84 + 0.05 * t)) for t in (0.3, 0.5, 0.7, 0.9, 1.05)])
+        body.add(fill(ribbon(curve(membrane, closed=False), 1.4), shape), "fascia", edge=0.8)
 
 
 def _septa(view: Stream, body: Body, fat_part: float) -> None:

@@ -1,4 +1,4 @@
-"""Brachial plexus ultrasound (NerveUS): scalene muscles with the bundle of dark, bright-rimmed fascicles between them."""
+"""Brachial plexus ultrasound (NerveUS): scalene muscles and the bundle of dark fascicles between them."""
 
 from __future__ import annotations
 

@@ -26,17 +26,18 @@ def ovary(stream: Stream, shape: Shape, kind: int) -> Drawing:
         (width * stream.uniform(0.48, 0.52), stream.uniform(-0.06, 0.02) * height), near, height * 0.97, half
     )
     body = Body(stream, shape, "pelvis")
-    body.level += 2.5 * fractal_field(stream, shape, (height / 10, width / 5), 3)
+    body.level += 4.0 * fractal_field(stream, shape, (height / 9, width / 6), 3)
     _bowel(stream, body)
     sector = probe.sector(shape)
-    scale = 0.6 if CLASSES[kind] == "normal ovary" else stream.uniform(0.75, 1.1)
+    scale = 0.6 if CLASSES[kind] == "normal ovary" else stream.uniform(0.5, 0.95)
     centre = (width * stream.uniform(0.4, 0.6), height * stream.uniform(0.5, 0.58))
     radii = (0.23 * width * scale, 0.27 * height * scale * stream.uniform(0.75, 1.0))
     outline = blob(stream, centre, radii, angle=stream.integer(-300, 300), irregular=0.09, lobes=5)
     mass = fill(outline, shape) & shrunk(sector, 3)
-    body.add(grown(mass, 3), "connective", edge=1.5, gain=4.0)
+    _neighbours(stream, body, mass)
+    body.add(grown(mass, 3), "connective", edge=2.5, gain=1.0)
     _fill_mass(stream, body, mass, CLASSES[kind], min(radii))
-    body.interface(mass, 8.0, 1.0)
+    body.interface(mass, 4.0, 1.0)
     body.loss += 0.05
     image = compressed(amplitude(body, probe, axial=0.9, lateral=1.5))
     return Drawing(image, (Structure("tumour", mass),), {"class": kind})
@@ -57,13 +58,27 @@ def _bowel(stream: Stream, body: Body) -> None:
         body.interface(loop, 6.0, 1.0)
 
 
+def _neighbours(stream: Stream, body: Body, mass: Mask) -> None:
+    """Dark structures that touch the ovary: follicles of the other side, bowel, free fluid."""
+    rows, columns = np.nonzero(grown(mass, 4) & ~mass)
+    for _ in range(stream.integer(2, 4) if len(rows) else 0):
+        pick = stream.integer(0, len(rows) - 1)
+        centre = (float(columns[pick]), float(rows[pick]))
+        size = stream.uniform(0.05, 0.1) * body.shape[1]
+        shape = (body.shape[0], body.shape[1])
+        loop = fill(blob(stream, centre, (size, size * 0.7), angle=stream.integer(0, 2047), irregular=0.15), shape)
+        body.add(loop, stream.choice(["fluid", "ovary_low_level", "ovary_solid"]), edge=1.8)
+
+
 def _fill_mass(stream: Stream, body: Body, mass: Mask, kind: str, radius: float) -> None:
     shape = (body.shape[0], body.shape[1])
     background = {
         "chocolate cyst": "ovary_low_level", "theca cell tumour": "ovary_solid", "high grade serous": "ovary_solid",
         "normal ovary": "ovary_stroma", "mucinous cystadenoma": "ovary_low_level",
     }.get(kind, "fluid")  # fmt: skip
-    body.add(mass, background, edge=1.2, grain=9)
+    body.add(mass, background, edge=2.0, grain=9)
+    if background == "fluid" and stream.uniform() < 0.7:
+        _solid_part(stream, body, mass)
     if kind == "normal ovary":
         _spots(stream, body, mass, stream.integer(4, 7), radius * 0.22, "fluid")
     elif kind in ("mucinous cystadenoma", "serous cystadenoma"):
@@ -76,6 +91,16 @@ def _fill_mass(stream: Stream, body: Body, mass: Mask, kind: str, radius: float)
         _spots(stream, body, mass, 2, radius * 0.25, "nodule_bright")
     elif kind == "theca cell tumour":
         body.loss += 0.09 * mass
+
+
+def _solid_part(stream: Stream, body: Body, mass: Mask) -> None:
+    """Fill one side of a cyst with tissue hardly darker than what surrounds it."""
+    rows, columns = np.nonzero(mass)
+    pick = stream.integer(0, len(rows) - 1)
+    reach = float(np.sqrt(mass.sum())) * stream.uniform(0.4, 0.6)
+    centre = (float(columns[pick]), float(rows[pick]))
+    part = fill(blob(stream, centre, (reach, reach * 0.8), irregular=0.15), (body.shape[0], body.shape[1])) & mass
+    body.add(part, "ovary_solid", edge=1.2, gain=2.0)
 
 
 def _spots(stream: Stream, body: Body, mass: Mask, count: int, radius: float, tissue: str, gain: float = 0.0) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dmseg.phantoms.drawing import Drawing
-from dmseg.phantoms.fields import fractal_field, grid
+from dmseg.phantoms.fields import Field, fractal_field, grid
 from dmseg.phantoms.shapes import UNIT, Outline, Shape, blob, ellipse, fill, fixed, grown, shrunk
 from dmseg.phantoms.ultrasound import Body, amplitude, compressed, layer_line, striae
 from dmseg.rng import Stream
@@ -47,7 +47,7 @@ def thyroid(anatomy: Stream, view: Stream, shape: Shape) -> Drawing:
     )
 
 
-def _neck_wall(view: Stream, body: Body, y: np.ndarray) -> None:  # type: ignore[type-arg]
+def _neck_wall(view: Stream, body: Body, y: Field) -> None:
     height, _ = body.shape
     skin, fat = 0.09 * height, layer_line(view, body.shape, view.uniform(0.15, 0.18), 0.01)
     strap = layer_line(view, body.shape, view.uniform(0.25, 0.29), 0.015)

@@ -11,80 +11,14 @@ from dmseg.rng import Stream
 from dmseg.tables import packaged_table
 from dmseg.types import Mask, Structure
 
+_OUTLINES = packaged_table("dmseg.phantoms", "templates.toml")["chest_film"]
+
 _TABLE = packaged_table("dmseg.phantoms", "xray.toml")
 DENSITY: dict[str, float] = _TABLE["chest"]
 CATEGORIES = (
     "right lung", "left lung", "heart", "spine", "right clavicle", "left clavicle", "ribs", "aorta", "diaphragm",
 )  # fmt: skip
 VIEWS = ("frontal", "lateral")
-
-_TORSO = [(-0.2, -1.1), (-0.24, -0.86), (-0.62, -0.76), (-0.82, -0.5), (-0.74, -0.1), (-0.7, 0.4), (-0.74, 1.2), (0.74, 1.2), (0.7, 0.4),
-          (0.74, -0.1), (0.82, -0.5), (0.62, -0.76), (0.24, -0.86), (0.2, -1.1)]  # fmt: skip
-_RIGHT_LUNG = [
-    (-0.1, -0.5),
-    (-0.2, -0.76),
-    (-0.36, -0.72),
-    (-0.53, -0.4),
-    (-0.62, 0.1),
-    (-0.64, 0.5),
-    (-0.5, 0.36),
-    (-0.32, 0.28),
-    (-0.14, 0.36),
-    (-0.12, 0.0),
-]
-_LEFT_LUNG = [
-    (0.1, -0.5),
-    (0.2, -0.78),
-    (0.36, -0.74),
-    (0.53, -0.42),
-    (0.62, 0.1),
-    (0.65, 0.54),
-    (0.52, 0.42),
-    (0.38, 0.38),
-    (0.36, 0.2),
-    (0.22, -0.02),
-    (0.12, -0.14),
-]
-_HEART = [
-    (-0.15, 0.04),
-    (-0.1, -0.14),
-    (0.1, -0.2),
-    (0.24, -0.04),
-    (0.38, 0.2),
-    (0.38, 0.38),
-    (0.14, 0.44),
-    (-0.12, 0.4),
-    (-0.19, 0.24),
-]
-_AORTA = [(-0.06, -0.34), (0.04, -0.42), (0.14, -0.38), (0.16, -0.26), (0.13, 0.0), (0.08, 0.0), (0.06, -0.24)]
-_SIDE_TORSO = [
-    (-0.3, -1.1),
-    (-0.34, -0.8),
-    (-0.56, -0.5),
-    (-0.68, 0.0),
-    (-0.66, 0.5),
-    (-0.7, 1.2),
-    (0.66, 1.2),
-    (0.66, 0.5),
-    (0.7, 0.0),
-    (0.62, -0.5),
-    (0.3, -0.8),
-    (0.26, -1.1),
-]
-_SIDE_LUNG = [
-    (-0.1, -0.72),
-    (-0.38, -0.46),
-    (-0.53, 0.0),
-    (-0.5, 0.3),
-    (-0.2, 0.26),
-    (0.1, 0.36),
-    (0.42, 0.62),
-    (0.5, 0.3),
-    (0.52, -0.1),
-    (0.4, -0.5),
-    (0.14, -0.76),
-]
-_SIDE_HEART = [(-0.5, 0.28), (-0.46, 0.02), (-0.24, -0.14), (0.02, -0.02), (0.08, 0.2), (-0.08, 0.34), (-0.32, 0.36)]
 
 
 def chest_film(anatomy: Stream, view: Stream, size: int, projection: str) -> Drawing:
@@ -107,10 +41,13 @@ def _thickness(mask: Mask, reach: float) -> Field:
 
 def _frontal(anatomy: Stream, view: Stream, frame: Frame, shape: Shape) -> tuple[Field, list[Structure]]:
     size = shape[0]
-    torso = fill(curve(frame.at(_TORSO)), shape)
-    right, left = (fill(frame.template(anatomy, points, 0.02), shape) & torso for points in (_RIGHT_LUNG, _LEFT_LUNG))
-    heart = fill(frame.template(anatomy, _HEART, 0.035), shape)
-    aorta = fill(frame.template(anatomy, _AORTA, 0.03), shape)
+    torso = fill(curve(frame.at(_OUTLINES["torso"])), shape)
+    right, left = (
+        fill(frame.template(anatomy, points, 0.02), shape) & torso
+        for points in (_OUTLINES["right_lung"], _OUTLINES["left_lung"])
+    )
+    heart = fill(frame.template(anatomy, _OUTLINES["heart"], 0.035), shape)
+    aorta = fill(frame.template(anatomy, _OUTLINES["aorta"], 0.03), shape)
     lungs = right | left
     density = DENSITY["body"] * _thickness(torso, 0.22 * size)
     density += DENSITY["abdomen"] * _below(lungs, shape) * torso
@@ -137,9 +74,9 @@ def _frontal(anatomy: Stream, view: Stream, frame: Frame, shape: Shape) -> tuple
 
 def _lateral(anatomy: Stream, view: Stream, frame: Frame, shape: Shape) -> tuple[Field, list[Structure]]:
     size = shape[0]
-    torso = fill(curve(frame.at(_SIDE_TORSO)), shape)
-    lung = fill(frame.template(anatomy, _SIDE_LUNG, 0.02), shape) & torso
-    heart = fill(frame.template(anatomy, _SIDE_HEART, 0.035), shape)
+    torso = fill(curve(frame.at(_OUTLINES["side_torso"])), shape)
+    lung = fill(frame.template(anatomy, _OUTLINES["side_lung"], 0.02), shape) & torso
+    heart = fill(frame.template(anatomy, _OUTLINES["side_heart"], 0.035), shape)
     density = (DENSITY["body"] + 0.25) * _thickness(torso, 0.25 * size)
     density += DENSITY["abdomen"] * _below(lung, shape) * torso
     density += DENSITY["lung"] * _thickness(lung & ~heart, 0.13 * size) * (1 + 0.05 * fractal_field(view, shape, 30, 3))
@@ -200,10 +137,9 @@ def _rib_lines(anatomy: Stream) -> list[list[tuple[float, float]]]:
         wide = 0.36 + 0.26 * min(k / 4, 1.0)
         for side in (-1, 1):
             drop = tilt * (0.1 + 0.012 * k)
-            lines.append([
-                (side * 0.06, top), (side * 0.45 * wide, top - 0.02), (side * 0.8 * wide, top + 0.6 * drop),
-                (side * wide, top + 1.9 * drop), (side * 0.92 * wide, top + 2.9 * drop), (side * 0.6 * wide, top + 3.5 * drop),
-            ])  # fmt: skip
+            away = ((0.06, 0.0), (0.45 * wide, -0.02), (0.8 * wide, 0.6 * drop), (wide, 1.9 * drop))
+            front = ((0.92 * wide, 2.9 * drop), (0.6 * wide, 3.5 * drop))
+            lines.append([(side * u, top + v) for u, v in away + front])
     return lines
 
 
