@@ -9,7 +9,7 @@ equation and source in its docstring.
 from __future__ import annotations
 
 from dmseg.simulators.observe import observe
-from dmseg.simulators.operations import GENERAL, OPS, Operation, apply, operation
+from dmseg.simulators.operations import GENERAL, OPS, Operation, apply, modality_operations, operation
 from dmseg.simulators.plan import Plan, Step, degrade, plan
 from dmseg.simulators.scene import Scene
 from dmseg.simulators.tables import TABLES_VERSION, Parameter, default_window, tables_digest
@@ -26,6 +26,7 @@ __all__ = [
     "apply",
     "default_window",
     "degrade",
+    "modality_operations",
     "observe",
     "operation",
     "plan",

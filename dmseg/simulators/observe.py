@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dmseg import imaging
 from dmseg.errors import UsageError
 from dmseg.simulators import pixels
 from dmseg.simulators.geometry import checked_geometry, estimate, reflectors
@@ -34,7 +35,7 @@ def working(image: Any, window: Window | None) -> Image:
         return values
     if window is None:
         raise UsageError("an int16 image needs a window: give window=Window(center, width) in the units of the values")
-    return pixels.windowed(values, window)
+    return imaging.normalise(values, window)
 
 
 def _grey_counts(image: Image) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from dmseg import imaging
 from dmseg.errors import UsageError, unknown_name
 from dmseg.simulators import ct, general, mri, optical, pixels, scene, tables, ultrasound, xray
 from dmseg.simulators.observe import observe, working
 from dmseg.simulators.scene import Scene
 from dmseg.simulators.tables import Parameter
-from dmseg.types import Image, Window
+from dmseg.types import Image, Window, check_modality
 
 ENTRY_POINTS = "dmseg.simulators"
 
@@ -143,6 +144,12 @@ def operation(name: str) -> Operation:
     return OPS[name]
 
 
+def modality_operations(modality: str) -> list[str]:
+    """Return the domain operations of a modality, the optional ones last."""
+    table = tables.modality_tables()[check_modality(modality)]
+    return [*table.operations, *table.extra]
+
+
 def home_modality(name: str) -> str | None:
     """Return the first modality that lists the operation, or None (a general operation, or a user's)."""
     listed = tables.modality_tables().items()
@@ -215,5 +222,5 @@ def acted(
     where = Scene(observed, parts, before)
     after = entry(before, where, values)
     if image.dtype.name == "int16" and declared is not None:
-        return pixels.rewindowed(image, before, after, declared)
+        return imaging.add_change(image, before, after, declared)
     return after

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmseg.errors import UsageError
-from dmseg.types import Image, Window
+from dmseg.types import Image
 
 MINIMUM_SIDE = 16
 _TOPS: dict[str, float] = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}
@@ -68,25 +68,6 @@ def stored(values: NDArray[Any], like: Image) -> Image:
     white = top(like)
     rounded = np.floor(values * np.float32(white) + np.float32(0.5))
     return np.asarray(np.clip(rounded, 0, white).astype(like.dtype))
-
-
-def windowed(values: NDArray[Any], window: Window) -> NDArray[np.float32]:
-    """Return scanner values (CT: HU) on the grey scale of a window, float32 in [0, 1]."""
-    low = window.center - window.width / 2
-    grey = (values.astype(np.float32) - np.float32(low)) / np.float32(window.width)
-    return np.asarray(np.clip(grey, 0, 1), np.float32)
-
-
-def rewindowed(values: NDArray[Any], before: NDArray[Any], after: NDArray[Any], window: Window) -> NDArray[Any]:
-    """Return scanner values plus the change on the grey scale times the window width, in the type of ``values``.
-
-    So values outside the window stay what they were, apart from the change.
-    """
-    changed = values.astype(np.float64) + (after.astype(np.float64) - before) * window.width
-    if np.issubdtype(values.dtype, np.integer):
-        limits = np.iinfo(values.dtype)
-        changed = np.clip(np.floor(changed + 0.5), limits.min, limits.max)
-    return np.asarray(changed.astype(values.dtype))
 
 
 def is_grey(image: Image) -> bool:

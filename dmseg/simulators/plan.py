@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dmseg import canonical
+from dmseg import canonical, imaging
 from dmseg.errors import DataError, UsageError, unknown_name
 from dmseg.rng import Stream
-from dmseg.simulators import pixels, tables, visibility
+from dmseg.simulators import tables, visibility
 from dmseg.simulators.observe import observe, working
 from dmseg.simulators.operations import GENERAL, OPS, operation
 from dmseg.simulators.scene import Scene
@@ -136,7 +136,7 @@ class Plan:
         """Return the result in the type of the image given (int16: the change times the window width)."""
         window = self._window()
         if image.dtype.name == "int16" and window is not None:
-            return pixels.rewindowed(image, base, made, window)
+            return imaging.add_change(image, base, made, window)
         return made.copy() if made is base or made is image else made
 
     def steps(self, level: str) -> list[tuple[Step, str]]:

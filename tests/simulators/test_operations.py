@@ -238,7 +238,7 @@ def test_a_users_operation_works_like_a_built_in(installed: None) -> None:
 
 
 def test_an_entry_point_that_is_no_operation_is_named(installed: None) -> None:
-    with pytest.raises(UsageError, match="is not a dmseg.simulators.Operation"):
+    with pytest.raises(UsageError, match=r"is not a dmseg\.simulators\.Operation"):
         operation("wrong")
     with pytest.raises(UsageError, match='did you mean "own_offset"'):
         operation("own_ofset")

@@ -1,0 +1,227 @@
+"""``dmseg preview``: a contact sheet of an image file or of a built benchmark, with PSNR and SSIM."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dmseg.cli.options import ANY_PATH, FILE, seed_option
+from dmseg.errors import UsageError
+from dmseg.types import LEVEL_LABELS, LEVELS, MODALITIES, Window, check_modality
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from dmseg.types import Image, Mask
+
+_GAIN = 2
+_GREY = 128
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One undegraded picture and what belongs to it; ``levels`` are ready-made pictures of a benchmark, or None."""
+
+    name: str
+    modality: str | None
+    clear: Image
+    window: Window | None = None
+    masks: tuple[Mask, ...] = ()
+    levels: dict[str, Image] | None = None
+
+
+@dataclass
+class Sheet:
+    """The rows of a contact sheet, and the numbers printed beside it."""
+
+    columns: Sequence[str]
+    rows: list[list[Image | None]] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+    contours: list[tuple[Mask, ...]] = field(default_factory=list)
+    numbers: list[str] = field(default_factory=list)
+
+    def add(
+        self, label: str, clear: Image, pictures: Sequence[Image], masks: tuple[Mask, ...], difference: bool
+    ) -> None:
+        """Add a row that begins with Clear; with ``difference`` a second row of what changed."""
+        self.rows.append([clear, *pictures])
+        self.labels.append(label)
+        self.contours.append(masks)
+        if difference:
+            self.rows.append([None, *(difference_picture(clear, picture) for picture in pictures)])
+            self.labels.append(f"change x {_GAIN}")
+            self.contours.append(())
+        for column, picture in zip(self.columns[1:], pictures, strict=True):
+            psnr, ssim = fidelity(clear, picture)
+            name = label.replace("\n", " ")
+            self.numbers.append(f"{name:<44} {column:<8} PSNR {psnr:5.1f} dB  SSIM {ssim:.3f}")
+
+
+def difference_picture(clear: Image, degraded: Image) -> NDArray[Any]:
+    """Return what changed, twofold, about mid-grey: uint8 of the images' shape."""
+    import numpy as np
+
+    change = (degraded.astype(np.int16) - clear) * _GAIN + _GREY
+    return np.clip(change, 0, 255).astype(np.uint8)
+
+
+def fidelity(clear: Image, degraded: Image) -> tuple[float, float]:
+    """Return PSNR in dB (infinite for equal images) and SSIM (Wang et al. 2004, 7 x 7 window), both on 8 bits."""
+    import numpy as np
+    from skimage.metrics import structural_similarity
+
+    error = float(np.mean((clear.astype(np.float64) - degraded) ** 2))
+    psnr = float("inf") if error == 0 else 10 * float(np.log10(255**2 / error))
+    axis = 2 if clear.ndim == 3 else None
+    return psnr, float(structural_similarity(clear, degraded, channel_axis=axis, data_range=255))  # type: ignore[no-untyped-call]
+
+
+def _window(ctx: click.Context, param: click.Parameter, value: str | None) -> Window | None:
+    if value is None:
+        return None
+    try:
+        center, width = (float(part) for part in value.split("/"))
+    except ValueError:
+        raise UsageError(f"--window {value}: give center/width, such as 40/400") from None
+    if not width > 0:
+        raise UsageError(f"--window {value}: the width must be above 0")
+    return Window(center, width)
+
+
+@click.command("preview")
+@click.argument("source", metavar="IN|BENCH", type=ANY_PATH)
+@click.option("--out", required=True, type=FILE, help="The contact sheet, a PNG file.")
+@click.option(
+    "--by",
+    type=click.Choice(["level", "operation"]),
+    default="level",
+    show_default=True,
+    help="level: one row per image; operation: one row per operation, light to heavy.",
+)
+@click.option("--modality", default=None, help=f"Of an image file: {', '.join(MODALITIES)}.")
+@click.option("--window", callback=_window, default=None, help="Grey window center/width, such as 40/400 HU.")
+@click.option("--key", default=None, help="Name that the draw depends on; default: the file's name.")
+@seed_option
+@click.option("--difference", is_flag=True, help="Below each row, what changed.")
+@click.option("--limit", type=click.IntRange(min=1), default=1, show_default=True, help="Images of each dataset.")
+def command(
+    source: Path,
+    out: Path,
+    by: str,
+    modality: str | None,
+    window: Window | None,
+    key: str | None,
+    seed: int,
+    difference: bool,
+    limit: int,
+) -> None:
+    """Draw a contact sheet: image x level, or operation x severity, and print PSNR and SSIM.
+
+    \b
+    Examples:
+      dmseg preview chest.png --out sheet.png --modality xray --difference
+      dmseg preview slice.dcm --out operations.png --modality ct --by operation
+      dmseg preview bench/ --out sheet.png --limit 2
+    """
+    if out.suffix.lower() != ".png":
+        raise UsageError(f"--out {out}: the contact sheet is a PNG file; end its name in .png")
+    if modality is not None:
+        check_modality(modality)
+    subjects = _benchmark(source, limit) if source.is_dir() else iter([_file(source, modality, window, key)])
+    if by == "level":
+        sheet = Sheet([LEVEL_LABELS[level] for level in LEVELS])
+        for subject in subjects:
+            _add_levels(sheet, subject, seed, difference)
+    else:
+        sheet = Sheet(["Clear", "light", "medium", "heavy"])
+        _add_operations(sheet, list(subjects), seed, difference)
+    _write(sheet, out)
+
+
+def _file(source: Path, modality: str | None, window: Window | None, key: str | None) -> Subject:
+    """Return an image file as it is shown: 8 bits, through its window where it has deeper values."""
+    import numpy as np
+
+    from dmseg import imaging
+    from dmseg.simulators import default_window
+
+    loaded = imaging.read_image(source)
+    pixels = np.asarray(loaded.pixels)
+    if pixels.dtype != np.uint8:
+        window = window or loaded.window or default_window(modality) or imaging.percentile_window(pixels)
+        pixels = imaging.apply_window(pixels, window)
+    return Subject(key if key is not None else imaging.stem(source), modality, pixels, window)
+
+
+def _benchmark(folder: Path, limit: int) -> Iterator[Subject]:
+    """Yield the first images of each dataset of a benchmark, their levels and masks."""
+    from dmseg.build import open_benchmark
+
+    benchmark = open_benchmark(folder)
+    for _, rows in benchmark.images.groupby("dataset", sort=True):
+        for row in rows.head(limit).to_dict("records"):
+            name = str(row["image_id"])
+            objects = benchmark.masks.loc[benchmark.masks["image_id"] == name, "mask_id"]
+            levels = {level: benchmark.image(name, level) for level in benchmark.levels}
+            masks = tuple(benchmark.mask(mask_id) for mask_id in objects)
+            yield Subject(name, str(row["modality"]), levels["clear"], masks=masks, levels=levels)
+
+
+def _add_levels(sheet: Sheet, subject: Subject, seed: int, difference: bool) -> None:
+    from dmseg import simulators
+
+    levels = subject.levels
+    if levels is None:
+        plan = simulators.plan(
+            subject.name, modality=subject.modality, image=subject.clear, seed=seed, window=subject.window
+        )
+        levels = plan.apply_levels(subject.clear, LEVELS)
+        click.echo(plan.describe("lq3plus"))
+    missing = [level for level in LEVELS if level not in levels]
+    if missing:
+        sheet.columns = [LEVEL_LABELS[level] for level in LEVELS if level in levels]
+    label = f"{subject.name}\n{subject.modality or 'any modality'}"
+    sheet.add(
+        label, subject.clear, [levels[level] for level in LEVELS[1:] if level in levels], subject.masks, difference
+    )
+
+
+def _add_operations(sheet: Sheet, subjects: Sequence[Subject], seed: int, difference: bool) -> None:
+    """One row per operation: the general ones on the first image, the domain ones on the first of their modality."""
+    from dmseg import simulators
+
+    seen: set[str | None] = set()
+    for number, subject in enumerate(subjects):
+        names = list(simulators.GENERAL) if number == 0 else []
+        if subject.modality not in seen:
+            names += simulators.modality_operations(subject.modality) if subject.modality else []
+        seen.add(subject.modality)
+        for name in names:
+            pictures = [
+                simulators.apply(
+                    name,
+                    subject.clear,
+                    key=subject.name,
+                    seed=seed,
+                    severity=severity,
+                    modality=subject.modality,
+                    window=subject.window,
+                )
+                for severity in ("light", "medium", "heavy")
+            ]
+            sheet.add(f"{name}\n{subject.name}", subject.clear, pictures, subject.masks, difference)
+
+
+def _write(sheet: Sheet, out: Path) -> None:
+    from dmseg import imaging
+    from dmseg.figures import contact_sheet
+
+    picture = contact_sheet(sheet.rows, sheet.labels, sheet.columns, contours=sheet.contours)
+    imaging.write_png(out, picture)
+    for line in sheet.numbers:
+        click.echo(line)
+    click.echo(f"wrote {out}: {len(sheet.labels)} rows; look at it")
