@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import uuid
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
 from dmseg.imaging import dicom
+from dmseg.imaging.formats import DICOM, decoding
 from dmseg.version import __version__
 
 _PATIENT_GROUP = 0x0010
@@ -38,28 +40,32 @@ def derived_uid(*parts: str) -> UID:
     return UID(f"2.25.{uuid.UUID(bytes=content, version=5).int}")
 
 
-def derived(source: Path, pixels: NDArray[Any], derivation: str, series: str, *, keep_patient: bool) -> FileDataset:
-    """Return the dataset of the derived picture; see :func:`dmseg.imaging.write_like` for the rules."""
+def derived(source: Path, pixels: NDArray[Any], derivation: str, series: str, *, keep_patient: bool) -> bytes:
+    """Return the file of the derived picture; see :func:`dmseg.imaging.write_like` for the rules.
+
+    It is uncompressed, explicit little endian, with an empty preamble (the old one may hold a TIFF header).
+
+    Raises:
+        ImageFileError: the source cannot be read, or holds tags that cannot be written.
+    """
     picture = dicom.load(source)
     dataset = picture.dataset
-    dataset.decode()
-    _set_pixels(dataset, picture.to_stored(pixels))
-    _set_identity(dataset, derivation, series)
-    dataset.remove_private_tags()
-    if not keep_patient:
-        _drop_patient(dataset)
-    return dataset
-
-
-def write(path: Path, dataset: FileDataset) -> None:
-    """Write the dataset uncompressed, explicit little endian, with an empty preamble (it may hold a TIFF header)."""
-    dataset.preamble = b"\0" * 128
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
-    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
-    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    dataset.file_meta.ImplementationVersionName = f"DMSEG {__version__}"[:16]
-    pydicom.dcmwrite(path, dataset, enforce_file_format=True)
+    with decoding(source, DICOM):
+        dataset.decode()
+        _set_pixels(dataset, picture.to_stored(pixels))
+        _set_identity(dataset, derivation, series)
+        dataset.remove_private_tags()
+        if not keep_patient:
+            _drop_patient(dataset)
+        dataset.preamble = b"\0" * 128
+        dataset.file_meta = FileMetaDataset()
+        dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
+        dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+        dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        dataset.file_meta.ImplementationVersionName = f"DMSEG {__version__}"[:16]
+        buffer = io.BytesIO()
+        pydicom.dcmwrite(buffer, dataset, enforce_file_format=True)
+        return buffer.getvalue()
 
 
 def _set_pixels(dataset: FileDataset, stored: NDArray[Any]) -> None:

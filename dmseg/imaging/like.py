@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dmseg.errors import UsageError
-from dmseg.files import atomic_path, write_bytes
+from dmseg.files import write_bytes
 from dmseg.imaging.formats import DICOM, EXTENSIONS, JPEG, NIFTI, PNG, extension, kind_of
 from dmseg.imaging.reading import image_header
 from dmseg.imaging.writing import png_bytes
@@ -62,9 +62,7 @@ def write_like(
     if kind == DICOM:
         from dmseg.imaging import dicom_writing
 
-        dataset = dicom_writing.derived(source, pixels, derivation, series, keep_patient=keep_patient)
-        with atomic_path(out) as temporary:
-            dicom_writing.write(temporary, dataset)
+        write_bytes(out, dicom_writing.derived(source, pixels, derivation, series, keep_patient=keep_patient))
     else:
         write_bytes(out, _raster_bytes(kind, pixels))
 
