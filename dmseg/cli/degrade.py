@@ -207,6 +207,8 @@ def _picture(
     )
     degraded = plan.apply(picture, request.level)
     words = plan.describe(request.level)
+    if values.ndim == 2 and ((values == values.min()) | (values == values.max())).all():
+        words += "\nnote: only two grey values; if this is a mask, leave it out with --exclude"
     if deep and window is not None:
         if "grey window" not in words:
             words += f"\ngrey window {window.center:g}/{window.width:g} (center/width)"

@@ -188,6 +188,15 @@ def test_a_folder_is_mirrored_and_jobs_change_nothing(tmp_path: Path, run: Comma
     )
 
 
+def test_what_looks_like_a_mask_is_pointed_out(tmp_path: Path, run: Command) -> None:
+    imaging.write_png(tmp_path / "in" / "a.png", _picture())
+    _, out, _ = run("degrade", tmp_path / "in", tmp_path / "out", "--level", "lq1")
+    assert "if this is a mask" not in out
+    imaging.write_mask(tmp_path / "in" / "a_mask.png", _picture() > 90)
+    _, out, _ = run("degrade", tmp_path / "in", tmp_path / "out", "--level", "lq1")
+    assert out.count("if this is a mask, leave it out with --exclude") == 1
+
+
 def test_broken_files_are_named_and_the_rest_is_done(tmp_path: Path, run: Command) -> None:
     imaging.write_png(tmp_path / "in" / "good.png", _picture())
     content = (tmp_path / "in" / "good.png").read_bytes()
