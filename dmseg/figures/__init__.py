@@ -11,7 +11,7 @@ Colours are those of Okabe and Ito (2008), never the only sign: curves have mark
 from dmseg.figures.colours import OKABE_ITO
 from dmseg.figures.page import embedded_png, page
 from dmseg.figures.raster import contact_sheet, panel
-from dmseg.figures.svg import FIGURE_CSS, Series, curve_svg, heat_table, histogram_svg, interval_svg
+from dmseg.figures.svg import FIGURE_CSS, Series, curve_svg, heat_table, histogram_svg, interval_svg, marker_icon
 
 __all__ = [
     "FIGURE_CSS",
@@ -23,6 +23,7 @@ __all__ = [
     "heat_table",
     "histogram_svg",
     "interval_svg",
+    "marker_icon",
     "page",
     "panel",
 ]

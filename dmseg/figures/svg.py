@@ -210,15 +210,20 @@ def heat_table(
     corner: str,
     value_range: tuple[float, float] | None = None,
     digits: int = 3,
+    row_data: Sequence[tuple[str, str]] | None = None,
 ) -> str:
-    """Return an HTML table whose cells are shaded by value: strongest at the top of ``value_range``, NaN is a dash."""
+    """Return an HTML table whose cells are shaded by value: strongest at the top of ``value_range``, NaN is a dash.
+
+    ``row_data`` gives each row a ``data-`` attribute (name, value) for a page's script.
+    """
     finite = [value for row in values for value in row if math.isfinite(value)]
     low, high = value_range or (min(finite, default=0.0), max(finite, default=1.0))
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in column_names)
     body = []
-    for name, row in zip(row_names, values, strict=True):
+    for i, (name, row) in enumerate(zip(row_names, values, strict=True)):
         cells = "".join(_heat_cell(value, low, high, digits) for value in row)
-        body.append(f'<tr><th scope="row">{escape(name)}</th>{cells}</tr>')
+        data = f' data-{row_data[i][0]}="{escape(row_data[i][1])}"' if row_data else ""
+        body.append(f'<tr{data}><th scope="row">{escape(name)}</th>{cells}</tr>')
     return (
         f'<table class="heat"><caption>{escape(caption)}</caption>'
         f'<thead><tr><th scope="col">{escape(corner)}</th>{head}</tr></thead><tbody>{"".join(body)}</tbody></table>'
@@ -343,6 +348,12 @@ def _finite_runs(points: Sequence[tuple[float, float]]) -> list[list[tuple[float
         elif runs[-1]:
             runs.append([])
     return [run for run in runs if run]
+
+
+def marker_icon(index: int) -> str:
+    """Return the sign of series ``index`` as a small picture of its own, for legends outside of a figure."""
+    drawn = _marker(index, 7, 7)
+    return f'<svg class="s{index % N_COLOURS}" viewBox="0 0 14 14" aria-hidden="true">{drawn}</svg>'
 
 
 def _marker(index: int, x: float, y: float, tip: str = "") -> str:

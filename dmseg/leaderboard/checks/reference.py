@@ -1,0 +1,78 @@
+"""The benchmark that a run is checked against: a published manifest, or the one the caller has."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from dmseg.imaging import decode_rle
+from dmseg.leaderboard.checks.findings import Findings
+from dmseg.manifests import LOCAL_EDITION, Manifest, published, published_manifest
+from dmseg.types import Mask
+
+FILE = "run.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """A manifest, looked up by id."""
+
+    manifest: Manifest
+
+    @cached_property
+    def masks(self) -> dict[str, dict[str, Any]]:
+        """mask_id -> row of the manifest's masks, with the image's dataset, case_id, split and modality."""
+        columns = ["image_id", "dataset", "case_id", "split", "modality"]
+        images = {row["image_id"]: row for row in self.manifest.images.select(columns).to_pylist()}
+        rows = self.manifest.masks.select(["mask_id", "image_id", "structure", "rle", "evaluate", "area"]).to_pylist()
+        return {row["mask_id"]: images[row["image_id"]] | row for row in rows}
+
+    @cached_property
+    def plans(self) -> dict[tuple[str, str], tuple[str, bytes]]:
+        """(image_id, level) -> (plan_digest, thumbprint)."""
+        rows = self.manifest.degradations.select(["image_id", "level", "plan_digest", "thumbprint"]).to_pylist()
+        return {(row["image_id"], row["level"]): (row["plan_digest"], row["thumbprint"]) for row in rows}
+
+    def evaluated(self, splits: list[str]) -> set[str]:
+        """Return the ids of the evaluation subset of some splits."""
+        return {mask_id for mask_id, row in self.masks.items() if row["evaluate"] and row["split"] in splits}
+
+    def mask(self, mask_id: str) -> Mask | None:
+        """Return a reference mask, None where the manifest came without it."""
+        rle = self.masks[mask_id]["rle"]
+        return None if rle is None else decode_rle(json.loads(rle))
+
+
+def reference_of(info: Mapping[str, Any], own: Manifest | None, findings: Findings) -> Reference | None:
+    """Return the manifest that the run names, and note where it names none that is known.
+
+    Args:
+        own: the manifest of a benchmark that the caller has, or None.
+    """
+    benchmark = info["benchmark"]
+    name, digest = f"{benchmark['edition']}-{benchmark['version']}", benchmark["manifest_digest"]
+    if own is not None and own.digest == digest:
+        if benchmark["edition"] == LOCAL_EDITION:
+            _note_local(findings)
+        return Reference(own)
+    if benchmark["edition"] == LOCAL_EDITION:
+        _note_local(findings)
+        return None
+    if name not in published():
+        fix = f"published are: {', '.join(published()) or 'none'}"
+        findings.add("E302", FILE, f"edition {benchmark['edition']} {benchmark['version']} is not known", fix)
+        return None
+    manifest = published_manifest(name)
+    if manifest.digest != digest:
+        what = f"manifest_digest {str(digest)[:12]} is not that of {name} ({manifest.digest[:12]})"
+        findings.add("E302", FILE, what, "build the edition again with this dmseg and repeat the run")
+        return None
+    return Reference(manifest)
+
+
+def _note_local(findings: Findings) -> None:
+    fix = "it will be listed unranked; evaluate on a published edition to be ranked"
+    findings.add("W403", FILE, "the benchmark equals no published edition", fix)

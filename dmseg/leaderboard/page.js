@@ -1,0 +1,70 @@
+"use strict";
+(() => {
+  const state = new URLSearchParams(location.hash.slice(1));
+  const boards = [...document.querySelectorAll("table.board")];
+  const query = document.getElementById("query");
+  const tier = document.getElementById("tier");
+  const level = document.getElementById("heat-level");
+
+  const keep = () => history.replaceState(null, "", "#" + state.toString());
+  const set = (name, value) => { if (value) state.set(name, value); else state.delete(name); keep(); };
+
+  const order = (table, column, direction) => {
+    const sign = direction === "descending" ? -1 : 1;
+    const value = row => row.cells[column].dataset.v ?? row.cells[column].textContent.trim();
+    const compare = (a, b) => {
+      const x = value(a), y = value(b);
+      if (x === "" || y === "") return (x === "") - (y === "");
+      const gap = Number(x) - Number(y);
+      return sign * (Number.isNaN(gap) ? x.localeCompare(y) : gap);
+    };
+    const body = table.tBodies[0];
+    [...body.rows].sort(compare).forEach(row => body.append(row));
+    [...table.tHead.rows[0].cells].forEach((head, i) =>
+      head.setAttribute("aria-sort", i === column ? direction : "none"));
+  };
+
+  const filter = () => {
+    const words = query.value.toLowerCase().split(/\s+/).filter(Boolean);
+    for (const table of boards) {
+      let shown = 0;
+      for (const row of table.tBodies[0].rows) {
+        const text = row.textContent.toLowerCase();
+        row.hidden = !(words.every(w => text.includes(w)) && (!tier.value || row.dataset.kind.split(" ").includes(tier.value)));
+        shown += !row.hidden;
+      }
+      table.parentElement.nextElementSibling.textContent = shown + " of " + table.tBodies[0].rows.length + " entries shown";
+    }
+  };
+
+  const heat = () => {
+    for (const row of document.querySelectorAll("tr[data-level]")) row.hidden = level.value !== "" && row.dataset.level !== level.value;
+  };
+
+  for (const table of boards) {
+    [...table.tHead.rows[0].cells].forEach((head, column) => head.firstElementChild.addEventListener("click", () => {
+      const first = head.dataset.first;
+      const now = head.getAttribute("aria-sort");
+      const direction = now === "none" ? first : now === "ascending" ? "descending" : "ascending";
+      order(table, column, direction);
+      set(table.id, column + "." + direction);
+    }));
+    const [column, direction] = (state.get(table.id) || "").split(".");
+    if (table.tHead.rows[0].cells[Number(column)] && ["ascending", "descending"].includes(direction)) order(table, Number(column), direction);
+  }
+  query.value = state.get("q") || "";
+  for (const [box, name] of [[tier, "show"], [level, "heat"]]) if (state.has(name)) box.value = state.get(name);
+  query.addEventListener("input", () => { set("q", query.value); filter(); });
+  tier.addEventListener("change", () => { set("show", tier.value); filter(); });
+  level.addEventListener("change", () => { set("heat", level.value); heat(); });
+  for (const button of document.querySelectorAll(".toggles button")) button.addEventListener("click", () => {
+    const on = button.getAttribute("aria-pressed") !== "true";
+    button.setAttribute("aria-pressed", String(on));
+    for (const curve of button.closest("section").querySelectorAll("g.series"))
+      if (curve.dataset.series === button.dataset.series) curve.classList.toggle("off", !on);
+  });
+  document.querySelectorAll(".needs-script").forEach(part => { part.hidden = false; });
+  filter();
+  heat();
+  if (state.has("at")) document.getElementById(state.get("at"))?.scrollIntoView();
+})();

@@ -1,0 +1,219 @@
+"""The leaderboard as one self-contained HTML page: a view of the record, made again from it at any time."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+import jinja2
+import numpy as np
+from markupsafe import Markup
+
+from dmseg.figures import Series, curve_svg, heat_table, interval_svg, marker_icon, page
+from dmseg.leaderboard.columns import LEADERBOARD
+from dmseg.leaderboard.record import Contest, Record, contest_of, csv_bytes
+from dmseg.leaderboard.rows import Row
+from dmseg.types import LEVEL_LABELS, LEVELS
+
+CURVES = 12
+"""So many models get curves: the best of each contest. More cannot be told apart."""
+_EXAMPLES = "levels.png"
+_PAPER_LEVELS = (*LEVELS[::-1], "average")
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """One column of the main table: heading, meaning, direction of the first click."""
+
+    label: str
+    meaning: str
+    first: str = "descending"
+
+
+HEADS: tuple[Head, ...] = (
+    Head("rank", "ranks that the cases support", "ascending"),
+    Head("model", "name of the model", "ascending"),
+    Head("Dice", "score with its 95 % interval"),
+    *(Head(label, f"Dice at {label}") for label in LEVEL_LABELS.values()),
+    Head("drop", "Dice points lost from Clear to LQ-3+", "ascending"),
+    Head("IoU", "intersection over union"),
+    Head("NSD", "normalised surface Dice at 2 px"),
+    Head("PA", "pixel accuracy"),
+    Head("HD95", "95th percentile Hausdorff distance, px", "ascending"),
+    Head("NoC@90", "interactions until IoU 90 %, the last step where never", "ascending"),
+    Head("mean of steps", "Dice, mean over all interactions"),
+    Head("M params", "parameters, millions", "ascending"),
+    Head("status", "rescored here or self-reported; partial; trained on these datasets", "ascending"),
+    Head("date", "day the entry was added"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """One inline picture with its caption."""
+
+    caption: str
+    svg: Markup
+
+
+def leaderboard_page(record: Record) -> str:
+    """Return the page of a record; the same record gives the same text."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("dmseg.leaderboard", "."), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    contests = [_contest(contest, record) for contest in sorted({contest_of(row) for row in record.rows})]
+    body = environment.get_template("page.html.j2").render(
+        contests=contests,
+        heads=HEADS,
+        level_labels=LEVEL_LABELS,
+        n_models=len({row["model"] for row in record.rows}),
+        date=max((row["date"] for row in record.rows), default=None),
+        digest=hashlib.sha256(csv_bytes(LEADERBOARD, record.rows)).hexdigest()[:16],
+        paper=_paper_tables(record.paper),
+        examples=_examples(),
+    )
+    files = resources.files("dmseg.leaderboard")
+    style, script = (files.joinpath(f"page.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
+    return page("DM-Seg leaderboard", body, style=style, script=script)
+
+
+def _contest(contest: Contest, record: Record) -> dict[str, Any]:
+    edition, version, preset, split = contest
+    rows = [row for row in record.rows if contest_of(row) == contest]
+    drawn = rows[:CURVES]
+    standing = record.standings.get(contest)
+    return {
+        "id": "c-" + re.sub(r"[^a-z0-9]+", "-", "-".join(contest).lower()),
+        "title": f"{split.capitalize()} datasets · preset {preset} · {edition} {version}",
+        "rows": rows,
+        "sentence": standing.sentence() if standing else "No complete run on this benchmark is ranked here.",
+        "legend": [
+            {"name": row["model"], "icon": Markup(marker_icon(i))} for i, row in enumerate(drawn) if len(drawn) > 1
+        ],
+        "charts": _charts(rows, drawn, [row for row in record.long if contest_of(row) == contest]),
+        "heat": _heat(drawn, [row for row in record.long if contest_of(row) == contest]),
+    }
+
+
+def _charts(rows: Sequence[Row], drawn: Sequence[Row], long: Sequence[Row]) -> list[Chart]:
+    ranked = [row for row in rows if row["rank_low"] is not None]
+    levels = [(float(i), label) for i, label in enumerate(LEVEL_LABELS.values())]
+    by_level = [
+        Series(row["model"], range(len(LEVELS)), [_percent(row[f"dice_{lv}"]) for lv in LEVELS]) for row in drawn
+    ]
+    by_step = _step_series(drawn, long)
+    last = max((len(line.x) for line in by_step), default=1)
+    charts = [_curves("Dice by degradation level", "level", by_level, levels)]
+    if last > 1:
+        ticks = [(float(step), str(step)) for step in range(1, last + 1)]
+        charts.append(_curves("Dice by interaction step, mean over levels", "step", by_step, ticks))
+    if any(row["drop"] is not None for row in drawn):
+        spans = [
+            (row["model"], 100 * row["dice_lq3plus"], 100 * row["dice_lq3plus"], 100 * row["dice_clear"])
+            for row in drawn
+            if row["drop"] is not None
+        ]
+        charts.append(_intervals("Robustness: Dice from LQ-3+ (dot) up to Clear (end of the bar)", "Dice, %", spans, 1))
+    if ranked:
+        scores = [(r["model"], *(100 * r[name] for name in ("score_low", "score", "score_high"))) for r in ranked]
+        charts.append(_intervals("Score with its 95 % interval", "Dice, %", scores, 1))
+        ranks = [(r["model"], r["rank_low"], min(i, r["rank_high"]), r["rank_high"]) for i, r in enumerate(ranked, 1)]
+        charts.append(_intervals("Rank stability: the ranks that the cases support", "rank", ranks, 0, len(ranked)))
+    return charts
+
+
+def _curves(caption: str, x: str, lines: Sequence[Series], ticks: Sequence[tuple[float, str]]) -> Chart:
+    svg = curve_svg(lines, title=caption, x_label=x, y_label="Dice, %", x_ticks=ticks, digits=1, legend=False)
+    return Chart(caption, Markup(svg))
+
+
+def _intervals(
+    caption: str, x: str, rows: Sequence[tuple[str, float, float, float]], digits: int, ranks: int | None = None
+) -> Chart:
+    if ranks is None:
+        return Chart(caption, Markup(interval_svg(rows, title=caption, x_label=x, digits=digits, width=520)))
+    every = max(1, math.ceil(ranks / 10))
+    ticks = [(float(place), str(place)) for place in range(1, ranks + 1) if place == 1 or place % every == 0]
+    return Chart(
+        caption,
+        Markup(
+            interval_svg(
+                rows, title=caption, x_label=x, x_range=(0.5, ranks + 0.5), x_ticks=ticks, digits=digits, width=520
+            )
+        ),
+    )
+
+
+def _step_series(drawn: Sequence[Row], long: Sequence[Row]) -> list[Series]:
+    """Return Dice per step, mean over levels, then over datasets, from the long table."""
+    cells: dict[tuple[str, int], dict[str, list[float]]] = {}
+    for row in long:
+        if row["metric"] == "dice":
+            cells.setdefault((row["model"], row["step"]), {}).setdefault(row["dataset"], []).append(row["value"])
+    lines = []
+    for row in drawn:
+        steps = sorted(step for model, step in cells if model == row["model"])
+        values = [
+            100 * float(np.mean([np.mean(values) for values in cells[row["model"], step].values()])) for step in steps
+        ]
+        lines.append(Series(row["model"], steps, values))
+    return lines
+
+
+def _heat(drawn: Sequence[Row], long: Sequence[Row]) -> Markup | None:
+    """Return model x level rows over dataset columns, shaded by final Dice."""
+    finals: dict[tuple[str, str, str], tuple[int, float]] = {}
+    for row in long:
+        key = (row["model"], row["level"], row["dataset"])
+        if row["metric"] == "dice" and row["step"] >= finals.get(key, (0, 0.0))[0]:
+            finals[key] = (row["step"], 100 * row["value"])
+    datasets = sorted({dataset for _, _, dataset in finals})
+    if not datasets:
+        return None
+    places = [(row["model"], level) for row in drawn for level in LEVELS]
+    table = heat_table(
+        [f"{model}, {LEVEL_LABELS[level]}" for model, level in places],
+        datasets,
+        [[finals.get((model, level, dataset), (0, math.nan))[1] for dataset in datasets] for model, level in places],
+        caption=f"Best {len(drawn)} entries; the level is chosen at the top of the page",
+        corner="model and level",
+        value_range=(0.0, 100.0),
+        digits=1,
+        row_data=[("level", level) for _, level in places],
+    )
+    return Markup(table)
+
+
+def _percent(share: float | None) -> float:
+    return math.nan if share is None else 100 * share
+
+
+def _paper_tables(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Return the printed tables in the paper's layout: methods down, levels across, IoU and Dice in each."""
+    tables = []
+    for name, split in dict.fromkeys((row["table"], row["split"]) for row in rows):
+        own = [row for row in rows if (row["table"], row["split"]) == (name, split)]
+        values = {(row["method"], row["prompt_protocol"], row["level"]): (row["iou"], row["dice"]) for row in own}
+        lines = [
+            {
+                "name": method if protocol == "mixed-5" else f"{method}† (box only)",
+                "cells": [value for level in _PAPER_LEVELS for value in values[method, protocol, level]],
+            }
+            for method, protocol in dict.fromkeys((row["method"], row["prompt_protocol"]) for row in own)
+        ]
+        labels = [LEVEL_LABELS.get(level, "Average") for level in _PAPER_LEVELS]
+        tables.append({"title": f"{name}, {split} datasets", "levels": labels, "rows": lines})
+    return tables
+
+
+def _examples() -> str | None:
+    path = resources.files("dmseg.leaderboard").joinpath(_EXAMPLES)
+    if not path.is_file():
+        return None
+    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()

@@ -1,0 +1,137 @@
+"""The published numbers of one run and split: the row of leaderboard.csv and the rows of leaderboard_long.csv."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dmseg.harness.cases import CaseTable
+from dmseg.leaderboard.columns import LEADERBOARD
+from dmseg.leaderboard.entries import Entry
+from dmseg.leaderboard.ranking import mask_scores
+from dmseg.manifests import LOCAL_EDITION, published_manifest
+from dmseg.statistics import CaseBootstrap
+from dmseg.types import LEVELS
+
+LONG_METRICS: tuple[str, ...] = ("dice", "iou", "pixel_accuracy", "nsd_2", "hd95")
+
+Row = dict[str, Any]
+Array = NDArray[np.float64]
+
+
+def is_ranked(row: Row) -> bool:
+    """Tell whether a row takes part in ranking: complete, and on a published edition."""
+    return bool(row["coverage"] >= 1.0 and row["edition"] != LOCAL_EDITION)
+
+
+def leaderboard_row(entry: Entry, split: str) -> Row:
+    """Compute one row; the ranks are left empty."""
+    table, info = entry.tables[split], entry.info
+    model, benchmark = info["model"], info["benchmark"]
+    row: Row = dict.fromkeys(column.name for column in LEADERBOARD)
+    row |= _averages(table)
+    row |= {
+        "model": model["name"],
+        "params_m": None if model.get("params") is None else model["params"] / 1e6,
+        "preset": info["protocol"]["preset"],
+        "split": split,
+        "coverage": coverage(entry, split),
+        "masks": len(table.mask_ids),
+        "cases": len(set(table.cases)),
+        "trained_on_overlap": ";".join(overlap(model.get("trained_on") or (), table)) or None,
+        "tier": entry.tier,
+        "date": entry.date,
+        "dmseg": info.get("dmseg"),
+        "edition": benchmark["edition"],
+        "version": benchmark["version"],
+        "weights_sha256": model.get("weights_sha256"),
+        "code_url": model.get("code_url"),
+        "paper_url": model.get("paper_url"),
+        "license": model.get("license"),
+        "run_digest": entry.digest,
+    }
+    return row
+
+
+def _averages(table: CaseTable) -> Row:
+    """Return every averaged column, from one pass of the bootstrap."""
+    scores = table.bootstrap.estimates(mask_scores(table))[0]
+    columns: dict[str, Array] = {
+        "dice_final": mask_scores(table),
+        "iou_final": mask_scores(table, "iou"),
+        "nsd2_final": mask_scores(table, "nsd_2"),
+        "pixel_accuracy_final": mask_scores(table, "pixel_accuracy"),
+        "hd95_mean": mask_scores(table, "hd95"),
+        "dice_step_mean": table.values["dice"].mean(axis=(1, 2)),
+    }
+    for i, level in enumerate(table.levels):
+        columns[f"dice_{level}"] = table.values["dice"][:, i, -1]
+    if table.steps > 1:
+        columns["noc90"] = table.first_step_reaching().mean(axis=1)
+    means = table.bootstrap.means(np.column_stack(list(columns.values())))
+    row: Row = {name: float(value) for name, value in zip(columns, means, strict=True)}
+    row |= {"score": scores.value, "score_low": scores.low, "score_high": scores.high}
+    row["hd95_median"] = float(np.median(mask_scores(table, "hd95")))
+    if {"dice_clear", "dice_lq3plus"} <= set(row):
+        row["drop"] = row["dice_clear"] - row["dice_lq3plus"]
+    return row
+
+
+def overlap(trained_on: list[str] | tuple[str, ...], table: CaseTable) -> list[str]:
+    """Return the datasets of a split that a model was trained on."""
+    known = {name.lower() for name in trained_on}
+    return sorted({name for name in table.datasets if name.lower() in known})
+
+
+def coverage(entry: Entry, split: str) -> float:
+    """Return the share of the benchmark's (mask, level) pairs of a split that the run has.
+
+    For a published edition the manifest says what there is; for a local one the run's own masks times all levels.
+    """
+    table, benchmark = entry.tables[split], entry.info["benchmark"]
+    expected = len(table.mask_ids)
+    if benchmark["edition"] != LOCAL_EDITION:
+        expected = len(evaluated_masks(f"{benchmark['edition']}-{benchmark['version']}", split))
+    return len(table.mask_ids) * len(table.levels) / (expected * len(LEVELS))
+
+
+def evaluated_masks(manifest_name: str, split: str) -> dict[str, str]:
+    """Return mask_id -> image_id of the evaluation subset of one split of a published manifest."""
+    manifest = published_manifest(manifest_name)
+    images = manifest.images.select(["image_id", "split"]).to_pydict()
+    inside = {i for i, s in zip(images["image_id"], images["split"], strict=True) if s == split}
+    masks = manifest.masks.select(["mask_id", "image_id", "evaluate"]).to_pydict()
+    rows = zip(masks["mask_id"], masks["image_id"], masks["evaluate"], strict=True)
+    return {mask: image for mask, image, evaluate in rows if evaluate and image in inside}
+
+
+def long_rows(entry: Entry, split: str) -> list[Row]:
+    """Return dataset x level x step x metric of one run and split, with intervals over the dataset's cases."""
+    table, benchmark = entry.tables[split], entry.info["benchmark"]
+    common = {
+        "model": entry.model,
+        "preset": entry.info["protocol"]["preset"],
+        "split": split,
+        "edition": benchmark["edition"],
+        "version": benchmark["version"],
+    }
+    owner, cases, modality = np.array(table.datasets), np.array(table.cases), np.array(table.modalities)
+    rows: list[Row] = []
+    for dataset in sorted(set(table.datasets)):
+        inside = owner == dataset
+        bootstrap = CaseBootstrap(owner[inside].tolist(), cases[inside].tolist())
+        values = np.stack([table.values[metric][inside] for metric in LONG_METRICS], axis=-1)
+        estimates = iter(bootstrap.estimates(values.reshape(len(values), -1)))
+        kinds = ";".join(sorted(set(modality[inside].tolist())))
+        for level in table.levels:
+            for step in range(1, table.steps + 1):
+                for metric in LONG_METRICS:
+                    estimate = next(estimates)
+                    rows.append(
+                        common
+                        | {"dataset": dataset, "modality": kinds, "level": level, "step": step, "metric": metric}
+                        | {"value": estimate.value, "low": estimate.low, "high": estimate.high, "n": estimate.n}
+                    )
+    return rows

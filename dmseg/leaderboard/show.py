@@ -1,0 +1,109 @@
+"""The leaderboard as text for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from dmseg.errors import UsageError, unknown_name
+from dmseg.leaderboard.columns import LEADERBOARD
+from dmseg.leaderboard.entries import PUBLISHED_FILE, default_root
+from dmseg.leaderboard.record import LEADERBOARD_FILE, contest_of, read_csv
+from dmseg.leaderboard.rows import Row
+from dmseg.types import LEVEL_LABELS, check_level
+
+METRICS: dict[str, tuple[str, str]] = {
+    "dice": ("dice_final", "Dice"),
+    "iou": ("iou_final", "IoU"),
+    "nsd": ("nsd2_final", "NSD 2px"),
+    "pa": ("pixel_accuracy_final", "PA"),
+    "hd95": ("hd95_mean", "HD95"),
+    "drop": ("drop", "drop"),
+    "noc90": ("noc90", "NoC@90"),
+}
+"""Name on the command line -> (column, heading). Lower is better for hd95, drop and noc90."""
+_LOWER = ("hd95", "drop", "noc90")
+_PIXELS_OR_CLICKS = ("hd95", "noc90")
+
+
+def show(root: Path | None = None, *, level: str | None = None, by: str = "dice", split: str | None = None) -> str:
+    """Return the record as a text table, one block per benchmark, preset and split.
+
+    Args:
+        level: sort and show Dice at one level instead of a metric over all levels.
+        by: metric to sort by, one of :data:`METRICS`.
+        split: only this split.
+
+    Raises:
+        UsageError: an unknown level or metric, or a level together with a metric other than Dice (the record has
+            levels for Dice; leaderboard_long.csv has the others).
+    """
+    if by not in METRICS:
+        raise unknown_name("metric", by, METRICS)
+    if level is not None:
+        check_level(level)
+        if by != "dice":
+            raise UsageError(f'--level {level} is shown for Dice; for "{by}" at a level see leaderboard_long.csv')
+    root = root or default_root()
+    path = root / LEADERBOARD_FILE
+    path = path if path.is_file() else root / PUBLISHED_FILE
+    rows = read_csv(path, LEADERBOARD) if path.is_file() else []
+    rows = [row for row in rows if split is None or row["split"] == split]
+    if not rows:
+        return f"{root}: no entries yet; add one with: dmseg leaderboard add RUN"
+    column = METRICS[by][0] if level is None else f"dice_{level}"
+    blocks = []
+    for contest in sorted({contest_of(row) for row in rows}):
+        own = [row for row in rows if contest_of(row) == contest]
+        own.sort(key=lambda row: _order(row, column, by in _LOWER))
+        edition, version, preset, name = contest
+        blocks.append(f"{edition} {version}, preset {preset}, {name}\n" + _table(own, by, level))
+    return "\n\n".join(blocks)
+
+
+def _order(row: Row, column: str, lower: bool) -> tuple[Any, ...]:
+    value = row[column]
+    return row["rank_low"] is None, value is None, 0 if value is None else value if lower else -value, row["model"]
+
+
+def _table(rows: Sequence[Row], by: str, level: str | None) -> str:
+    head = ["rank", "model", "Dice", "95 % interval", *LEVEL_LABELS.values(), "drop", "NSD 2px", "HD95", "tier"]
+    if level is None and METRICS[by][1] not in head:
+        head.insert(3, METRICS[by][1])
+    lines = [head]
+    for row in rows:
+        cells = [
+            _rank(row),
+            row["model"],
+            _percent(row["score"]),
+            f"{_percent(row['score_low'])} - {_percent(row['score_high'])}",
+            *(_percent(row[f"dice_{name}"]) for name in LEVEL_LABELS),
+            _percent(row["drop"]),
+            _percent(row["nsd2_final"]),
+            f"{row['hd95_mean']:.1f}",
+            row["tier"],
+        ]
+        if len(head) > len(cells):
+            value = row[METRICS[by][0]]
+            cells.insert(3, "-" if value is None else f"{value:.2f}" if by in _PIXELS_OR_CLICKS else _percent(value))
+        lines.append(cells)
+    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
+    left = {1, len(head) - 1}
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if i in left else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
+
+
+def _rank(row: Row) -> str:
+    if row["rank_low"] is None:
+        return "partial" if row["coverage"] < 1 else "-"
+    return str(row["rank_low"]) if row["rank_low"] == row["rank_high"] else f"{row['rank_low']}-{row['rank_high']}"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}"
