@@ -12,7 +12,8 @@ T = TypeVar("T")
 _PLAIN_INTERVAL_S = 10.0
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """Return a duration as ``m:ss`` or ``h:mm:ss``."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
@@ -32,5 +33,5 @@ def progress(items: Iterable[T], total: int, label: str, unit: str = "items") ->
         if now - last >= _PLAIN_INTERVAL_S and done < total:
             last = now
             left = (now - start) / done * (total - done)
-            print(f"{label}: {done}/{total} {unit}, {_clock(left)} left", file=sys.stderr, flush=True)
-    print(f"{label}: {total} {unit} in {_clock(time.monotonic() - start)}", file=sys.stderr, flush=True)
+            print(f"{label}: {done}/{total} {unit}, {clock(left)} left", file=sys.stderr, flush=True)
+    print(f"{label}: {total} {unit} in {clock(time.monotonic() - start)}", file=sys.stderr, flush=True)

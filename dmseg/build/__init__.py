@@ -4,12 +4,15 @@ What a dataset is lives in :mod:`dmseg.datasets`, what a degradation is in :mod:
 in :mod:`dmseg.manifests`.
 """
 
-from dmseg.build.benchmark import Benchmark, open_benchmark
+from dmseg.build.benchmark import Benchmark, named_manifest, open_benchmark
 from dmseg.build.checks import Problem, verify
 from dmseg.build.citation import cite
+from dmseg.build.description import counts_by, level_table, split_counts, write_histogram
 from dmseg.build.estimate import Estimate, estimate
+from dmseg.build.export import export_coco, export_manifest
 from dmseg.build.finish import BuildSummary
 from dmseg.build.folder import STORAGES
+from dmseg.build.items import BenchmarkDataset
 from dmseg.build.phantom_edition import phantom_raw
 from dmseg.build.rebuild import rebuild
 from dmseg.build.run import build, phantom_benchmark
@@ -19,6 +22,7 @@ from dmseg.files import cache_folder
 __all__ = [
     "STORAGES",
     "Benchmark",
+    "BenchmarkDataset",
     "BuildSummary",
     "Estimate",
     "Problem",
@@ -26,11 +30,18 @@ __all__ = [
     "build_shard",
     "cache_folder",
     "cite",
+    "counts_by",
     "estimate",
+    "export_coco",
+    "export_manifest",
+    "level_table",
     "merge",
+    "named_manifest",
     "open_benchmark",
     "phantom_benchmark",
     "phantom_raw",
     "rebuild",
+    "split_counts",
     "verify",
+    "write_histogram",
 ]

@@ -16,7 +16,7 @@ from dmseg import imaging, simulators
 from dmseg.build.folder import Folder
 from dmseg.build.unit import stored_levels
 from dmseg.errors import DataError, unknown_name
-from dmseg.manifests import HEADER_FILE, Manifest, read_manifest
+from dmseg.manifests import HEADER_FILE, Manifest, published, published_manifest, read_manifest
 from dmseg.types import Image, Mask
 
 
@@ -142,3 +142,17 @@ def open_benchmark(path: Path | str) -> Benchmark:
     if not path.is_dir():
         raise DataError(f"{path}: no such folder; give a folder that `dmseg build` wrote (it holds {HEADER_FILE})")
     return Benchmark(path)
+
+
+def named_manifest(name: str) -> Manifest:
+    """Return a manifest by the name of a published one, or by the path of a folder or zip.
+
+    Raises:
+        DataError: neither a published name nor a manifest; the message lists the published ones.
+    """
+    if name in published():
+        return published_manifest(name)
+    if not Path(name).exists():
+        known = ", ".join(published()) or "none"
+        raise DataError(f"{name}: no such folder or zip, and no published manifest of that name ({known})")
+    return read_manifest(Path(name))

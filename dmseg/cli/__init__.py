@@ -18,6 +18,7 @@ from dmseg.version import __version__
 COMMANDS: dict[str, str] = {
     "demo": "Build the embedded phantom edition, evaluate the shipped models, write the report.",
     "datasets": "What is expected where, licence, link, and what was found.",
+    "init-recipe": "Guess a recipe for your own folder of images and masks.",
     "phantom": "Write synthetic raw data in the original layouts.",
     "build": "Turn raw downloads into one versioned benchmark.",
     "merge": "Finish a benchmark that was built in shards.",
@@ -48,7 +49,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"dmseg.cli.{cmd_name}")
+        module = importlib.import_module(f"dmseg.cli.{cmd_name.replace('-', '_')}")
         command: click.Command = module.command
         return command
 

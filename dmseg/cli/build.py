@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from dmseg.cli.options import FOLDER, CommaList, jobs_option, levels_option, limit_option, seed_option
+from dmseg.errors import UsageError
+from dmseg.progress import clock
 
 if TYPE_CHECKING:
-    from dmseg.build import Estimate
+    from dmseg.build import BuildSummary, Estimate
+
+
+def _shard(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    i, _, n = value.partition("/")
+    if not (i.isdecimal() and n.isdecimal()):
+        raise UsageError(f"--shard {value}: give i/n with i of 1..n, such as 1/4")
+    return int(i), int(n)
 
 
 @click.command("build")
@@ -29,8 +41,16 @@ if TYPE_CHECKING:
 @jobs_option
 @limit_option
 @seed_option
+@click.option(
+    "--storage", default="png", show_default=True, help="png, or recipe (Clear only; the rest is made on reading)."
+)
+@click.option("--engine", default="loky", show_default=True, help="Where workers run: loky or dask.")
+@click.option("--shard", callback=_shard, default=None, metavar="I/N", help="Do one part of N; then dmseg merge.")
+@click.option("--manifest", default=None, help="Rebuild exactly this benchmark: folder, zip or published name.")
 @click.option("--dry-run", is_flag=True, help="Say how many images, bytes and how much time, and change nothing.")
+@click.pass_context
 def command(
+    ctx: click.Context,
     raw: Path | None,
     out: Path,
     names: tuple[str, ...] | None,
@@ -38,6 +58,10 @@ def command(
     jobs: int,
     limit: int | None,
     seed: int,
+    storage: str,
+    engine: str,
+    shard: tuple[int, int] | None,
+    manifest: str | None,
     dry_run: bool,
 ) -> int:
     """Turn raw downloads into one versioned benchmark.
@@ -49,16 +73,45 @@ def command(
       dmseg build --out bench                                  (phantoms, no data needed)
       dmseg build --raw raw --out bench --datasets BUSI,FLARE --jobs 8
       dmseg build --raw raw --out bench --dry-run
+      dmseg build --raw raw --out bench --shard 1/8            (in a job array; then: dmseg merge bench)
+      dmseg build --raw raw --out bench --manifest paper.zip   (exactly that benchmark, or what differs)
     """
     from dmseg import build
 
+    if manifest is not None:
+        _refuse(ctx, "--manifest", ("names", "levels", "limit", "seed", "shard", "dry_run"))
+    if shard is not None:
+        _refuse(ctx, "--shard", ("limit", "dry_run"))
     if raw is None:
         click.echo(f"no --raw given: using the phantom edition in {build.cache_folder()}", err=True)
+    where: dict[str, Any] = {"jobs": jobs, "storage": storage, "engine": engine}
+    what: dict[str, Any] = {"datasets": names, "levels": levels, "seed": seed}
     if dry_run:
-        _show_estimate(build.estimate(raw, datasets=names, levels=levels, limit=limit, seed=seed), jobs)
+        _show_estimate(build.estimate(raw, **what, limit=limit, storage=storage), jobs)
         return 0
-    summary = build.build(raw, out, datasets=names, levels=levels, jobs=jobs, limit=limit, seed=seed)
-    click.echo(f"{out}: {summary.n_images} images at {len(levels)} levels, {summary.edition} {summary.version}")
+    if shard is not None:
+        n_images, n_errors = build.build_shard(raw, out, shard, **what, **where)
+        click.echo(f"{out}: shard {shard[0]}/{shard[1]} done: {n_images} images; failed: {n_errors} sources")
+        click.echo(f"next, when all {shard[1]} shards are done: dmseg merge {out}")
+        return 1 if n_errors else 0
+    if manifest is not None:
+        summary = build.rebuild(build.named_manifest(manifest), raw, out, **where)
+    else:
+        summary = build.build(raw, out, **what, **where, limit=limit)
+    return show_summary(out, summary)
+
+
+def _refuse(ctx: click.Context, option: str, names: Sequence[str]) -> None:
+    """Refuse options that cannot go together with ``option``, which decides them."""
+    given = [name for name in names if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE]
+    if given:
+        shown = ", ".join("--datasets" if name == "names" else f"--{name.replace('_', '-')}" for name in given)
+        raise UsageError(f"{option} cannot be combined with {shown}")
+
+
+def show_summary(out: Path, summary: BuildSummary) -> int:
+    """Print what a build gave and what to do next; return the exit code."""
+    click.echo(f"{out}: {summary.n_images} images, {summary.edition} {summary.version}")
     click.echo(f"manifest_digest {summary.manifest_digest}")
     click.echo(
         f"left out: {summary.n_left_out} images; failed: {len(summary.errors)} sources; see {out}/build_report.csv"
@@ -70,11 +123,11 @@ def command(
 
 
 def _show_estimate(estimates: list[Estimate], jobs: int) -> None:
-    click.echo(f"{'dataset':<14}{'sources':>9}{'images':>9}{'MB':>10}{'minutes':>10}")
+    click.echo(f"{'dataset':<14}{'sources':>9}{'images':>9}{'MB':>10}{'time':>10}")
     for row in estimates:
-        minutes = row.seconds / jobs / 60
-        click.echo(f"{row.dataset:<14}{row.n_sources:>9}{row.n_images:>9}{row.n_bytes / 1e6:>10.1f}{minutes:>10.1f}")
-    total_bytes, total_seconds = sum(row.n_bytes for row in estimates), sum(row.seconds for row in estimates)
+        time = clock(row.seconds / jobs)
+        click.echo(f"{row.dataset:<14}{row.n_sources:>9}{row.n_images:>9}{row.n_bytes / 1e6:>10.1f}{time:>10}")
     n_sources, n_images = sum(row.n_sources for row in estimates), sum(row.n_images for row in estimates)
-    click.echo(f"{'all':<14}{n_sources:>9}{n_images:>9}{total_bytes / 1e6:>10.1f}{total_seconds / jobs / 60:>10.1f}")
+    n_bytes, time = sum(row.n_bytes for row in estimates), clock(sum(row.seconds for row in estimates) / jobs)
+    click.echo(f"{'all':<14}{n_sources:>9}{n_images:>9}{n_bytes / 1e6:>10.1f}{time:>10}")
     click.echo(f"extrapolated from a few images of each dataset, for {jobs} worker(s); nothing was changed")

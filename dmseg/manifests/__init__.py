@@ -4,6 +4,7 @@ Building a benchmark lives in :mod:`dmseg.build`; this package knows nothing of 
 """
 
 from dmseg.manifests.columns import DEGRADATIONS, IMAGES, MASKS, SCHEMA_VERSION, TABLES, Column, arrow_schema
+from dmseg.manifests.difference import Difference, diff
 from dmseg.manifests.files import (
     HEADER_FILE,
     Manifest,
@@ -33,10 +34,12 @@ __all__ = [
     "SCHEMA_VERSION",
     "TABLES",
     "Column",
+    "Difference",
     "Manifest",
     "arrow_schema",
     "case_id",
     "cleaned",
+    "diff",
     "edition_of",
     "image_id",
     "manifest_digest",

@@ -1,0 +1,103 @@
+"""``info`` and ``splits``: tables that describe a benchmark, and a picture of how large its objects are."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from pathlib import Path
+
+import pandas as pd
+
+from dmseg import datasets, simulators
+from dmseg.build.benchmark import Benchmark
+from dmseg.files import write_bytes
+from dmseg.tables import packaged_table
+from dmseg.types import SPLITS
+
+PAPER_SPLITS: dict[str, int] = packaged_table("dmseg.build", "build.toml")["paper"]["splits"]
+"""Images per split as the paper prints them."""
+
+
+def counts_by(bench: Benchmark, column: str) -> pd.DataFrame:
+    """Return images, cases, objects, evaluated objects and median object area per value of an images column.
+
+    Args:
+        bench: the opened benchmark.
+        column: ``dataset``, ``modality`` or ``split``.
+
+    Returns:
+        One row per value, sorted, indexed by it; ``area_percent`` is the median object's share of its image.
+    """
+    images = bench.images
+    masks = bench.masks.merge(images[["image_id", column, "height", "width"]], on="image_id")
+    masks["area_percent"] = 100 * masks["area"] / (masks["height"] * masks["width"])
+    grouped = images.groupby(column, observed=True)
+    objects = masks.groupby(column, observed=True)
+    return pd.DataFrame(
+        {
+            "images": grouped.size(),
+            "cases": grouped["case_id"].nunique(),
+            "objects": objects.size(),
+            "evaluated": objects["evaluate"].sum(),
+            "area_percent": objects["area_percent"].median().round(2),
+        }
+    )
+
+
+def level_table(bench: Benchmark) -> pd.DataFrame:
+    """Return, per level, the number of pictures and the operations that act there with how often each was drawn.
+
+    Index: level ids. Columns: ``images``, then one per operation, in the order of how often it acts.
+    """
+    counts: dict[str, Counter[str]] = {level: Counter() for level in bench.levels}
+    rows = bench.manifest.degradations
+    for level, text in zip(rows["level"].to_pylist(), rows["plan"].to_pylist(), strict=True):
+        counts[level]["images"] += 1
+        counts[level].update(step.operation for step, _ in simulators.Plan.from_json(text).steps(level))
+    table = pd.DataFrame(counts).T.fillna(0).astype(int)
+    order = table.drop(columns="images").sum().sort_values(ascending=False, kind="stable").index
+    return table[["images", *order]]
+
+
+def split_counts(bench: Benchmark) -> pd.DataFrame:
+    """Return images per dataset and split, with the paper's totals in the last rows.
+
+    Index: datasets in the order of the paper's table, then ``all`` and ``paper``. Columns: train, seen, unseen, total,
+    and ``paper``, the dataset's number of images in the paper.
+    """
+    images = bench.images
+    table = pd.crosstab(images["dataset"], images["split"]).reindex(columns=list(SPLITS), fill_value=0)
+    known = [name for name in datasets.RECIPES if name in table.index]
+    table = table.reindex([*known, *(name for name in table.index if name not in known)])
+    table["total"] = table.sum(axis=1)
+    table["paper"] = [datasets.recipe(name).expected_images if name in known else 0 for name in table.index]
+    table.loc["all"] = table.sum()
+    table.loc["paper"] = [*(PAPER_SPLITS[split] for split in SPLITS), *(2 * [sum(PAPER_SPLITS.values())])]
+    return table
+
+
+def write_histogram(bench: Benchmark, out: Path) -> None:
+    """Write a PNG with one histogram per dataset: objects by their share of the image area, logarithmic."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    sizes = bench.images[["image_id", "dataset", "height", "width"]]
+    masks = bench.masks.merge(sizes, on="image_id")
+    masks["percent"] = 100 * masks["area"] / (masks["height"] * masks["width"])
+    names = sorted(masks["dataset"].unique())
+    columns = min(3, len(names))
+    rows = -(-len(names) // columns)
+    figure = Figure(figsize=(4 * columns, 2.4 * rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    bins = [10 ** (exponent / 4) for exponent in range(-12, 9)]
+    for index, name in enumerate(names):
+        axes = figure.add_subplot(rows, columns, index + 1)
+        values = masks.loc[masks["dataset"] == name, "percent"]
+        axes.hist(values, bins=bins, color="#0072B2")
+        axes.set_xscale("log")
+        axes.set_title(f"{name}: {len(values)} objects, median {values.median():.2g} %", fontsize=9)
+        axes.set_xlabel("share of the image area, %", fontsize=8)
+        axes.tick_params(labelsize=7)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120, metadata={"Software": None})
+    write_bytes(out, buffer.getvalue())

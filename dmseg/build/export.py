@@ -1,0 +1,109 @@
+"""Exports of a built benchmark: its manifest without pixels, and COCO JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dmseg import datasets
+from dmseg.build.benchmark import Benchmark
+from dmseg.build.folder import Folder
+from dmseg.build.unit import stored_levels
+from dmseg.errors import UsageError
+from dmseg.files import write_text
+from dmseg.manifests import Manifest, arrow_schema, write_manifest
+from dmseg.types import check_level
+
+
+def export_manifest(
+    manifest: Manifest, out: Path, *, edition: str | None = None, version: str | None = None
+) -> Manifest:
+    """Write the shareable manifest of a benchmark to a folder or ``.zip`` and return it.
+
+    Masks of datasets whose licence does not allow sharing them are left out (their hashes stay), and so are the pixel
+    hashes, which belong to one machine. The digest is unchanged.
+
+    Args:
+        manifest: of the built benchmark.
+        out: folder or ``.zip``.
+        edition, version: the name to publish it under; None keeps the benchmark's.
+    """
+    info = dict(manifest.info)
+    info |= {key: value for key, value in (("edition", edition), ("version", version)) if value is not None}
+    kept = [
+        name
+        for name in info["recipes"]
+        if name in info.get("synthetic", ()) or (name in datasets.RECIPES and datasets.recipe(name).share_masks)
+    ]
+    dataset_of = dict(zip(manifest.images["image_id"].to_pylist(), manifest.images["dataset"].to_pylist(), strict=True))
+    shared = pa.array([dataset_of[image] in kept for image in manifest.masks["image_id"].to_pylist()], pa.bool_())
+    masks = _replaced(manifest.masks, "masks", "rle", pc.if_else(shared, manifest.masks["rle"], None))
+    hashes = pa.nulls(manifest.degradations.num_rows, pa.string())
+    degradations = _replaced(manifest.degradations, "degradations", "pixel_sha256", hashes)
+    exported = dataclasses.replace(manifest, info=info, masks=masks, degradations=degradations)
+    write_manifest(out, exported)
+    return exported
+
+
+def _replaced(table: pa.Table, name: str, column: str, values: Any) -> pa.Table:
+    position = table.column_names.index(column)
+    return table.set_column(position, arrow_schema(name).field(column), values)
+
+
+def export_coco(bench: Benchmark, out: Path, *, level: str = "clear", splits: Sequence[str] | None = None) -> int:
+    """Write one COCO JSON (images, annotations with RLE, categories) of a level and return the number of annotations.
+
+    File names are relative to the benchmark folder. ``area`` and ``bbox`` are in pixels; each image also carries its
+    dataset, modality and split, each annotation its ``mask_id``.
+
+    Args:
+        bench: the opened benchmark.
+        out: the JSON file.
+        level: level id whose pictures are named; it must be stored as files.
+        splits: only images of these splits; None takes all.
+    """
+    check_level(level)
+    stored = stored_levels(bench.levels, bench.info.get("storage", "png"))
+    if level not in stored:
+        raise UsageError(f"{bench.path}: level {level} is not stored as files there; stored: {', '.join(stored)}")
+    rows = [row for row in bench.manifest.images.to_pylist() if splits is None or row["split"] in splits]
+    number = {row["image_id"]: index for index, row in enumerate(rows, 1)}
+    masks = [row for row in bench.manifest.masks.to_pylist() if row["image_id"] in number]
+    category = {name: index for index, name in enumerate(sorted({row["structure"] for row in masks}), 1)}
+    folder = Folder(bench.path)
+    document = {
+        "info": {
+            "description": f"{bench.info['edition']} {bench.info['version']}, level {level}",
+            "manifest_digest": bench.digest,
+        },
+        "images": [
+            {
+                "id": number[row["image_id"]],
+                "file_name": folder.picture(row["dataset"], level, row["image_id"]).relative_to(bench.path).as_posix(),
+                **{key: row[key] for key in ("height", "width", "dataset", "modality", "split", "case_id")},
+            }
+            for row in rows
+        ],
+        "annotations": [
+            {
+                "id": index,
+                "image_id": number[row["image_id"]],
+                "category_id": category[row["structure"]],
+                "segmentation": None if row["rle"] is None else json.loads(row["rle"]),
+                "area": row["area"],
+                "bbox": [row["x0"], row["y0"], row["x1"] - row["x0"] + 1, row["y1"] - row["y0"] + 1],
+                "iscrowd": 0,
+                "mask_id": row["mask_id"],
+            }
+            for index, row in enumerate(masks, 1)
+        ],
+        "categories": [{"id": index, "name": name} for name, index in category.items()],
+    }
+    write_text(out, json.dumps(document) + "\n")
+    return len(masks)
