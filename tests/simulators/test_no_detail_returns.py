@@ -20,7 +20,7 @@ def chest(side: int = 256) -> np.ndarray:
     spine = (xx / 0.06) ** 2 + ((yy - 0.22) / 0.05) ** 2 < 1
     image = np.where(body, 110, 10)
     image = np.where(lungs & body, 40, image)
-    return np.where(ribs | spine, 235, image).astype(np.uint8)
+    return np.where(ribs | spine, 255, image).astype(np.uint8)
 
 
 def fine(image: np.ndarray) -> np.ndarray:
