@@ -34,6 +34,7 @@ COMMANDS: dict[str, str] = {
     "score": "Score anyone's masks against reference masks.",
     "report": "Write one HTML page about a run.",
     "digest": "Print the digest that names a run's results.",
+    "submit": "Check a run as a submission to the leaderboard, and pack it.",
     "leaderboard": "Add runs to the leaderboard and show it.",
     "cite": "Print BibTeX and licences of a benchmark's sources.",
     "doctor": "Print what is installed and what was found, to paste into an issue.",

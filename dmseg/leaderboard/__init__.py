@@ -4,7 +4,7 @@
 ``docs/leaderboard.md``.
 """
 
-from dmseg.leaderboard.api import Added, Difference, RefusedError, add, build, check, compare, pack
+from dmseg.leaderboard.api import Added, Difference, RefusedError, add, build, check, compare, pack, request_text
 from dmseg.leaderboard.checks import CODES, Finding, Verdict
 from dmseg.leaderboard.entries import default_root
 from dmseg.leaderboard.show import show
@@ -22,5 +22,6 @@ __all__ = [
     "compare",
     "default_root",
     "pack",
+    "request_text",
     "show",
 ]

@@ -205,3 +205,23 @@ def _copy_whole(folder: Path, target: Path, checked: dict[str, str]) -> None:
             shutil.copyfile(folder / name, made / name)
         write_text(made / CHECKED_FILE, json.dumps(checked, indent=1) + "\n")
         made.rename(target)
+
+
+def request_text(run: Path) -> str:
+    """Return the text of the pull request or issue that goes with a submission."""
+    with opened(run) as folder:
+        info, digest = open_run(folder).info, run_digest(folder)
+    model, benchmark, protocol = info["model"], info["benchmark"], info["protocol"]
+    lines = [
+        f"Leaderboard entry: {model['name']}",
+        "",
+        f"- benchmark: {benchmark['edition']} {benchmark['version']}, splits {', '.join(benchmark['split'])}",
+        f"- preset: {protocol['preset']}, seed {protocol['seed']}",
+        f"- run digest: {digest}",
+        f"- weights sha256: {model.get('weights_sha256') or 'none'}",
+        f"- licence: {model['license']}",
+        f"- code: {model.get('code_url') or 'not given'}; paper: {model.get('paper_url') or 'not given'}",
+        f"- trained on: {', '.join(model.get('trained_on') or ()) or 'none of the datasets'}",
+        f"- submitter: {info.get('submitter') or 'not given'}",
+    ]
+    return "\n".join(lines)
