@@ -80,6 +80,7 @@ def write_histogram(bench: Benchmark, out: Path) -> None:
     """Write a PNG with one histogram per dataset: objects by their share of the image area, logarithmic."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     sizes = bench.images[["image_id", "dataset", "height", "width"]]
     masks = bench.masks.merge(sizes, on="image_id")
@@ -95,6 +96,7 @@ def write_histogram(bench: Benchmark, out: Path) -> None:
         values = masks.loc[masks["dataset"] == name, "percent"]
         axes.hist(values, bins=bins, color="#0072B2")
         axes.set_xscale("log")
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_title(f"{name}: {len(values)} objects, median {values.median():.2g} %", fontsize=9)
         axes.set_xlabel("share of the image area, %", fontsize=8)
         axes.tick_params(labelsize=7)
