@@ -19,8 +19,8 @@ from dmseg.files import cache_folder, write_text
 from dmseg.harness import Run, open_run, run_digest
 from dmseg.harness.audit import AUDIT_FILE, read_audit
 from dmseg.harness.cases import CaseTable, case_tables
+from dmseg.harness.summary import TABLE_METRICS, SplitNumbers, split_numbers
 from dmseg.manifests import HEADER_FILE, read_header
-from dmseg.report.numbers import TABLE_METRICS, SplitNumbers, split_numbers
 from dmseg.report.pictures import Gallery, gallery
 from dmseg.statistics import Estimate
 from dmseg.types import LEVEL_LABELS

@@ -13,8 +13,8 @@ from synthetic_runs import DIGEST, SyntheticBenchmark, write_run
 
 from dmseg.errors import DataError
 from dmseg.harness.cases import case_tables
+from dmseg.harness.summary import split_numbers
 from dmseg.report import find_benchmark, write_report
-from dmseg.report.numbers import split_numbers
 from dmseg.report.pictures import prompts_until
 from dmseg.types import LEVELS
 
