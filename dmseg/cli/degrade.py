@@ -6,7 +6,7 @@ import fnmatch
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,37 +15,9 @@ from dmseg.errors import DataError, DmsegError, ImageFileError, UsageError
 from dmseg.types import LEVEL_LABELS, MODALITIES, Window, check_level, check_modality
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from dmseg.simulators import Plan
+    from dmseg.simulators.files import Request
 
 _SHOWN = 20
-
-
-@dataclass(frozen=True)
-class Request:
-    """What the options ask for, the same for every file.
-
-    ``window`` is the one to be used wherever values have to become grey, or None: the file's own, else percentiles.
-    """
-
-    level: str
-    modality: str | None
-    domain: tuple[str, ...] | None
-    ops: tuple[str, ...] | None
-    window: Window | None
-    seed: int
-    keep_patient: bool
-
-    def series(self) -> str:
-        """Return what all files of one call have in common: it names the derived DICOM series."""
-        from dmseg import canonical
-        from dmseg.simulators import tables_digest
-
-        window = None if self.window is None else [self.window.center, self.window.width]
-        return canonical.digest(
-            [self.level, self.modality, self.domain, self.ops, window, self.seed, self.keep_patient, tables_digest()]
-        )
 
 
 @dataclass(frozen=True)
@@ -134,8 +106,9 @@ def _request(
     seed: int,
     keep_patient: bool,
 ) -> Request:
-    """Check names and resolve the dataset and the window that it or the modality declares."""
+    """Check names; resolve the dataset into its modality, operations and window."""
     from dmseg import simulators
+    from dmseg.simulators.files import Request
 
     check_level(level)
     for name in ops or ():
@@ -155,85 +128,7 @@ def _request(
             f"{LEVEL_LABELS[level]} adds degradations of the modality: give --modality ({', '.join(MODALITIES)}) "
             "or --dataset"
         )
-    if window is None and modality is not None:
-        window = simulators.default_window(modality)
     return Request(level, modality, domain, ops, window, seed, keep_patient)
-
-
-def degrade_file(source: Path, target: Path, request: Request, key: str) -> str:
-    """Degrade one file and return in words what was done.
-
-    Raises:
-        DmsegError: the file cannot be read, is too small, or the target is not allowed; nothing was written then.
-    """
-    from dmseg import imaging
-
-    kind = imaging.kind_of(source)
-    imaging.check_target(source, target, kind)
-    if kind == "NIfTI":
-        values, digest, words = _volume(source, request, key)
-    else:
-        loaded = imaging.read_image(source)
-        values, plan, words = _picture(loaded.pixels, request, key, loaded.window)
-        digest = plan.digest(request.level)
-    imaging.write_like(
-        source, target, values, derivation=digest, series=request.series(), keep_patient=request.keep_patient
-    )
-    return f"{source}: {words}"
-
-
-def _picture(
-    values: NDArray[Any], request: Request, key: str, own_window: Window | None
-) -> tuple[NDArray[Any], Plan, str]:
-    """Return one degraded picture in its own type and units, its plan, and words.
-
-    8-bit pictures are degraded as they are. Deeper ones (CT, MR, 16 bit) are degraded as they look in the window, and
-    the change times the width of the window is added to the values. ``own_window`` counts where nothing else says one.
-    """
-    from dmseg import imaging, simulators
-
-    deep, window = values.dtype.name != "uint8", request.window
-    if deep and window is None:
-        window = own_window or imaging.percentile_window(values)
-    picture = imaging.normalise(values, window) if deep and window is not None else values
-    plan = simulators.plan(
-        key,
-        modality=request.modality,
-        domain=request.domain,
-        ops=request.ops,
-        image=picture,
-        seed=request.seed,
-        window=window,
-    )
-    degraded = plan.apply(picture, request.level)
-    words = plan.describe(request.level)
-    if values.ndim == 2 and ((values == values.min()) | (values == values.max())).all():
-        words += "\nnote: only two grey values; if this is a mask, leave it out with --exclude"
-    if deep and window is not None:
-        if "grey window" not in words:
-            words += f"\ngrey window {window.center:g}/{window.width:g} (center/width)"
-        return imaging.add_change(values, picture, degraded, window), plan, words
-    return degraded, plan, words
-
-
-def _volume(source: Path, request: Request, key: str) -> tuple[NDArray[Any], str, str]:
-    """Return a degraded NIfTI volume, the digest of its plans, and words; slices have keys ``<key>_z012``."""
-    import numpy as np
-
-    from dmseg import canonical, imaging
-
-    volume = imaging.read_volume(source)
-    values = np.array(volume.values)
-    window = None
-    if request.window is None and values.dtype.name != "uint8":
-        window = imaging.percentile_window(values)
-    digests: list[str] = []
-    words = ""
-    for z in range(len(values)):
-        values[z], plan, described = _picture(values[z], request, f"{key}_z{z:03d}", window)
-        digests.append(plan.digest(request.level))
-        words = described if z == len(values) // 2 else words
-    return values, canonical.digest(digests), f"{len(values)} axial slices, each its own draw; the middle one:\n{words}"
 
 
 def _folder(source: Path, out: Path, request: Request, key: str | None, exclude: tuple[str, ...], jobs: int) -> int:
@@ -310,6 +205,8 @@ def _outcomes(
 
 def _outcome(source: Path, target: Path, request: Request, key: str) -> Outcome:
     import cv2
+
+    from dmseg.simulators.files import degrade_file
 
     cv2.setNumThreads(1)
     try:

@@ -122,6 +122,27 @@ def test_deep_pictures_without_any_window_use_their_own_range(tmp_path: Path, ru
     assert 0.01 < spread < 0.05  # the noise of lq1, relative to the window; clipping takes a part
 
 
+def test_unsigned_deep_values_are_no_hounsfield_units(tmp_path: Path, run: Command) -> None:
+    values = _picture().astype(np.uint16) * 8 + 30_000  # a CT slice exported with an offset, as some archives do
+    (tmp_path / "a.png").write_bytes(imaging.png_bytes(values))
+    _, out, _ = run("degrade", tmp_path / "a.png", tmp_path / "b.png", "--level", "lq1", "--modality", "ct")
+    assert "grey window 40/400" not in out
+    again = imaging.read_image(tmp_path / "b.png").pixels
+    assert (again != values).mean() > 0.5
+    _, out, _ = run(
+        "degrade",
+        tmp_path / "a.png",
+        tmp_path / "b.png",
+        "--level",
+        "lq1",
+        "--modality",
+        "ct",
+        "--window",
+        "30800/1600",
+    )
+    assert "grey window 30800/1600" in out
+
+
 def test_every_axial_slice_of_a_volume_is_degraded_whatever_its_orientation(tmp_path: Path, run: Command) -> None:
     slices = np.stack([_picture(48).astype(np.int16) * 2 - 200 + 5 * z for z in range(3)])
     ras = np.flip(slices.transpose(2, 1, 0), (0, 1))
