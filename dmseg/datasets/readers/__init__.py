@@ -7,6 +7,7 @@ from dmseg.datasets.readers.ddti import DdtiReader
 from dmseg.datasets.readers.dental import ToothReader
 from dmseg.datasets.readers.lungrads import LungReader
 from dmseg.datasets.readers.nuclei import NucleiReader
+from dmseg.datasets.readers.own import OwnPictureReader, OwnVolumeReader
 from dmseg.datasets.readers.pairs import CvcReader, IsicReader, KvasirReader, LggReader
 from dmseg.datasets.readers.paxray import PaxrayReader
 from dmseg.datasets.readers.ultrasound import AbdominalReader, BusiReader, MmotuReader, MuscleReader, NerveReader
@@ -31,6 +32,8 @@ READERS: dict[str, type[Reader]] = {
     "mmotu": MmotuReader,
     "muscle_us": MuscleReader,
     "nerve_us": NerveReader,
+    "own_pictures": OwnPictureReader,
+    "own_volumes": OwnVolumeReader,
     "paxray": PaxrayReader,
     "tooth": ToothReader,
 }

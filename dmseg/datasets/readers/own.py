@@ -1,0 +1,107 @@
+"""One's own data: pictures with mask files, or NIfTI volumes with label volumes, found by the recipe's templates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from dmseg.datasets import templates, tree
+from dmseg.datasets.readers.pairs import PairReader
+from dmseg.datasets.readers.volumes import NIFTI_SUFFIXES, SliceReader, paired_volumes, percentiles
+from dmseg.datasets.sources import LeftOut, Reader, Scan, Source, clean_id
+from dmseg.imaging import apply_window, read_grey, read_image
+from dmseg.types import Image, Sample, Structure
+
+PICTURE_SUFFIXES = (*tree.IMAGE_SUFFIXES, ".dcm", ".dicom")
+
+
+def paired(reader: Reader, root: Path, suffixes: tuple[str, ...]) -> Scan:
+    """Pair images with their masks by the templates ``image`` and ``mask`` of the recipe."""
+    rules = reader.recipe.parameters
+    files = tree.files_below(root, suffixes)
+    masks: dict[tuple[str, str], list[Path]] = {}
+    of_masks = templates.matched(rules["mask"], root, files)
+    for file, case, identity in of_masks:
+        masks.setdefault((case.lower(), identity.lower()), []).append(file.relative_to(root))
+    drawn = {file for file, _, _ in of_masks}
+    sources: list[Source] = []
+    left_out: list[LeftOut] = []
+    for file, case, identity in templates.matched(rules["image"], root, (file for file in files if file not in drawn)):
+        name = file.relative_to(root)
+        found = masks.pop((case.lower(), identity.lower()), None)
+        if found is None:
+            left_out.append(LeftOut(name.as_posix(), "mask missing"))
+            continue
+        source_id = clean_id(f"{case}_{identity}" if case else identity)
+        sources.append(Source(source_id, clean_id(case or identity), (name, *found)))
+    unused = [mask for group in masks.values() for mask in group]
+    left_out += [LeftOut(mask.as_posix(), "mask without an image") for mask in unused]
+    return Scan(sources, left_out)
+
+
+class OwnPictureReader(PairReader):
+    """PNG, JPEG, TIFF or DICOM pictures; masks are files of one object each, or label maps with the recipe's labels.
+
+    Pictures of more than 8 bits are windowed: by the recipe's window, else between percentiles of the picture.
+    """
+
+    def is_root(self, folder: Path) -> bool:
+        return bool(self.scan(folder).sources)
+
+    def scan(self, root: Path) -> Scan:
+        return paired(self, root, PICTURE_SUFFIXES)
+
+    def image(self, path: Path) -> tuple[Image, tuple[float, float] | None]:
+        """Return the 8-bit pixels and the (y, x) spacing in mm of an image file."""
+        loaded = read_image(path)
+        if loaded.pixels.dtype == np.uint8:
+            return loaded.pixels, loaded.spacing
+        low, high = self.recipe.parameters["percentiles"]
+        window = self.recipe.windows.get(self.recipe.modality()) or percentiles(path, loaded.pixels, (low, high))
+        return apply_window(loaded.pixels, window), loaded.spacing
+
+    def structures(self, root: Path, source: Source, pixels: Image) -> Iterator[Structure]:
+        """Yield one object per mask file, or one per label that occurs in it."""
+        labels = self.recipe.parameters.get("labels")
+        if not labels:
+            yield from super().structures(root, source, pixels)
+            return
+        for file in source.files[1:]:
+            values = read_grey(root / file)
+            for name, value in labels.items():
+                yield Structure(name, values == value)
+
+
+class OwnVolumeReader(SliceReader):
+    """NIfTI volumes and label volumes; every axial slice with an object."""
+
+    def is_root(self, folder: Path) -> bool:
+        return bool(self.scan(folder).sources)
+
+    def scan(self, root: Path) -> Scan:
+        scan = paired(self, root, NIFTI_SUFFIXES)
+        several = [source for source in scan.sources if len(source.files) > 2]
+        left_out = [LeftOut(source.files[0].as_posix(), "several label volumes; give one") for source in several]
+        return Scan([source for source in scan.sources if source not in several], [*scan.left_out, *left_out])
+
+    def read(self, root: Path, source: Source) -> Iterator[Sample | LeftOut]:
+        """Yield every slice with an object, from feet to head."""
+        pair = paired_volumes(root, source)
+        if isinstance(pair, LeftOut):
+            yield pair
+            return
+        volume, labels = pair
+        rules = self.recipe.parameters
+        ranges = {name: np.array([value]) for name, value in rules["labels"].items()}
+        annotated = np.flatnonzero(np.isin(labels, np.concatenate(list(ranges.values()))).any(axis=(1, 2)))
+        if annotated.size == 0:
+            yield LeftOut(source.files[0].as_posix(), "no object: no slice has one of the recipe's labels")
+            return
+        modality = self.recipe.modality()
+        low, high = rules["percentiles"]
+        window = self.recipe.windows.get(modality) or percentiles(root / source.files[0], volume.values, (low, high))
+        yield from self.slices(
+            source, volume, labels, map(int, annotated), window=window, modality=modality, ranges=ranges
+        )
