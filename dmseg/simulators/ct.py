@@ -189,8 +189,8 @@ def _square(image: Array, size: int) -> Array:
 def _added(scene: Scene, image: Image, error: Array, px_mm: float) -> Image:
     """Add an error image (1/px of the square grid) to the picture, in HU through the window.
 
-    What is white on Clear is taken for denser than the window shows, so it stays white until the error has used that
-    up.
+    What is white on Clear, and still is, is taken for denser than the window shows, so it stays white until the error
+    has used that up. What a blur has made grey is treated like the rest: else the edges of Clear would be redrawn.
     """
     window = scene.window
     gain = 1000.0 / (WATER_PER_MM * px_mm) / window.width
@@ -201,7 +201,9 @@ def _added(scene: Scene, image: Image, error: Array, px_mm: float) -> Image:
     offset = np.ascontiguousarray(whole[top : top + height, left : left + width], np.float32)
     hidden = spectrum_table().clipped_hu - (window.center + window.width / 2)
     clear = scene.clear if scene.clear.ndim == 2 else scene.clear[..., 0]
-    offset[clear >= pixels.top(clear)] += np.float32(max(hidden, 0.0) / window.width)
+    now = image if image.ndim == 2 else image[..., 0]
+    clipped = (clear >= pixels.top(clear)) & (now >= pixels.top(image))
+    offset[clipped] = np.minimum(offset[clipped] + np.float32(max(hidden, 0.0) / window.width), 0)
     return pixels.affine(image, 1.0, offset)
 
 
