@@ -16,11 +16,15 @@ from dmseg.types import Mask, Structure
 _OUTLINES = packaged_table("dmseg.phantoms", "templates.toml")["chest_ct"]
 
 CATEGORIES = ("LR2", "LR3", "LR4A", "LR4B")
-# Largest diameter of the nodule, mm, after Lung-RADS v1.1, solid at baseline (LR3 6-8, LR4A 8-15, LR4B >= 15);
-# LR2 is drawn at the upper end of its range, so that it still covers some pixels.
-DIAMETER = {"LR2": (5.5, 6.0), "LR3": (6.5, 8.0), "LR4A": (9.0, 15.0), "LR4B": (16.0, 34.0)}
+# Lung-RADS v1.1, baseline: category -> (ground glass?, smallest and largest diameter in mm). Ground glass below 30 mm
+# is category 2, from 30 mm category 3; solid 8-15 mm 4A, from 15 mm 4B. All cover at least 0.1 % of the slice.
+NODULES = {
+    "LR2": (True, 14.0, 28.0),
+    "LR3": (True, 30.0, 36.0),
+    "LR4A": (False, 13.0, 15.0),
+    "LR4B": (False, 16.0, 36.0),
+}
 FIELD_MM = 350.0
-SMALLEST = 20
 
 
 def chest(stream: Stream, size: int, category: str) -> Drawing:
@@ -144,27 +148,15 @@ def _great_vessels(stream: Stream, frame: Frame, shape: Shape, picture: Field, v
 
 def _nodule(stream: Stream, lungs: list[Mask], category: str, shape: Shape) -> tuple[Mask, bool]:
     """Place the nodule; return its mask and whether it is subsolid (ground glass)."""
-    lung = lungs[stream.integer(0, 1)]
-    diameter = stream.uniform(*DIAMETER[category]) * shape[1] / FIELD_MM
-    subsolid = category in ("LR2", "LR3") and stream.uniform() < 0.35
-    rows, columns = np.nonzero(shrunk(lung, max(int(diameter * 0.45), 3)))
-    radius = diameter / 2
-    while True:
-        pick = stream.integer(0, len(rows) - 1)
-        centre = (float(columns[pick]), float(rows[pick]))
-        radius += 0.1  # so that the smallest category ends with at least SMALLEST pixels
-        spiky = 0.22 if category == "LR4B" else 0.1
-        outline = blob(
-            stream,
-            centre,
-            (radius, radius * stream.uniform(0.8, 1.0)),
-            angle=stream.integer(0, 2047),
-            irregular=spiky,
-            lobes=9,
-        )
-        mask = fill(outline, shape) & lung
-        if mask.sum() >= SMALLEST:
-            return mask, subsolid
+    subsolid, low, high = NODULES[category]
+    radius = stream.uniform(low, high) * shape[1] / FIELD_MM / 2
+    rows, columns = np.nonzero(shrunk(lungs[stream.integer(0, 1)], int(radius) + 1))
+    pick = stream.integer(0, len(rows) - 1)
+    centre = (float(columns[pick]), float(rows[pick]))
+    radii = (radius, radius * stream.uniform(0.85, 1.0))
+    spiky = 0.2 if category == "LR4B" else 0.1
+    outline = blob(stream, centre, radii, angle=stream.integer(0, 2047), irregular=spiky, lobes=9)
+    return fill(outline, shape) & (lungs[0] | lungs[1]), subsolid
 
 
 def lung_only(hounsfield: NDArray[np.int16], lung: Mask) -> NDArray[np.float64]:

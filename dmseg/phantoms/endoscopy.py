@@ -45,6 +45,7 @@ def colon(anatomy: Stream, view: Stream, shape: Shape, *, inset: bool = False) -
     polyps = _polyps(anatomy, view, shape, scope)
     texture = np.zeros(shape)
     for polyp in polyps:
+        lumen = lumen * (1 - blurred(polyp, 1.0))
         dome, grain = _dome(view, polyp, shape)
         height = np.where(polyp, blurred(height, 12) + dome, height)
         texture += grain
@@ -55,7 +56,7 @@ def colon(anatomy: Stream, view: Stream, shape: Shape, *, inset: bool = False) -
     for polyp in polyps:
         paint(colour, polyp, colour * gain, 3.0)
     warmth = smooth_field(view, shape, shape[0] / 3)[..., None] * np.array([0.02, -0.035, -0.04])
-    picture = (colour * (1 + warmth)) * (light * (1 + 0.05 * texture + 0.05 * fractal_field(view, shape, 9, 3)))[
+    picture = (colour * (1 + warmth)) * (light * (1 + 0.1 * texture + 0.06 * fractal_field(view, shape, 9, 3)))[
         ..., None
     ]
     picture += (np.array(_TABLE["mucosa"]["lumen"]) - picture) * np.clip(lumen, 0, 1)[..., None]
@@ -98,7 +99,7 @@ def _tube(anatomy: Stream, view: Stream, shape: Shape) -> tuple[Field, Field, Fi
     ridge = np.exp(-(((turn - 0.5) / 0.16) ** 2))
     arc = 0.55 + 0.45 * np.tanh(2 * smooth_field(view, shape, h / 2.2))
     fade = 1 / (1 + np.exp(-(0.62 - radius) / 0.08))
-    height = 0.045 * h * ridge * arc * fade + 0.028 * h * fractal_field(view, shape, h / 5, 4)
+    height = 0.045 * h * ridge * arc * fade + 0.02 * h * fractal_field(view, shape, h / 5, 3)
     step = 0.16 * np.where(turn < 0.5, turn * 2, 0.0) * arc * fade
     distance = 0.35 / (radius + 0.16) + step
     lumen = 1 / (1 + np.exp((radius - view.uniform(0.07, 0.15)) / 0.018))
@@ -128,12 +129,12 @@ def _dome(view: Stream, polyp: Mask, shape: Shape) -> tuple[Field, Field]:
     depth = depth_inside(polyp)
     top = float(depth.max())
     rise = view.uniform(*_TABLE["polyp"]["dome"]) * top
-    part = np.clip(depth / top, 0, 1)
-    round_off = np.sqrt(part * (2 - part)) * np.clip(depth / (0.35 * top), 0, 1) ** 0.7
+    swell = blurred(polyp, 0.4 * top)
+    round_off = np.clip((swell - 0.3) / max(float(swell.max()) - 0.3, 0.1), 0, 1)
     lumps = fractal_field(view, shape, max(top / 2.5, 3.0), 3)
     pits = smooth_field(view, shape, max(top / 9, 2.0))
     inside = blurred(polyp, 1.0)
-    return rise * round_off * (1 + 0.14 * lumps), pits * inside
+    return rise * round_off * (1 + 0.06 * lumps), pits * inside
 
 
 def _light(height: Field, distance: Field, view: Stream, shape: Shape) -> Field:
@@ -168,7 +169,7 @@ def _highlights(view: Stream, picture: Field, height: Field, light: Field) -> No
     """Saturate small wet spots where the surface faces the lamp."""
     h, w = height.shape
     bright = np.argsort(-(light + 0.25 * normal_field(view, height.shape)), axis=None, kind="stable")[: h * w // 12]
-    for _ in range(view.integer(4, 12)):
+    for _ in range(view.integer(10, 26)):
         y, x = divmod(int(bright[view.integer(0, len(bright) - 1)]), w)
-        radii = (view.uniform(1.2, 0.018 * w), view.uniform(1.0, 0.009 * h))
+        radii = (view.uniform(1.2, 0.022 * w), view.uniform(1.0, 0.012 * h))
         paint(picture, fill(ellipse((x, y), radii, view.integer(0, 2047), 20), (h, w)), 1.0, 0.8)
