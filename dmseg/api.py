@@ -149,6 +149,17 @@ def open(path: str | Path) -> Benchmark:
 
     Raises:
         DataError: the folder is no benchmark, or of an unknown schema version.
+
+    >>> import tempfile
+    >>> from dmseg import build, phantoms
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     raw, bench = Path(folder, "raw"), Path(folder, "bench")
+    ...     _ = phantoms.write_phantoms(raw, per_dataset=1, datasets=["Kvasir-SEG"])
+    ...     _ = build.build(raw, bench, levels=["clear", "lq3"])
+    ...     benchmark = open(bench)
+    ...     image_id = benchmark.images["image_id"][0]
+    ...     benchmark.levels, benchmark.image(image_id, "lq3").dtype.name
+    (('clear', 'lq3'), 'uint8')
     """
     from dmseg import build
 

@@ -47,8 +47,8 @@ def suggestion(given: str, allowed: Iterable[str]) -> str:
 def unknown_name(kind: str, given: str, allowed: Iterable[str]) -> UsageError:
     """Build the error for a name that is none of ``allowed``.
 
-    >>> print(unknown_name("level", "lq4", ["clear", "lq1", "lq2"]))
-    unknown level "lq4" (did you mean "lq1"?); one of: clear, lq1, lq2
+    >>> print(unknown_name("level", "claer", ["clear", "lq1", "lq2"]))
+    unknown level "claer" (did you mean "clear"?); one of: clear, lq1, lq2
     """
     names = list(allowed)
     return UsageError(f'unknown {kind} "{given}"{suggestion(given, names)}; one of: {", ".join(names)}')

@@ -71,6 +71,8 @@ def _converted(value: Any, hint: Any, where: str) -> Any:
         return {key: _converted(item, options[1], f"{where}.{key}") for key, item in value.items()}
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if hint is Any or (isinstance(hint, type) and isinstance(value, hint) and (hint is bool or type(value) is not bool)):
+    if hint is Any or (
+        isinstance(hint, type) and isinstance(value, hint) and (hint is bool or type(value) is not bool)
+    ):
         return value
     raise DataError(f"{where}: expected {getattr(hint, '__name__', hint)}, got {value!r}")

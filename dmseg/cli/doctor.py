@@ -40,7 +40,7 @@ def _version(package: str) -> str | None:
 
 
 def _torch_devices() -> str:
-    """Say what torch sees, or why it cannot be imported; never raises, since this is where users look for the reason."""
+    """Say what torch sees, or why it cannot be imported; never raises: this is where users look for the reason."""
     if _version("torch") is None:
         return "torch is not installed; network models need: pip install 'dmseg-bench[models]'"
     try:

@@ -1,0 +1,78 @@
+"""The public names: documented, typed, with examples that run, and with errors that help."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import inspect
+
+import numpy as np
+import pytest
+
+import dmseg
+from dmseg.errors import DataError, UsageError
+from dmseg.types import LEVELS
+
+CLEAR = np.tile(np.arange(64, dtype=np.uint8) * 3, (64, 1))
+
+
+@pytest.mark.parametrize("module", ["dmseg.api", "dmseg.errors", "dmseg.rng", "dmseg.canonical", "dmseg.metrics"])
+def test_examples_run(module: str) -> None:
+    loaded = importlib.import_module(module)
+    public = (getattr(loaded, name) for name in getattr(loaded, "__all__", ()))
+    documented = [loaded, *(thing for thing in public if callable(thing))]
+    finder, runner = doctest.DocTestFinder(recurse=True), doctest.DocTestRunner()
+    tests = {test.name: test for thing in documented for test in finder.find(thing) if test.examples}
+    assert tests, "no example"
+    for test in tests.values():
+        runner.run(test)
+    assert runner.summarize(verbose=False).failed == 0
+
+
+@pytest.mark.parametrize("name", [name for name in dmseg.__all__ if name != "__version__"])
+def test_public_names_are_documented_with_an_example(name: str) -> None:
+    documented = inspect.getdoc(getattr(dmseg, name)) or ""
+    assert "Args:" in documented and "Returns:" in documented
+    assert ">>>" in documented
+
+
+def test_dir_lists_the_public_names_and_unknown_ones_are_refused() -> None:
+    assert set(dmseg.__all__) <= set(dir(dmseg))
+    with pytest.raises(AttributeError, match="no attribute 'degrad'"):
+        dmseg.degrad  # noqa: B018
+
+
+def test_a_dataset_of_two_modalities_needs_one_and_the_error_names_both() -> None:
+    with pytest.raises(UsageError, match=r"CHAOS.*ct.*mri"):
+        dmseg.plan("x", dataset="CHAOS")
+    ct, mri = (dmseg.plan("x", dataset="CHAOS", modality=one, image=CLEAR) for one in ("ct", "mri"))
+    assert "ct_ring" in ct.describe("lq3plus") and "bias_field" in mri.describe("lq3plus")
+
+
+def test_a_dataset_of_one_modality_needs_none() -> None:
+    assert dmseg.plan("x", dataset="BUSI").to_json() == dmseg.plan("x", dataset="BUSI", modality="ultrasound").to_json()
+    with pytest.raises(UsageError, match="ultrasound"):
+        dmseg.plan("x", dataset="BUSI", modality="ct")
+    with pytest.raises(UsageError, match='did you mean "Kvasir-SEG"'):
+        dmseg.plan("x", dataset="Kvasir")
+
+
+def test_degrade_is_the_plans_apply_and_keeps_shape_and_type() -> None:
+    plan = dmseg.plan("case", modality="mri", image=CLEAR, seed=3)
+    for level in LEVELS:
+        degraded = dmseg.degrade(CLEAR, level, modality="mri", key="case", seed=3)
+        assert np.array_equal(degraded, plan.apply(CLEAR, level))
+        assert degraded.shape == CLEAR.shape and degraded.dtype == CLEAR.dtype
+    assert np.array_equal(dmseg.degrade(CLEAR, "clear", modality="mri"), CLEAR)
+    with pytest.raises(UsageError, match="unknown level"):
+        dmseg.degrade(CLEAR, "lq4", modality="mri")
+
+
+def test_named_operations_replace_the_drawn_ones() -> None:
+    blurred = dmseg.degrade(CLEAR, "lq2", ops=["gaussian_blur"], key="k")
+    assert blurred.dtype == CLEAR.dtype and not np.array_equal(blurred, CLEAR)
+
+
+def test_opening_what_is_no_benchmark(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(DataError, match="dmseg build"):
+        dmseg.open(tmp_path)
