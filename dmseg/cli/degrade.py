@@ -49,7 +49,9 @@ def _window(ctx: click.Context, param: click.Parameter, value: str | None) -> Wi
 @click.option("--level", required=True, help="clear, lq1, lq2, lq3 or lq3plus.")
 @click.option("--modality", default=None, help=f"{', '.join(MODALITIES)}.")
 @click.option("--dataset", default=None, help="Use this dataset's own degradations at lq3plus, and its window.")
-@click.option("--window", callback=_window, default=None, help="Grey window center/width, such as 40/400 HU.")
+@click.option(
+    "--window", metavar="C/W", callback=_window, default=None, help="Grey window center/width, such as 40/400 HU."
+)
 @click.option("--ops", type=CommaList(), default=None, help="Exactly these operations, in this order.")
 @click.option("--key", default=None, help="Name that the draw depends on; default: the file's name.")
 @seed_option

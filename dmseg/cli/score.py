@@ -39,14 +39,16 @@ def _numbers(option: str, example: str) -> Any:
 @click.option("-o", "--out", type=FILE, required=True, help="CSV file to write.")
 @click.option(
     "--spacing",
+    metavar="Y,X",
     type=CommaList(),
     default="1,1",
     show_default=True,
     callback=_numbers("--spacing", "0.5,0.5"),
-    help="Pixel size Y,X; distances and tolerances are then in its unit. 1,1 is pixels.",
+    help="Pixel size; distances and tolerances are then in its unit. 1,1 is pixels.",
 )
 @click.option(
     "--tolerances",
+    metavar="T,T,...",
     type=CommaList(),
     default="1,2,3,5",
     show_default=True,

@@ -292,6 +292,24 @@ def test_a_single_file_goes_into_a_folder_that_exists(tmp_path: Path, run: Comma
     assert np.array_equal(imaging.read_image(tmp_path / "out" / "a.png").pixels, _picture())
 
 
+@pytest.mark.real
+def test_a_real_series_stays_one_series_in_its_place(real_data: Path, tmp_path: Path, run: Command) -> None:
+    folder = next((real_data / "CHAOS").rglob("CT/1/DICOM_anon"))
+    for path in sorted(folder.iterdir())[:3]:
+        (tmp_path / "in" / path.name).parent.mkdir(exist_ok=True)
+        (tmp_path / "in" / path.name).write_bytes(path.read_bytes())
+    assert (
+        run(
+            "degrade", tmp_path / "in", tmp_path / "out", "--level", "lq3plus", "--dataset", "CHAOS", "--modality", "ct"
+        )[0]
+        == 0
+    )
+    before, after = (imaging.read_dicom_series(tmp_path / name) for name in ("in", "out"))
+    assert [path.name for path in after.files] == [path.name for path in before.files]
+    assert (after.spacing, after.axes, after.values.dtype) == (before.spacing, before.axes, before.values.dtype)
+    assert np.abs(after.values.astype(int) - before.values).max() <= 400  # at most the width of the window
+
+
 def test_help_shows_an_example(run: Command) -> None:
     status, out, _ = run("degrade", "--help")
     assert status == 0
