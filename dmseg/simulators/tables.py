@@ -123,7 +123,8 @@ class VisibilityTable:
     """Numbers of the visibility cap."""
 
     clipped: float
-    spread: float
+    gain: float
+    correlation: float
     steps: int
     sample_side: int
 

@@ -1,13 +1,14 @@
 """The visibility cap: drawn blindly, brightness, gamma and glare turn one picture in ten white or black.
 
 A benchmark picture whose object is gone measures nothing. So the strength of these three is reduced by one factor per
-plan, found on Clear: the largest of 1.00, 0.95, ..., 0.05 for which the three together, at their heavy values, clip at
-most 25 % of the pixels that were not clipped before, and leave at least 30 % of their spread. The same factor serves
-all levels, so their order is kept. No mask is seen here.
+plan, found on Clear: the largest of 1.00, 0.95, ..., 0.05 for which the three together, at their heavy values, clip few
+of the pixels that were not clipped before, leave enough of their contrast, and do not bury them under a veil (numbers
+in ``visibility.toml``). The same factor serves all levels, so their order is kept. No mask is seen here.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -59,11 +60,15 @@ def cap(clear: Image, chain: Callable[[Image, float], Image]) -> float:
     free = (sample > black) & (sample < white)
     if not free.any():
         return 1.0
-    spread = float(sample[free].std(dtype=np.float64))
+    before = sample[free].astype(np.float64)
+    before -= before.mean()
+    variance = float(np.mean(before**2))
     for factor in _factors(table.steps):
         after = chain(sample, factor)[free]
         clipped = float(np.mean((after <= black) | (after >= white)))
-        if clipped <= table.clipped and float(after.std(dtype=np.float64)) >= table.spread * spread:
+        covariance = float(np.mean(before * after))
+        related = covariance >= table.correlation * math.sqrt(variance) * float(after.std(dtype=np.float64))
+        if clipped <= table.clipped and covariance >= table.gain * variance and related:
             return factor
     return 1.0 / table.steps
 
