@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dmseg.harness import Plan, RunSummary
 
 
-def _arguments(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) -> dict[str, Any]:
+def model_arguments(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) -> dict[str, Any]:
     """Turn ``key=value`` texts into keyword arguments; a value that reads as JSON is that, any other is text."""
     arguments: dict[str, Any] = {}
     for text in given:
@@ -41,7 +41,7 @@ def _shard(ctx: click.Context, param: click.Parameter, given: str | None) -> tup
 @click.command("evaluate")
 @click.option("--model", required=True, help="A name of `dmseg models`, pkg.mod:Class, or file.py:Class.")
 @click.option(
-    "--model-arg", "arguments", multiple=True, metavar="K=V", callback=_arguments, help="For its constructor."
+    "--model-arg", "arguments", multiple=True, metavar="K=V", callback=model_arguments, help="For its constructor."
 )
 @click.option("--data", type=FOLDER, default=None, help="Benchmark folder; default: the phantom edition.")
 @click.option(

@@ -1,0 +1,130 @@
+"""Two runs compared object by object: paired differences with intervals clustered by case."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from dmseg.errors import UsageError, unknown_name
+from dmseg.harness.cases import METRICS, CaseTable, case_tables
+from dmseg.harness.runs import Run
+from dmseg.statistics import CaseBootstrap, Estimate
+
+SIZE_GROUPS: tuple[tuple[str, float], ...] = (("small", 32**2), ("medium", 96**2), ("large", float("inf")))
+"""Groups by area in pixels of the stored grid, upper bounds excluded: those of COCO's evaluation."""
+GROUPINGS: tuple[str, ...] = ("level", "dataset", "modality", "structure", "size")
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How much better or worse the second run is on one group of objects.
+
+    Attributes:
+        split, grouping, group: which objects: ``("seen", "level", "lq3")``.
+        first, second: mean of either run, shares in per cent.
+        difference: second - first, paired, with its interval.
+    """
+
+    split: str
+    grouping: str
+    group: str
+    first: float
+    second: float
+    difference: Estimate
+
+    @property
+    def verdict(self) -> str:
+        """``+`` or ``-`` where the interval does not hold zero, ``=`` where it does, ``?`` where there is no spread."""
+        if self.difference.low == self.difference.high != 0:
+            return "?"  # one case per dataset: nothing says how much the difference would vary
+        if self.difference.low > 0:
+            return "+"
+        return "-" if self.difference.high < 0 else "="
+
+
+def compare(first: Run, second: Run, metric: str = "dice") -> list[Difference]:
+    """Return the differences after the last step: per level; over all levels per dataset, modality, structure, size.
+
+    Args:
+        first, second: finished runs of one protocol on one benchmark.
+        metric: a metric column of steps.parquet; of ``hd95`` a negative difference is the better one.
+
+    Raises:
+        UsageError: an unknown metric, or runs whose rows do not pair; the message says in what they differ.
+    """
+    if metric not in METRICS:
+        raise unknown_name("metric", metric, METRICS)
+    _require_same(first, second)
+    mine, theirs = case_tables(first.steps), case_tables(second.steps)
+    groups = _mask_groups(first.steps)
+    found: list[Difference] = []
+    for split, table in mine.items():
+        found += _split_differences(table, theirs[split], groups, metric)
+    return found
+
+
+def _require_same(first: Run, second: Run) -> None:
+    wanted = [("protocol", key) for key in ("id", "preset", "corrective", "steps", "seed")]
+    wanted += [("benchmark", "manifest_digest")]
+    for part, key in wanted:
+        one, other = first.info[part].get(key), second.info[part].get(key)
+        if one != other:
+            raise UsageError(
+                f"the runs do not pair: {part}.{key} is {one} in {first.path} and {other} in {second.path}"
+            )
+    keys = ["mask_id", "level", "step"]
+    one_rows, other_rows = (set(map(tuple, run.steps[keys].to_numpy())) for run in (first, second))
+    if one_rows != other_rows:
+        raise UsageError(
+            f"the runs do not pair: {len(one_rows - other_rows)} rows are only in {first.path}, "
+            f"{len(other_rows - one_rows)} only in {second.path}; use the same --split, --levels and --limit"
+        )
+
+
+def _mask_groups(steps: pd.DataFrame) -> pd.DataFrame:
+    """Return structure and size of each mask, indexed by mask_id."""
+    masks = steps.drop_duplicates("mask_id").set_index("mask_id")[["structure", "gt_area"]]
+    bounds = [bound for _, bound in SIZE_GROUPS]
+    names = np.array([name for name, _ in SIZE_GROUPS])
+    masks["size"] = names[np.searchsorted(bounds, masks["gt_area"].to_numpy(dtype=np.float64), side="right")]
+    return masks
+
+
+def _split_differences(table: CaseTable, other: CaseTable, groups: pd.DataFrame, metric: str) -> list[Difference]:
+    scale = 1.0 if metric == "hd95" else 100.0
+    one, two = (run.values[metric][:, :, -1] * scale for run in (table, other))
+    rows = [
+        _difference(table, "level", level, one[:, place], two[:, place], np.ones(len(one), dtype=bool))
+        for place, level in enumerate(table.levels)
+    ]
+    mean_one, mean_two = one.mean(axis=1), two.mean(axis=1)
+    ordered = groups.loc[list(table.mask_ids)]
+    owners = {
+        "dataset": np.array(table.datasets),
+        "modality": np.array(table.modalities),
+        "structure": ordered["structure"].to_numpy(dtype=str),
+        "size": ordered["size"].to_numpy(dtype=str),
+    }
+    rows.append(_difference(table, "level", "average", mean_one, mean_two, np.ones(len(one), dtype=bool)))
+    for grouping, owner in owners.items():
+        for group in np.unique(owner):
+            rows.append(_difference(table, grouping, str(group), mean_one, mean_two, owner == group))
+    return rows
+
+
+def _difference(
+    table: CaseTable,
+    grouping: str,
+    group: str,
+    one: NDArray[np.float64],
+    two: NDArray[np.float64],
+    inside: NDArray[np.bool_],
+) -> Difference:
+    places = np.flatnonzero(inside)
+    bootstrap = CaseBootstrap([table.datasets[i] for i in places], [table.cases[i] for i in places])
+    columns = np.column_stack([one[places], two[places], two[places] - one[places]])
+    first, second, difference = bootstrap.estimates(columns)
+    return Difference(table.split, grouping, group, first.value, second.value, difference)

@@ -1,0 +1,270 @@
+"""Checks a model before it is run for hours: does it answer, alike twice, alike in a batch, and to the prompts given?
+
+Everything is tried on drawn pictures of known content; nothing here says how good a model is.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dmseg.baselines import CAPABILITIES, ModelAdapter, SelfTestAdapter
+from dmseg.harness.calling import Answer, Failure, GuardedModel, Question
+from dmseg.types import Mask, Prompts
+
+OK, WARNING, FAILED = "ok", "warning", "failed"
+_SHAPES = ((96, 128), (131, 90))
+_DISCS = ((0.3, 0.4, 0.18), (0.72, 0.62, 0.15))
+_FEW_PIXELS = 1e-3
+"""Share of pixels that may differ between batch and single before it is called a failure: float sums are reordered."""
+_REPEATS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line of a self-check: what was checked, ``ok``, ``warning`` or ``failed``, and what was seen."""
+
+    name: str
+    verdict: str
+    detail: str
+
+
+class Scene:
+    """A drawn picture with two bright discs, and questions about them."""
+
+    def __init__(self, height: int, width: int) -> None:
+        rows, columns = np.mgrid[:height, :width]
+        side = min(height, width)
+        self.centres = [(round(x * width), round(y * height)) for x, y, _ in _DISCS]
+        self.masks: list[Mask] = [
+            (columns - x) ** 2 + (rows - y) ** 2 <= (radius * side) ** 2
+            for (x, y), (_, _, radius) in zip(self.centres, _DISCS, strict=True)
+        ]
+        grey = 60 + 8 * np.sin(rows / 5) * np.cos(columns / 7) + sum(110 * mask for mask in self.masks)
+        self.image: NDArray[np.uint8] = np.repeat(np.asarray(grey, dtype=np.uint8)[..., None], 3, axis=2)
+
+    def question(self, prompts: Prompts, place: int = 0, state: Any = None) -> Question:
+        """Return a question whose reference is disc ``place`` (self-tests look at it)."""
+        return Question(prompts, state, self.masks[place])
+
+    def click(self, place: int, *more: tuple[int, int, int]) -> Prompts:
+        """Return a click on disc ``place`` and further points (x, y, label)."""
+        points = [(*self.centres[place], 1), *more]
+        return Prompts(
+            points=np.array([point[:2] for point in points], dtype=np.float32),
+            labels=np.array([point[2] for point in points], dtype=np.int8),
+            box=None,
+            step=len(points),
+        )
+
+    def box(self, place: int) -> Prompts:
+        """Return the tight box of disc ``place``."""
+        rows, columns = np.nonzero(self.masks[place])
+        corners = np.array([columns.min(), rows.min(), columns.max(), rows.max()], dtype=np.float32)
+        return Prompts(np.zeros((0, 2), np.float32), np.zeros(0, np.int8), corners, 1)
+
+    def prompts(self, place: int, capabilities: frozenset[str]) -> Prompts:
+        """Return prompts for disc ``place`` of a kind that the model takes."""
+        return self.click(place) if "points" in capabilities else self.box(place)
+
+
+def selfcheck(model: ModelAdapter | SelfTestAdapter, timeout: float | None = None) -> list[Check]:
+    """Return one verdict per property; a model that fails one can still be run, its rows will show it."""
+    checks = [_capabilities(model)]
+    guarded = GuardedModel(model, timeout)
+    scenes = [Scene(*shape) for shape in _SHAPES]
+    embeddings = guarded.encode([scene.image for scene in scenes])
+    failure = next((item for item in embeddings if isinstance(item, Failure)), None)
+    if failure is not None:
+        return [*checks, Check("encode", FAILED, failure.message)]
+    checks.append(Check("encode", OK, f"{len(scenes)} pictures of different size in one call"))
+    asked = _Asked(guarded, scenes[0], embeddings[0], model.capabilities)
+    first = asked.ask(asked.given(0))
+    if isinstance(first, Failure):
+        return [*checks, Check("answer", FAILED, f"{first.status}: {first.message}")]
+    checks.append(Check("answer", OK, f"logits on the picture's grid; {int(first.mask.sum())} pixels for one prompt"))
+    for check in (_determinism, _other_image, _batch, _mutation, _uses_prompts, _honours_click, _edge, _cost):
+        checks += check(asked, scenes, model)
+    return checks
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """One scene at one model, for short questions."""
+
+    guarded: GuardedModel
+    scene: Scene
+    embedding: Any
+    capabilities: frozenset[str]
+
+    def given(self, place: int) -> Prompts:
+        return self.scene.prompts(place, self.capabilities)
+
+    def ask(self, prompts: Prompts, place: int = 0) -> Answer | Failure:
+        return self.guarded.predict(self.embedding, [self.scene.question(prompts, place)])[0]
+
+
+Checked = Iterator[Check]
+Model = ModelAdapter | SelfTestAdapter
+
+
+def _capabilities(model: Model) -> Check:
+    unknown = sorted(set(model.capabilities) - set(CAPABILITIES))
+    if unknown or not model.capabilities & {"points", "box"}:
+        return Check("capabilities", FAILED, f"{', '.join(unknown) or 'neither points nor box'}; see docs/models.md")
+    return Check("capabilities", OK, ", ".join(name for name in CAPABILITIES if name in model.capabilities))
+
+
+def _determinism(asked: _Asked, scenes: list[Scene], model: Model) -> Checked:
+    first, second = asked.ask(asked.given(0)), asked.ask(asked.given(0))
+    yield _compared("determinism", first, second, "the same question twice", exact=True)
+
+
+def _other_image(asked: _Asked, scenes: list[Scene], model: Model) -> Checked:
+    before = asked.ask(asked.given(0))
+    other = asked.guarded.encode([scenes[1].image])[0]
+    if not isinstance(other, Failure):
+        asked.guarded.predict(other, [scenes[1].question(scenes[1].prompts(1, model.capabilities), 1)])
+    again = asked.guarded.encode([scenes[0].image])[0]
+    asked_again = _Asked(asked.guarded, asked.scene, again, asked.capabilities)
+    yield _compared("memory", before, asked.ask(asked.given(0)), "before and after another picture", exact=True)
+    if not isinstance(again, Failure):
+        answer = asked_again.ask(asked.given(0))
+        yield _compared("encoder", before, answer, "a picture encoded in a batch and alone", exact=False)
+
+
+def _batch(asked: _Asked, scenes: list[Scene], model: Model) -> Checked:
+    if "batched_prompts" not in model.capabilities:
+        yield Check("batch", OK, "one mask per call (no batched_prompts)")
+        return
+    questions = [asked.scene.question(asked.given(place), place) for place in (0, 1, 0)]
+    together = asked.guarded.predict(asked.embedding, questions)
+    for place, answer in enumerate(together[:2]):
+        alone = asked.ask(asked.given(place), place)
+        yield _compared(f"batch, mask {place + 1}", answer, alone, "three masks in a call and one", exact=False)
+
+
+def _compared(name: str, first: Answer | Failure, second: Answer | Failure, how: str, *, exact: bool) -> Check:
+    """Return whether two answers agree to the pixel; ``exact`` says that a few different pixels are a failure too."""
+    if isinstance(first, Failure):
+        return Check(name, FAILED, f"{how}: {first.message}")
+    if isinstance(second, Failure):
+        return Check(name, FAILED, f"{how}: {second.message}")
+    different = int((first.mask != second.mask).sum())
+    if different == 0:
+        return Check(name, OK, f"{how}: equal masks")
+    few = not exact and different <= _FEW_PIXELS * first.mask.size
+    return Check(name, WARNING if few else FAILED, f"{how}: {different} of {first.mask.size} pixels differ")
+
+
+def _mutation(asked: _Asked, scenes: list[Scene], model: Model) -> Checked:
+    if isinstance(model, SelfTestAdapter):
+        return
+    image, given = asked.scene.image.copy(), asked.given(0)
+    kept = [array.copy() for array in _arrays(given)]
+    try:
+        embeddings = model.encode([image])
+        prediction = model.predict(embeddings, [0], [given], [None])
+    except Exception as error:
+        yield Check("inputs", FAILED, f"direct call: {type(error).__name__}: {error}")
+        return
+    changed = [] if np.array_equal(image, asked.scene.image) else ["the picture"]
+    if not all(np.array_equal(one, other) for one, other in zip(kept, _arrays(given), strict=True)):
+        changed.append("the prompts")
+    detail = f"changes {' and '.join(changed)} it is given (the harness gives copies)" if changed else "left alone"
+    yield Check("inputs", WARNING if changed else OK, detail)
+    dtype = str(getattr(prediction.logits, "dtype", "?"))
+    graded = "float" in dtype
+    yield Check("logits", OK if graded else WARNING, f"dtype {dtype}" + ("" if graded else "; floats are expected"))
+
+
+def _arrays(prompts: Prompts) -> list[NDArray[Any]]:
+    return [prompts.points, prompts.labels, *([] if prompts.box is None else [prompts.box])]
+
+
+def _uses_prompts(asked: _Asked, scenes: list[Scene], model: Model) -> Checked:
+    """Two different prompts must be able to give two different masks."""
+    scene = asked.scene
+    pairs: dict[str, tuple[Prompts, Prompts]] = {
+        "points": (scene.click(0), scene.click(1)),
+        "box": (scene.box(0), scene.box(1)),
+    }
+    for name, (one, other) in pairs.items():
+        if name not in model.capabilities:
+            continue
+        first, second = asked.ask(one, 0), asked.ask(other, 1)
+        if isinstance(first, Failure) or isinstance(second, Failure):
+            yield _compared(f"uses {name}", first, second, "two objects", exact=True)
+        elif np.array_equal(first.mask, second.mask):
+            yield Check(f"uses {name}", FAILED, "prompts on two different objects give the same mask: they are ignored")
+        else:
+            yield Check(f"uses {name}", OK, "prompts on two different objects give two masks")
+
+
+def _honours_click(asked: _Asked, scenes: list[Scene], model: Model) -> Checked:
+    """A click's own pixel should get the click's label: corrective clicks are wasted otherwise."""
+    x, y = asked.scene.centres[0]
+    if "points" in model.capabilities:
+        answer = asked.ask(asked.scene.click(0))
+        yield _at("foreground click", isinstance(answer, Answer) and bool(answer.mask[y, x]), wanted=True)
+    if {"points", "negative_points"} <= model.capabilities and not isinstance(model, SelfTestAdapter):
+        off = (x + 6, y + 4, 0)
+        answer = asked.ask(asked.scene.click(0, off))
+        yield _at("background click", not isinstance(answer, Answer) or bool(answer.mask[off[1], off[0]]), wanted=False)
+
+
+def _at(name: str, inside: bool, *, wanted: bool) -> Check:
+    return Check(name, OK if inside == wanted else WARNING, f"its pixel is {'' if inside else 'not '}in the mask")
+
+
+def _edge(asked: _Asked, scenes: list[Scene], model: Model) -> Checked:
+    """Prompts at the frame are legal."""
+    height, width = asked.scene.image.shape[:2]
+    corners = np.array([0, 0, width - 1, height - 1], np.float32)
+    given = {
+        "points": Prompts(np.zeros((1, 2), np.float32), np.ones(1, np.int8), None, 1),
+        "box": Prompts(np.zeros((0, 2), np.float32), np.zeros(0, np.int8), corners, 1),
+    }
+    for name, prompts in given.items():
+        if name in model.capabilities:
+            answer = asked.ask(prompts)
+            message = answer.message if isinstance(answer, Failure) else None
+            yield Check(f"{name} at the frame", FAILED if message else OK, message or "answered")
+
+
+def _cost(asked: _Asked, scenes: list[Scene], model: Model) -> Checked:
+    encode = _milliseconds(lambda: asked.guarded.encode([asked.scene.image]))
+    predict = _milliseconds(lambda: asked.ask(asked.given(0)))
+    height, width = asked.scene.image.shape[:2]
+    yield Check("time", OK, f"encode {encode:.1f} ms, predict {predict:.1f} ms per mask (wall, {height} x {width})")
+    yield Check("memory use", OK, _memory())
+
+
+def _milliseconds(call: Callable[[], Any]) -> float:
+    """Return the shortest wall time of a few calls."""
+    spent = []
+    for _ in range(_REPEATS):
+        start = time.perf_counter()
+        call()
+        spent.append((time.perf_counter() - start) * 1000)
+    return min(spent)
+
+
+def _memory() -> str:
+    text = "not known on this system"
+    if importlib.util.find_spec("resource") is not None:
+        import resource
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        text = f"peak of this process {peak / 2**20:.0f} MiB"
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        text += f", of the GPU {torch.cuda.max_memory_allocated() / 2**20:.0f} MiB"
+    return text

@@ -1,0 +1,62 @@
+"""The commands summary, compare, selfcheck and presets."""
+
+from __future__ import annotations
+
+import csv
+
+import pytest
+from synthetic_runs import write_run
+
+from dmseg import protocol
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    return write_run(folder / "a", "alpha", quality=0.8, failed=1), write_run(folder / "b", "beta", quality=0.9)
+
+
+def test_summary_prints_markdown_and_says_that_rows_failed(run, runs):
+    code, out, err = run("summary", runs[0])
+    assert code == 0 and "| Method" in out and "NoC@90" in out and "**unseen" in out
+    assert "3 rows have errors" in err and "next: dmseg report" in err
+
+
+@pytest.mark.parametrize(("form", "first"), [("latex", r"\begin{table}"), ("csv", "model,split,over")])
+def test_summary_writes_a_file(run, runs, tmp_path, form, first):
+    code, out, _ = run("summary", runs[1], "--format", form, "-o", tmp_path / "t")
+    assert code == 0 and out == f"wrote {tmp_path / 't'}\n"
+    assert (tmp_path / "t").read_text().startswith(first)
+
+
+def test_compare_prints_and_writes_differences(run, runs, tmp_path):
+    code, out, _ = run("compare", *runs, "-o", tmp_path / "d.csv")
+    assert code == 0 and "beta" in out.splitlines()[0] and "minus alpha" in out.splitlines()[0]
+    with (tmp_path / "d.csv").open() as handle:
+        rows = list(csv.DictReader(handle))
+    assert len(rows) == len(out.splitlines()) - 3
+    assert {row["verdict"] for row in rows if row["by"] == "level"} == {"+"}
+
+
+def test_runs_that_are_none_are_one_message(run, runs, tmp_path):
+    for command in (("summary", tmp_path), ("compare", tmp_path, runs[0])):
+        code, _, err = run(*command)
+        assert code == 2 and "no run.json there" in err
+    code, _, err = run("compare", *runs, "--metric", "dise")
+    assert code == 2 and 'did you mean "dice"' in err
+
+
+def test_selfcheck_has_one_verdict_per_line(run, tmp_path):
+    code, out, _ = run("selfcheck", "--model", "disk", "--model-arg", "radius=0.2")
+    assert code == 0 and "ok       determinism" in out and "next: dmseg evaluate --model disk" in out
+    (tmp_path / "m.py").write_text("import numpy as np\ndef deaf(image, *rest):\n    return image[..., 0] - 100.0\n")
+    code, out, _ = run("selfcheck", "--model", f"{tmp_path}/m.py:deaf")
+    assert code == 1 and "failed   uses points" in out
+
+
+def test_presets_are_listed_with_their_needs(run):
+    code, out, _ = run("presets")
+    assert code == 0
+    for preset in protocol.PRESETS.values():
+        assert f"{preset.id:<13}{preset.steps:>5}" in out
+    assert protocol.PROTOCOL_ID in out
