@@ -13,6 +13,8 @@
     const sign = direction === "descending" ? -1 : 1;
     const value = row => row.cells[column].dataset.v ?? row.cells[column].textContent.trim();
     const compare = (a, b) => {
+      const last = a.classList.contains("partial") - b.classList.contains("partial");
+      if (last) return last;
       const x = value(a), y = value(b);
       if (x === "" || y === "") return (x === "") - (y === "");
       const gap = Number(x) - Number(y);

@@ -19,6 +19,7 @@ from dmseg.figures import Series, curve_svg, heat_table, interval_svg, marker_ic
 from dmseg.leaderboard.columns import LEADERBOARD
 from dmseg.leaderboard.record import Contest, Record, contest_of, csv_bytes
 from dmseg.leaderboard.rows import Row
+from dmseg.manifests import LOCAL_EDITION
 from dmseg.types import LEVEL_LABELS, LEVELS
 
 CURVES = 12
@@ -39,6 +40,7 @@ class Head:
 HEADS: tuple[Head, ...] = (
     Head("rank", "ranks that the cases support", "ascending"),
     Head("model", "name of the model", "ascending"),
+    Head("status", "rescored here or self-reported; partial; trained on these datasets", "ascending"),
     Head("Dice", "score with its 95 % interval"),
     *(Head(label, f"Dice at {label}") for label in LEVEL_LABELS.values()),
     Head("drop", "Dice points lost from Clear to LQ-3+", "ascending"),
@@ -49,7 +51,6 @@ HEADS: tuple[Head, ...] = (
     Head("NoC@90", "interactions until IoU 90 %, the last step where never", "ascending"),
     Head("mean of steps", "Dice, mean over all interactions"),
     Head("M params", "parameters, millions", "ascending"),
-    Head("status", "rescored here or self-reported; partial; trained on these datasets", "ascending"),
     Head("date", "day the entry was added"),
 )
 
@@ -86,7 +87,8 @@ def leaderboard_page(record: Record) -> str:
 def _contest(contest: Contest, record: Record) -> dict[str, Any]:
     edition, version, preset, split = contest
     rows = [row for row in record.rows if contest_of(row) == contest]
-    drawn = rows[:CURVES]
+    drawn = [row for row in rows if row["rank_low"] is not None or (edition == LOCAL_EDITION and row["coverage"] >= 1)]
+    drawn = drawn[:CURVES]
     standing = record.standings.get(contest)
     return {
         "id": "c-" + re.sub(r"[^a-z0-9]+", "-", "-".join(contest).lower()),

@@ -74,7 +74,7 @@ def make_record(root: Path) -> Record:
         rows=sorted(rows + kept, key=_place),
         long=sorted(long + kept_long, key=_long_place),
         standings=dict(sorted(standings.items())),
-        paper=_read_paper(),
+        paper=read_csv(_paper_path(), PAPER),
         entries=entries,
     )
 
@@ -103,8 +103,8 @@ def _published(root: Path, rows: list[Row], contests: set[Contest]) -> tuple[lis
     return kept, long
 
 
-def _read_paper() -> list[Row]:
-    return read_csv(Path(str(resources.files("dmseg.leaderboard").joinpath(PAPER_FILE))), PAPER)
+def _paper_path() -> Path:
+    return Path(str(resources.files("dmseg.leaderboard").joinpath(PAPER_FILE)))
 
 
 def _place(row: Row) -> tuple[Any, ...]:
@@ -167,6 +167,7 @@ def record_files(record: Record) -> dict[str, bytes]:
 
     schemas = {LEADERBOARD_FILE: LEADERBOARD, LONG_FILE: LONG, PAPER_FILE: PAPER}
     files = {LEADERBOARD_FILE: csv_bytes(LEADERBOARD, record.rows), LONG_FILE: csv_bytes(LONG, record.long)}
+    files[PAPER_FILE] = _paper_path().read_bytes()
     for name, columns in schemas.items():
         schema = json.dumps(frictionless(columns), indent=1, ensure_ascii=False) + "\n"
         files[name.replace(".csv", ".schema.json")] = schema.encode()

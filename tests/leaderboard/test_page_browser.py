@@ -1,0 +1,142 @@
+"""The page in a real browser, network off: sorting, filters, keyboard, deep links, no errors, accessible."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browser import open_page
+from synthetic_board import MODELS, write_entries
+
+from dmseg.leaderboard.record import build_record
+
+pytestmark = pytest.mark.browser
+
+TABLE = "table.board >> nth=0"
+
+
+@pytest.fixture(scope="module")
+def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    root = tmp_path_factory.mktemp("board")
+    with pytest.MonkeyPatch.context() as patch:
+        write_entries(root, patch)
+        build_record(root)
+    yield root / "leaderboard.html"
+
+
+def _column(page: Any, heading: str) -> list[str]:
+    """Return the shown texts of one column, from top to bottom."""
+    return list(
+        page.evaluate(
+            """heading => { const t = document.querySelector("table.board");
+            const i = [...t.tHead.rows[0].cells].findIndex(c => c.textContent.trim() === heading);
+            const rows = [...t.tBodies[0].rows].filter(r => !r.hidden);
+            return rows.map(r => r.cells[i].firstChild.textContent.trim()); }""",
+            heading,
+        )
+    )
+
+
+def _head(page: Any, heading: str) -> Any:
+    return page.locator(TABLE).locator("th button").get_by_text(heading, exact=True)
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1200), ("dark", 1200), ("light", 400)])
+def test_page_opens_offline_without_errors(board: Path, scheme: str, width: int) -> None:
+    with open_page(board, scheme=scheme, width=width) as (page, events):
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert page.locator("table.board").count() == 2
+        assert page.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 100)")
+    assert events == []
+
+
+def test_sorting_both_ways_by_mouse_and_keyboard(board: Path) -> None:
+    with open_page(board) as (page, events):
+        _head(page, "drop").click()
+        up = [float(text) for text in _column(page, "drop")[:-1]]
+        assert up == sorted(up) and _column(page, "model")[-1] == "partial"
+        assert page.locator(TABLE).locator("th[aria-sort=ascending]").inner_text().strip().startswith("drop")
+        _head(page, "drop").focus()
+        page.keyboard.press("Enter")
+        down = [float(text) for text in _column(page, "drop")[:-1]]
+        assert down == up[::-1]
+        _head(page, "model").click()
+        assert _column(page, "model")[:-1] == sorted(MODELS)
+    assert events == []
+
+
+def test_missing_values_come_last_both_ways(board: Path) -> None:
+    with open_page(board) as (page, _):
+        page.evaluate("document.querySelector('table.board').tBodies[0].rows[1].cells[16].dataset.v = ''")
+        blank = page.evaluate("document.querySelector('table.board').tBodies[0].rows[1].cells[1].textContent")
+        for _ in range(2):
+            _head(page, "M params").click()
+            assert _column(page, "model")[-2] == blank
+
+
+def test_filters_by_words_and_by_kind(board: Path) -> None:
+    with open_page(board) as (page, _):
+        page.get_by_label("Model, licence, date").fill("gamma")
+        assert _column(page, "model") == ["gamma-large"]
+        assert page.locator(".count").first.inner_text() == "1 of 7 entries shown"
+        page.get_by_label("Model, licence, date").fill("")
+        page.locator("#tier").select_option("unranked")
+        assert _column(page, "model") == ["partial"]
+        page.locator("#tier").select_option("rescored")
+        assert _column(page, "model") == ["alpha", "beta"]
+
+
+def test_a_link_brings_back_sorting_and_filter(board: Path) -> None:
+    with open_page(board) as (page, _):
+        _head(page, "LQ-3+").click()
+        page.get_by_label("Model, licence, date").fill("self")
+        fragment, models = page.evaluate("location.hash"), _column(page, "model")
+        assert models and len(models) < 7
+    with open_page(board, fragment=fragment) as (page, _):
+        assert _column(page, "model") == models
+        assert page.get_by_label("Model, licence, date").input_value() == "self"
+
+
+def test_curves_can_be_hidden_and_heat_map_follows_the_level(board: Path) -> None:
+    with open_page(board) as (page, _):
+        curve = page.locator("section >> nth=0").locator("g.series[data-series=beta]").first
+        page.get_by_role("button", name="beta").first.click()
+        assert not curve.is_visible()
+        page.get_by_role("button", name="beta").first.click()
+        assert curve.is_visible()
+        shown = page.locator("tr[data-level]:visible")
+        assert set(shown.evaluate_all("rows => rows.map(r => r.dataset.level)")) == {"lq3plus"}
+        page.get_by_label("Level in the heat maps").select_option("")
+        assert shown.count() == 5 * len(MODELS) * 2
+
+
+def test_no_serious_accessibility_violation(board: Path) -> None:
+    """Needs axe-core (npm pack axe-core); name its axe.min.js in AXE_CORE_JS."""
+    script = os.environ.get("AXE_CORE_JS")
+    if not script or not Path(script).is_file():
+        pytest.skip("set AXE_CORE_JS to axe.min.js of axe-core to run the accessibility check")
+    for scheme in ("light", "dark"):
+        with open_page(board, scheme=scheme) as (page, _):
+            page.evaluate(Path(script).read_text(encoding="utf-8"))
+            found = page.evaluate("axe.run().then(r => r.violations.map(v => [v.impact, v.id, v.nodes[0].html]))")
+            assert [row for row in found if row[0] in ("serious", "critical")] == []
+
+
+@pytest.mark.slow
+def test_a_hundred_models_open_in_a_second_and_stay_below_a_megabyte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_entries(tmp_path, monkeypatch, tuple(f"model-{i:03d}" for i in range(100)))
+    build_record(tmp_path)
+    path = tmp_path / "leaderboard.html"
+    assert path.stat().st_size < 1_000_000
+    with open_page(path) as (page, events):
+        start = time.perf_counter()
+        page.reload()
+        assert time.perf_counter() - start < 1.0
+        assert page.locator("table.board >> nth=0").locator("tbody tr").count() == 101
+    assert events == []
