@@ -26,13 +26,15 @@ LARGEST_SIDE = 11_585
 UNREACHED = 2.0**30
 """A distance that none reaches, and whose square is a 64-bit integer."""
 
+STRAIGHT = 1
+HALF_PIECE = 1 << 32
+"""One pixel side and half a diagonal, as counted in one integer."""
+
 _ONES = np.uint64(0x0101010101010101)
 _ZERO = np.uint64(0)
 _BYTE = np.uint64(0xFF)
 _FAR = 1 << 14
-_STRAIGHT = 1
-_HALF = 1 << 32
-_LOW_HALF = _HALF - 1
+_LOW_HALF = HALF_PIECE - 1
 _FOLD_AFTER = 255
 """Words that can be added before a byte of the sum overflows."""
 
@@ -164,9 +166,9 @@ def _vertices(words, box):  # type: ignore[no-untyped-def]
                     rows[n] = i
                     columns[n] = column
                     if pixels & _BYTE == np.uint64(2):
-                        pieces[n] = 2 * _HALF if diagonal & _BYTE else _STRAIGHT
+                        pieces[n] = 2 * HALF_PIECE if diagonal & _BYTE else STRAIGHT
                     else:
-                        pieces[n] = _HALF
+                        pieces[n] = HALF_PIECE
                     n += 1
                 column += 1
                 mixed >>= np.uint64(8)
@@ -229,7 +231,7 @@ def _length_within(squared, pieces, limit):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _squared_quantile(squared, pieces, largest):  # type: ignore[no-untyped-def]
+def squared_quantile(squared, pieces, largest):  # type: ignore[no-untyped-def]
     """Return the smallest squared distance within which 95 % of the boundary length lies."""
     wanted = QUANTILE * _length_within(squared, pieces, largest) - TIE
     low = np.int64(0)
@@ -264,6 +266,6 @@ def boundary_scores(a, b, boxes, squared_tolerances, nsd):  # type: ignore[no-un
     for index in range(len(squared_tolerances)):
         limit = squared_tolerances[index]
         nsd[index] = (_length_within(from_a, pieces_a, limit) + _length_within(from_b, pieces_b, limit)) / whole
-    quantile_a = _squared_quantile(from_a, pieces_a, largest_a)
-    quantile_b = _squared_quantile(from_b, pieces_b, largest_b)
+    quantile_a = squared_quantile(from_a, pieces_a, largest_a)
+    quantile_b = squared_quantile(from_b, pieces_b, largest_b)
     return max(quantile_a, quantile_b), max(largest_a, largest_b)
