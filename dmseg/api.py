@@ -129,8 +129,8 @@ def load_model(
         UsageError: an unknown name, with a suggestion.
         ModelError: weights that are missing or unusable; the message says how to get them.
 
-    >>> sorted(load_model("watershed").capabilities)[:2]
-    ['box', 'negative_points']
+    >>> sorted(load_model("watershed").capabilities)
+    ['batched_prompts', 'box', 'negative_points', 'points']
     """
     from dmseg import baselines
 
