@@ -12,7 +12,7 @@ from dmseg import datasets
 from dmseg.build.folder import Folder, Options
 from dmseg.build.index import Collected, read_parts, write_index
 from dmseg.build.parts import ERROR, LEFT_OUT, ReportRow
-from dmseg.build.raw import FoundDataset, synthetic_datasets
+from dmseg.build.raw import FoundDataset, recipe_named, synthetic_datasets
 from dmseg.errors import DataError
 from dmseg.files import write_text
 from dmseg.manifests import Manifest
@@ -95,7 +95,8 @@ def finish(folder: Folder, options: Options, listing: Listing, frozen: Manifest 
     collected = Collected(read_parts(folder, listing.sources))
     collected.report += listing.left_out
     names = dict.fromkeys(dataset for dataset, _ in listing.sources)
-    recipes = [datasets.recipe(name) for name in names]
+    own = {recipe.id: recipe for recipe in map(recipe_named, options.datasets or ())}
+    recipes = [own.get(name) or datasets.recipe(name) for name in names]
     info = write_index(folder, options, recipes, collected, listing.synthetic, frozen)
     return BuildSummary(
         n_images=info["counts"]["images"],

@@ -52,7 +52,7 @@ def find_datasets(raw: Path, names: Iterable[str] | None = None) -> list[FoundDa
 
     Args:
         raw: folder with the raw downloads.
-        names: datasets that must be there; None takes all that are found.
+        names: datasets that must be there (own ones by the path of their recipe); None takes all that are found.
 
     Raises:
         UsageError: an unknown name.
@@ -60,19 +60,20 @@ def find_datasets(raw: Path, names: Iterable[str] | None = None) -> list[FoundDa
     """
     if not raw.is_dir():
         raise DataError(f"{raw}: no such folder; give --raw the folder that holds the raw downloads, one per dataset")
-    wanted = None if names is None else set(names)
-    for name in wanted or ():
-        if name not in datasets.RECIPES:
-            raise unknown_name("dataset", name, datasets.RECIPES)
+    recipes = [recipe_named(name) for name in (datasets.RECIPES if names is None else names)]
+    unique = {recipe.id: recipe for recipe in recipes}
+    order = sorted(
+        unique,
+        key=lambda name: (datasets.RECIPES.index(name) if name in datasets.RECIPES else len(datasets.RECIPES), name),
+    )
     found = []
-    for name in datasets.RECIPES:
-        if wanted is None or name in wanted:
-            entry = _find(raw, name)
-            if entry is not None:
-                found.append(entry)
-            elif wanted is not None:
-                tree = datasets.recipe(name).tree.strip("\n")
-                raise DataError(f"{raw}: dataset {name} not found; expected below it:\n{tree}")
+    for recipe in (unique[name] for name in order):
+        entry = _find(raw, recipe)
+        if entry is not None:
+            found.append(entry)
+        elif names is not None:
+            tree = recipe.tree.strip("\n")
+            raise DataError(f"{raw}: dataset {recipe.id} not found; expected below it:\n{tree}")
     if not found:
         raise DataError(
             f"{raw}: none of the datasets is in it; `dmseg datasets --raw {raw}` says what is expected where"
@@ -80,12 +81,29 @@ def find_datasets(raw: Path, names: Iterable[str] | None = None) -> list[FoundDa
     return found
 
 
-def _find(raw: Path, name: str) -> FoundDataset | None:
-    reader = datasets.reader(name)
+def recipe_named(name: str) -> Recipe:
+    """Return a shipped recipe by its dataset's name, or one's own by the path of its TOML file.
+
+    Raises:
+        UsageError: no such dataset.
+        DataError: an unusable recipe file, or one with the id of a shipped dataset.
+    """
+    if name.lower().endswith(".toml"):
+        own = datasets.from_file(Path(name))
+        if own.id in datasets.RECIPES:
+            raise DataError(f'{name}: its id "{own.id}" is that of a shipped dataset; give it another')
+        return own
+    if name not in datasets.RECIPES:
+        raise unknown_name("dataset", name, datasets.RECIPES)
+    return datasets.recipe(name)
+
+
+def _find(raw: Path, recipe: Recipe) -> FoundDataset | None:
+    reader = datasets.reader_of(recipe)
     root = reader.find(raw)
     if root is None:
         return None
-    return FoundDataset(datasets.recipe(name), reader, root, reader.sources(root), reader.problems(root))
+    return FoundDataset(recipe, reader, root, reader.sources(root), reader.problems(root))
 
 
 def synthetic_datasets(found: Iterable[FoundDataset], raw: Path) -> tuple[str, ...]:

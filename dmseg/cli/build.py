@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dmseg.cli.options import FOLDER, CommaList, jobs_option, levels_option, limit_option, seed_option
+from dmseg.cli.options import FILE, FOLDER, CommaList, jobs_option, levels_option, limit_option, seed_option
 from dmseg.errors import UsageError
 from dmseg.progress import clock
 
@@ -37,6 +37,13 @@ def _shard(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
 @click.option(
     "--datasets", "names", type=CommaList(), default=None, help="Comma-separated; default: all that are found."
 )
+@click.option(
+    "--recipe",
+    "recipes",
+    type=FILE,
+    multiple=True,
+    help="Recipe of your own data (dmseg init-recipe); may be given several times.",
+)
 @levels_option
 @jobs_option
 @limit_option
@@ -54,6 +61,7 @@ def command(
     raw: Path | None,
     out: Path,
     names: tuple[str, ...] | None,
+    recipes: tuple[Path, ...],
     levels: tuple[str, ...],
     jobs: int,
     limit: int | None,
@@ -73,18 +81,21 @@ def command(
       dmseg build --out bench                                  (phantoms, no data needed)
       dmseg build --raw raw --out bench --datasets BUSI,FLARE --jobs 8
       dmseg build --raw raw --out bench --dry-run
+      dmseg build --raw my-scans --recipe my-scans.toml --out bench    (your own data)
       dmseg build --raw raw --out bench --shard 1/8            (in a job array; then: dmseg merge bench)
       dmseg build --raw raw --out bench --manifest paper.zip   (exactly that benchmark, or what differs)
     """
     from dmseg import build
 
     if manifest is not None:
-        _refuse(ctx, "--manifest", ("names", "levels", "limit", "seed", "shard", "dry_run"))
+        _refuse(ctx, "--manifest", ("names", "recipes", "levels", "limit", "seed", "shard", "dry_run"))
     if shard is not None:
         _refuse(ctx, "--shard", ("limit", "dry_run"))
     if raw is None:
         click.echo(f"no --raw given: using the phantom edition in {build.cache_folder()}", err=True)
     where: dict[str, Any] = {"jobs": jobs, "storage": storage, "engine": engine}
+    if recipes:
+        names = (*(names or ()), *(str(path.resolve()) for path in recipes))
     what: dict[str, Any] = {"datasets": names, "levels": levels, "seed": seed}
     if dry_run:
         _show_estimate(build.estimate(raw, **what, limit=limit, storage=storage), jobs)
@@ -105,7 +116,9 @@ def _refuse(ctx: click.Context, option: str, names: Sequence[str]) -> None:
     """Refuse options that cannot go together with ``option``, which decides them."""
     given = [name for name in names if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE]
     if given:
-        shown = ", ".join("--datasets" if name == "names" else f"--{name.replace('_', '-')}" for name in given)
+        shown = ", ".join(
+            {"names": "--datasets", "recipes": "--recipe"}.get(name, f"--{name.replace('_', '-')}") for name in given
+        )
         raise UsageError(f"{option} cannot be combined with {shown}")
 
 

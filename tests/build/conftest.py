@@ -100,7 +100,7 @@ def toy(monkeypatch: pytest.MonkeyPatch):
         recipe = from_table(TABLE | changes, "toy")
         monkeypatch.setattr(datasets, "RECIPES", ("Toy",))
         monkeypatch.setattr(datasets, "recipe", lambda name: recipe)
-        monkeypatch.setattr(datasets, "reader", lambda name: ToyReader(recipe))
+        monkeypatch.setattr(datasets, "reader_of", ToyReader)
         return recipe
 
     install()
