@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 
 from dmseg.build.unit import Outcome, Task, run_task
 from dmseg.errors import DataError, MissingDependencyError, UsageError, unknown_name
@@ -30,9 +31,7 @@ def run_tasks(tasks: Sequence[Task], jobs: int = 1, engine: str = "loky") -> Ite
     from joblib import Parallel, delayed, parallel_config
     from joblib.externals.loky.process_executor import BrokenProcessPool
 
-    if engine == "dask":
-        _connect_dask(jobs)
-    with parallel_config(backend=engine, n_jobs=jobs):
+    with _dask(jobs) if engine == "dask" else nullcontext(), parallel_config(backend=engine, n_jobs=jobs):
         try:
             yield from Parallel(return_as="generator", batch_size=1)(delayed(run_task)(task) for task in tasks)
         except BrokenProcessPool as error:
@@ -42,13 +41,20 @@ def run_tasks(tasks: Sequence[Task], jobs: int = 1, engine: str = "loky") -> Ite
             ) from None
 
 
-def _connect_dask(jobs: int) -> None:
-    """Use the dask client of this process, or the cluster named by DASK_SCHEDULER_ADDRESS, or a local one."""
+@contextmanager
+def _dask(jobs: int) -> Iterator[None]:
+    """Use this process's dask client, or the cluster that DASK_SCHEDULER_ADDRESS names, or a local one of ``jobs``."""
     try:
-        from distributed import Client, LocalCluster, get_client  # type: ignore[import-not-found, unused-ignore]
+        import dask
+        from distributed import Client, LocalCluster, get_client
     except ImportError:
         raise MissingDependencyError('--engine dask needs dask: pip install "dmseg-bench[dask]"') from None
     try:
         get_client()
     except ValueError:
-        Client(LocalCluster(n_workers=jobs, threads_per_worker=1))
+        named = dask.config.get("scheduler-address", None)
+        local = None if named else LocalCluster(n_workers=jobs, threads_per_worker=1, dashboard_address=None)
+        with local or nullcontext(), Client(named or local):
+            yield
+    else:
+        yield

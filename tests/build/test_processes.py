@@ -12,6 +12,7 @@ import time
 import pytest
 
 from dmseg.build import build, open_benchmark, verify
+from dmseg.errors import MissingDependencyError
 from dmseg.rng import Stream
 
 # Every import happens before the word "go", so that the clock of a test measures the build.
@@ -72,6 +73,18 @@ def test_a_file_size_limit_is_reported_and_the_build_can_be_finished(kvasir, tmp
     assert "Traceback" not in process.stderr
     assert "File too large" in process.stdout + (out / "build_report.csv").read_text()
     assert build(kvasir, out).manifest_digest == reference
+
+
+@pytest.mark.slow
+def test_a_dask_cluster_gives_the_same_benchmark(kvasir, tmp_path, reference):
+    pytest.importorskip("distributed", reason="dask is not installed")
+    assert build(kvasir, tmp_path / "b", jobs=2, engine="dask").manifest_digest == reference
+
+
+def test_dask_that_is_not_installed_is_named_with_its_extra(kvasir, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(MissingDependencyError, match=r"dmseg-bench\[dask\]"):
+        build(kvasir, tmp_path / "b", engine="dask")
 
 
 @pytest.mark.slow
