@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import cv2
 import numpy as np
 
 from dmseg.harness.audit import audit_record
@@ -15,7 +14,7 @@ from dmseg.harness.calling import Answer, Failure
 from dmseg.harness.options import Options
 from dmseg.harness.selection import Picture, Target
 from dmseg.manifests import mask_sha256
-from dmseg.metrics import TOLERANCES, Score, image_diagonal, score
+from dmseg.metrics import TOLERANCES, Score, image_diagonal, on_grid, score
 from dmseg.protocol import Click, with_click
 from dmseg.types import Mask, Prompts
 
@@ -156,15 +155,6 @@ class Sequence:
             spacing * size / on for spacing, size, on in zip(self.picture.spacing, stored, reference.shape, strict=True)
         )
         return y, x
-
-
-def on_grid(mask: Mask, longest: int | None) -> Mask:
-    """Return a mask on the grid whose longest side is ``longest``, nearest pixel; None leaves it on its own."""
-    height, width = mask.shape
-    if longest is None or max(height, width) == longest:
-        return mask
-    size = (max(1, round(width * longest / max(height, width))), max(1, round(height * longest / max(height, width))))
-    return np.asarray(cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST_EXACT)) > 0
 
 
 def _columns(result: Score, shape: tuple[int, ...]) -> Row:

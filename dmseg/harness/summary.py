@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmseg.harness.cases import NOC_TARGET, CaseTable
-from dmseg.metrics import CLICK_TARGETS, Clicks, clicks_to_reach
+from dmseg.metrics import CLICK_TARGETS, Clicks, clicks_to_reach, over_steps
 from dmseg.statistics import Estimate
 from dmseg.types import LEVEL_LABELS
 
@@ -119,17 +119,16 @@ def _blocks(table: CaseTable, values: dict[str, Array], final: dict[str, Array])
         Block(f"{last}, mean over masks", "final", "plain", _rows(table, final, "plain")),
     ]
     if table.steps > 1:
-        over_steps = {metric: per_step.mean(axis=2) for metric, per_step in values.items()}
+        means = {metric: over_steps(per_step).mean for metric, per_step in values.items()}
         title = f"Mean over the {table.steps} steps, mean over datasets"
-        blocks.append(Block(title, "step_mean", "macro", _rows(table, over_steps, "macro")))
+        blocks.append(Block(title, "step_mean", "macro", _rows(table, means, "macro")))
     return tuple(blocks)
 
 
 def _areas(table: CaseTable, values: dict[str, Array]) -> Block | None:
     if table.steps == 1:
         return None
-    ends = {metric: (per_step[:, :, 0] + per_step[:, :, -1]) / 2 for metric, per_step in values.items()}
-    areas = {metric: (per_step.sum(axis=2) - ends[metric]) / (table.steps - 1) for metric, per_step in values.items()}
+    areas = {metric: over_steps(per_step).area for metric, per_step in values.items()}
     title = f"Area under the curve over the {table.steps} steps, mean over datasets"
     return Block(title, "auc", "macro", _rows(table, areas, "macro"))
 

@@ -51,15 +51,17 @@ def image_diagonal(shape: tuple[int, ...], spacing: tuple[float, float] = (1.0, 
     return math.hypot(shape[0] * spacing[0], shape[1] * spacing[1])
 
 
-def on_grid(mask: NDArray[np.bool_], longest: int) -> NDArray[np.bool_]:
+def on_grid(mask: NDArray[np.bool_], longest: int | None) -> NDArray[np.bool_]:
     """Return a (H, W) mask on a grid whose longer side is ``longest`` pixels, each taking the nearest old pixel.
 
     Tolerances and HD95 in pixels depend on the grid; scoring both masks on one of 1024 is how figures published for
-    1024-pixel inputs are compared. The default everywhere is the grid of the reference.
+    1024-pixel inputs are compared. The default everywhere is the grid of the reference; None leaves the mask on it.
 
     Raises:
         UsageError: ``longest`` is below 1.
     """
+    if longest is None or longest == max(mask.shape):
+        return mask
     if longest < 1:
         raise UsageError(f"grid {longest}: expected the length of the longer side in pixels, at least 1")
     side = max(mask.shape)

@@ -15,14 +15,14 @@ CLICK_TARGETS: tuple[float, ...] = (0.80, 0.85, 0.90, 0.95)
 
 @dataclass(frozen=True, slots=True)
 class OverSteps:
-    """One metric over T steps, each (N,) float64, for a metric where higher is better.
+    """One metric over T steps, arrays without the axis of steps, for a metric where higher is better.
 
     Attributes:
         final: at step T.
         mean: over the steps.
         area: under the curve by trapezoids, divided by T - 1 (the metric itself for T = 1).
         best: the highest value.
-        best_step: the first step that has it, 1..T, int64.
+        best_step: the first step that has it, 1..T.
     """
 
     final: NDArray[np.float64]
@@ -37,8 +37,8 @@ class Clicks:
     """How many steps an IoU target took.
 
     Attributes:
-        steps: (N,) int64, the first step at which the target is met, T where it never is (NoC).
-        reached: (N,) bool; a mask that meets the target at step T has reached it. NoF counts the others.
+        steps: int64, the first step at which the target is met, T where it never is (NoC).
+        reached: bool; a mask that meets the target at step T has reached it. NoF counts the others.
     """
 
     steps: NDArray[np.int64]
@@ -56,32 +56,31 @@ class Clicks:
 
 
 def over_steps(values: ArrayLike) -> OverSteps:
-    """Return the figures of a (N, T) table, one row per mask, one column per step in order.
+    """Return the figures of a (..., T) array whose last axis is the steps in order: usually (masks, steps).
 
     A step after a perfect prediction repeats it; a step that failed has the metric's worst value. So no entry is NaN.
 
     Raises:
-        UsageError: not (N, T), empty, or with NaN.
+        UsageError: no axis, empty, or with NaN.
 
     >>> result = over_steps([[0.2, 0.6, 0.6]])
     >>> float(result.final[0]), round(float(result.mean[0]), 3), round(float(result.area[0]), 3)
     (0.6, 0.467, 0.5)
     """
     table = _checked(values)
-    last = table.shape[1] - 1
-    area = (table.sum(axis=1) - (table[:, 0] + table[:, -1]) / 2) / last if last else table[:, 0]
-    best = table.argmax(axis=1)
+    last = table.shape[-1] - 1
+    ends = (table[..., 0] + table[..., -1]) / 2
     return OverSteps(
-        final=table[:, -1],
-        mean=table.mean(axis=1),
-        area=area,
-        best=table[np.arange(len(table)), best],
-        best_step=best.astype(np.int64) + 1,
+        final=table[..., -1],
+        mean=table.mean(axis=-1),
+        area=(table.sum(axis=-1) - ends) / last if last else table[..., 0],
+        best=table.max(axis=-1),
+        best_step=table.argmax(axis=-1).astype(np.int64) + 1,
     )
 
 
 def clicks_to_reach(ious: ArrayLike, target: float) -> Clicks:
-    """Return how many steps each row of a (N, T) table of IoU takes to reach ``target``.
+    """Return how many steps IoU takes to reach ``target``, for a (..., T) array as in :func:`over_steps`.
 
     Raises:
         UsageError: as :func:`over_steps`.
@@ -91,13 +90,13 @@ def clicks_to_reach(ious: ArrayLike, target: float) -> Clicks:
     ([2, 2], 2.0, 1)
     """
     met = _checked(ious) >= target
-    reached = np.asarray(met.any(axis=1))
-    return Clicks(np.where(reached, met.argmax(axis=1) + 1, met.shape[1]).astype(np.int64), reached)
+    reached = np.asarray(met.any(axis=-1))
+    return Clicks(np.where(reached, met.argmax(axis=-1) + 1, met.shape[-1]).astype(np.int64), reached)
 
 
 def _checked(values: ArrayLike) -> NDArray[np.float64]:
     table = np.asarray(values, dtype=np.float64)
-    if table.ndim != 2 or table.size == 0:
+    if table.ndim == 0 or table.size == 0:
         raise UsageError(f"values have shape {table.shape}; expected (masks, steps), at least one of each")
     if np.isnan(table).any():
         raise UsageError("values hold NaN; a failed step is a row with the metric's worst value, not a gap")

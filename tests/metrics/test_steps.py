@@ -43,7 +43,15 @@ def test_a_higher_target_never_takes_fewer_clicks() -> None:
     assert CLICK_TARGETS == (0.8, 0.85, 0.9, 0.95) and nocs == sorted(nocs)
 
 
-@pytest.mark.parametrize("values", [[0.1, 0.2], [[]], [[0.1, math.nan]]])
+@pytest.mark.parametrize("values", [0.1, [], [[]], [[0.1, math.nan]]])
 def test_tables_with_gaps_are_refused(values: list[float]) -> None:
     with pytest.raises(UsageError, match="values"):
         over_steps(values)
+
+
+def test_any_axes_may_stand_before_the_steps() -> None:
+    table = np.abs(np.sin(np.arange(60.0))).reshape(3, 4, 5)
+    for field in ("final", "mean", "area", "best", "best_step"):
+        whole = getattr(over_steps(table), field)
+        assert np.array_equal(whole, [getattr(over_steps(part), field) for part in table])
+    assert np.array_equal(clicks_to_reach(table, 0.9).steps[1], clicks_to_reach(table[1], 0.9).steps)
