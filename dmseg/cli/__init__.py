@@ -30,6 +30,7 @@ COMMANDS: dict[str, str] = {
     "degrade": "Degrade one image file, or a folder of them.",
     "preview": "Draw a contact sheet: image x level.",
     "models": "List the models that can be evaluated.",
+    "weights": "Official weights: what is installed, what is missing, how to get it.",
     "presets": "List the prompt presets.",
     "selfcheck": "Check a model before it is run for hours.",
     "evaluate": "Run a model under the click protocol and score every step.",
