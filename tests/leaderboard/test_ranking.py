@@ -76,7 +76,6 @@ def test_ranges_equal_an_independent_implementation(trial: int) -> None:
     assert list(zip(found.low, found.high, strict=True)) == _independent(datasets, cases, scores, 120)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("truth", [[0.0] * 8, [0.0, 0.0, 0.02, 0.02, 0.1], [0.0, 0.01, 0.02, 0.03]])
 def test_ranges_hold_all_true_ranks_at_the_promised_rate(truth: list[float]) -> None:
     """Ties included: a model's true ranks run from 1 + number truly better to M - number truly worse."""
@@ -120,7 +119,6 @@ def test_a_single_run_ranks_first() -> None:
     assert standing.ranking.low.tolist() == [1] and standing.ranking.high.tolist() == [1]
 
 
-@pytest.mark.slow
 def test_fifty_models_on_nine_thousand_cases_rank_in_ten_seconds() -> None:
     n = 9000
     datasets = [f"d{i % 17:02d}" for i in range(n)]

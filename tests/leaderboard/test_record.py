@@ -19,7 +19,6 @@ from dmseg.leaderboard import add, build, check, compare, default_root, request_
 from dmseg.leaderboard.columns import LEADERBOARD, LONG, PAPER
 from dmseg.leaderboard.entries import PUBLISHED_FILE, PUBLISHED_LONG_FILE
 from dmseg.leaderboard.record import read_csv
-from dmseg.types import LEVELS
 
 
 @pytest.fixture(scope="module")
@@ -226,3 +225,8 @@ def test_the_committed_record_is_what_its_entries_give() -> None:
 def test_missing_run_is_one_message(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file or folder"):
         check(tmp_path / "nothing", root=tmp_path)
+
+
+def test_the_committed_entries_pass_their_checks() -> None:
+    for path in sorted((default_root() / "entries").glob("*/*/run.json")):
+        assert [str(f) for f in check(path.parent).findings if f.is_error] == [], path

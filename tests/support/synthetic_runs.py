@@ -15,9 +15,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from dmseg.harness.audit import AUDIT_FILE, audit_record, write_audit
+from dmseg.harness.columns import run_schema
 from dmseg.rng import Stream
 from dmseg.types import LEVELS
 
@@ -181,10 +184,10 @@ def write_run(
         steps.loc[hit, "hd95_defined"] = False
         steps.loc[hit, ["status", "error"]] = ["error", "ValueError: NaN in the logits"]
     folder.mkdir(parents=True, exist_ok=True)
-    steps.to_parquet(folder / "steps.parquet", index=False)
-    prompts.to_parquet(folder / "prompts.parquet", index=False)
-    (folder / "run.json").write_text(json.dumps(run_info(model, steps, **changes), indent=1))
     inputs = steps[["image_id", "level"]].drop_duplicates().assign(plan_digest=DIGEST, thumbprint=b"\0" * 256)
-    inputs.to_parquet(folder / "inputs.parquet", index=False)
+    for name, rows in (("steps", steps), ("prompts", prompts), ("inputs", inputs)):
+        schema = run_schema(name)
+        pq.write_table(pa.Table.from_pandas(rows, schema, preserve_index=False), folder / f"{name}.parquet")
+    (folder / "run.json").write_text(json.dumps(run_info(model, steps, **changes), indent=1))
     write_audit(folder / AUDIT_FILE, [audit_record(*row) for row in audit])
     return folder

@@ -82,7 +82,9 @@ def write_tiny_benchmark(
     return folder
 
 
-def _image_row(image_id: str, dataset: str, split: str, case: str, spacing: tuple[float, float] | None) -> dict[str, Any]:
+def _image_row(
+    image_id: str, dataset: str, split: str, case: str, spacing: tuple[float, float] | None
+) -> dict[str, Any]:
     return {
         "image_id": image_id,
         "dataset": dataset,
