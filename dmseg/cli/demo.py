@@ -90,6 +90,6 @@ def _left_out() -> Iterable[str]:
         if missing:
             reason = f"{', '.join(missing)} not installed: pip install 'dmseg-bench[{card.extra}]'"
         else:
-            reason = "weights not installed: dmseg models NAME says how to get them"
+            reason = "weights not installed: dmseg weights says how to get them"
         reasons.setdefault(reason, []).append(name)
     return [f"skipped {', '.join(names)}: {reason}" for reason, names in reasons.items()]
