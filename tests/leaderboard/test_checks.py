@@ -19,6 +19,7 @@ import pytest
 from dmseg.harness.columns import run_schema
 from dmseg.leaderboard import CODES, Verdict, add, check, pack
 from dmseg.leaderboard.api import RefusedError
+from dmseg.leaderboard.columns import LEADERBOARD
 
 Damage = Callable[[Path], None]
 
@@ -331,3 +332,19 @@ def test_every_error_code_is_exercised() -> None:
 
 def test_the_schema_of_a_run_is_what_the_checks_expect(published: Any) -> None:
     assert pq.read_schema(published.runs["watershed"] / "steps.parquet").names == run_schema("steps").names
+
+
+def test_the_documentation_lists_every_code_and_column() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "leaderboard.md").read_text(encoding="utf-8")
+    assert all(f"| {code} | {rule} |" in text for code, rule in CODES.items())
+    assert all(f"| {column.name} | {column.meaning} |" in text for column in LEADERBOARD)
+
+
+def test_manifest_of_the_callers_benchmark_is_used_for_a_local_edition(published: Any, tmp_path: Path) -> None:
+    run = published.copy("watershed", tmp_path / "run")
+    _declare("benchmark", "edition", "local")(run)
+    assert not check(run, root=tmp_path / "r").rescored
+    assert check(run, root=tmp_path / "r", benchmark=published.benchmark).rescored
+    _edit("prompts", _other_prompt)(run)
+    assert "E302" in _codes(check(run, root=tmp_path / "r", benchmark=published.benchmark))
+    assert "E302" not in _codes(check(run, root=tmp_path / "r")), "nothing to derive the prompts from"
