@@ -138,14 +138,16 @@ class Trunk:
                 inside.append(Part("metastasis", self._spots(stream, mask, self.metastases, (0.05, 0.1))))
             return inside
         if tissue == "kidney":
-            sinus = self._spots(stream, mask, 4, (0.03, 0.055))
+            sinus = self._spots(stream, mask, 2, (0.025, 0.04))
             return [Part("medulla", shrunk(mask, max(2, round(self.radii[0] * 0.03)))), Part("sinus", sinus)]
         if tissue in ("gut_wall", "stomach", "colon"):
             inner = shrunk(mask, 2)
             rows = np.flatnonzero(inner.any(axis=1))
             if len(rows) < 3:
                 return []
-            if organ and tissue == "gut_wall":
+            if (
+                organ
+            ):  # filled with water, as before a scan of the pancreas; gas only in the loops that are not annotated
                 return [Part("chyme", inner)]
             level = rows[0] + int(len(rows) * stream.uniform(0.15, 0.4))
             gas = inner.copy()

@@ -27,11 +27,19 @@ _TABLE = packaged_table("dmseg.phantoms", "microscopy.toml")
 APPEARANCES = ("fluorescence", "histology", "brightfield")
 
 
+def appearance(anatomy: Stream) -> str:
+    """Return which of :data:`APPEARANCES` a specimen has, by the shares of the table; reads one number."""
+    draw = anatomy.uniform()
+    for name in APPEARANCES[:-1]:
+        draw -= _TABLE[name]["share"]
+        if draw < 0:
+            return name
+    return APPEARANCES[-1]
+
+
 def nuclei(anatomy: Stream, view: Stream) -> Drawing:
     """Draw one field of view; appearance, size and density belong to the specimen (``anatomy``)."""
-    draw = anatomy.uniform()
-    shares = [_TABLE[name]["share"] for name in APPEARANCES]
-    name = APPEARANCES[0 if draw < shares[0] else 1 if draw < shares[0] + shares[1] else 2]
+    name = appearance(anatomy)
     numbers = _TABLE[name]
     height, width = anatomy.choice(numbers["sizes"])
     masks = _scatter(anatomy, view, (height, width), numbers)
