@@ -8,7 +8,7 @@ from dmseg.baselines.cards import ModelCard, model_cards
 from dmseg.baselines.facts import model_facts
 from dmseg.baselines.interface import CAPABILITIES, ModelAdapter, Prediction, SelfTestAdapter
 from dmseg.baselines.plain_function import FunctionAdapter
-from dmseg.baselines.registry import load_model, missing_packages, model_names
+from dmseg.baselines.registry import cost_of, load_model, missing_packages, model_names
 
 __all__ = [
     "CAPABILITIES",
@@ -17,6 +17,7 @@ __all__ = [
     "ModelCard",
     "Prediction",
     "SelfTestAdapter",
+    "cost_of",
     "load_model",
     "missing_packages",
     "model_cards",

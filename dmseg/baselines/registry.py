@@ -14,12 +14,15 @@ from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dmseg.baselines.cards import ModelCard, model_cards
 from dmseg.baselines.interface import CAPABILITIES, ModelAdapter, SelfTestAdapter
 from dmseg.baselines.plain_function import FunctionAdapter
 from dmseg.errors import DataError, MissingDependencyError, ModelError, UsageError, suggestion, unknown_name
+
+if TYPE_CHECKING:
+    from dmseg.baselines.flops import Cost
 
 ENTRY_POINT_GROUP = "dmseg.models"
 DEVICES = "auto, cpu, cuda or cuda:N"
@@ -112,10 +115,7 @@ def _built_in(
     name: str, given: dict[str, Any], weights: str | Path | None, device: str, precision: str
 ) -> ModelAdapter | SelfTestAdapter:
     card = model_cards()[name]
-    missing = missing_packages(card)
-    if missing:
-        extra = f'; install it with: pip install "dmseg-bench[{card.extra}]"' if card.extra else ""
-        raise MissingDependencyError(f'model "{name}" needs {", ".join(missing)}, not installed here{extra}')
+    _require_packages(name, card)
     module, _, attribute = FACTORIES[name].partition(":")
     factory = getattr(importlib.import_module(module), attribute)
     _refuse_unknown(name, given, card.arguments)
@@ -123,6 +123,30 @@ def _built_in(
         factory, name, {**card.arguments, **given}, weights, device, precision
     )
     return model
+
+
+def _require_packages(name: str, card: ModelCard) -> None:
+    missing = missing_packages(card)
+    if missing:
+        extra = f'; install it with: pip install "dmseg-bench[{card.extra}]"' if card.extra else ""
+        raise MissingDependencyError(f'model "{name}" needs {", ".join(missing)}, not installed here{extra}')
+
+
+def cost_of(name: str) -> Cost:
+    """Return parameters and floating-point operations of a network baseline; nothing is run and no weights are needed.
+
+    Raises:
+        UsageError: an unknown model, or one that is no network.
+        MissingDependencyError: its packages are not installed.
+    """
+    networks = [one for one, card in model_cards().items() if card.kind == "network"]
+    if name not in networks:
+        raise unknown_name("network", name, networks)
+    _require_packages(name, model_cards()[name])
+    families = importlib.import_module("dmseg.baselines.families")
+    flops = importlib.import_module("dmseg.baselines.flops")
+    cost: Cost = flops.cost(families.FAMILIES[name].build)
+    return cost
 
 
 def _refuse_unknown(name: str, given: Mapping[str, Any], accepted: Mapping[str, Any]) -> None:

@@ -14,22 +14,27 @@ if TYPE_CHECKING:
 
 @click.command("models")
 @click.argument("name", required=False)
-def command(name: str | None) -> int:
+@click.option("--flops", is_flag=True, help="Parameters and operations of the networks, counted without running them.")
+def command(name: str | None, flops: bool) -> int:
     """List the models that can be evaluated, or show all that is known about one.
 
     \b
     Examples:
       dmseg models
       dmseg models watershed
+      dmseg models --flops
     """
     from dmseg import baselines
 
+    if name is not None and name not in baselines.model_names():
+        raise unknown_name("model", name, baselines.model_names())
+    if flops:
+        _flops(name)
+        return 0
     if name is None:
         _list()
         return 0
     cards = baselines.model_cards()
-    if name not in baselines.model_names():
-        raise unknown_name("model", name, baselines.model_names())
     if name not in cards:
         click.echo(f"{name}: registered by another package (entry point dmseg.models); it has no card")
         return 0
@@ -76,3 +81,18 @@ def _show(name: str, card: ModelCard) -> None:
     for key, value in facts.items():
         if value is not None:
             click.echo(f"  {key:<13}{value}")
+
+
+def _flops(name: str | None) -> None:
+    """Print what one network, or each, costs for one image and one click."""
+    from dmseg import baselines
+    from dmseg.progress import progress
+
+    cards = baselines.model_cards()
+    networks = [name] if name else [one for one, card in cards.items() if card.kind == "network"]
+    costs = {one: baselines.cost_of(one) for one in progress(networks, len(networks), "counting", "networks")}
+    click.echo("one image, one click: encoder, prompt encoder, decoder")
+    click.echo(f"{'':<20}{'parameters (M)':>15}{'GFLOPs as listed':>18}{'GFLOPs true':>13}")
+    for one, cost in costs.items():
+        click.echo(f"{one:<20}{cost.parameters / 1e6:>15.2f}{cost.listed / 1e9:>18.2f}{cost.true / 1e9:>13.2f}")
+    click.echo("as listed in papers: thop's multiply-accumulates x 2, blind to products inside of attention")

@@ -20,11 +20,12 @@ def command(model: str | None) -> int:
       dmseg weights --download mobile-sam
     """
     from dmseg.baselines import weights
+    from dmseg.baselines.checkpoints import weights_folder
 
     if model is not None:
         return _download(model)
     files = weights.weights_files()
-    click.echo(f"folder: {weights.weights_folder()}")
+    click.echo(f"folder: {weights_folder()}")
     for one in files:
         click.echo(f"{one.checkpoint.file:<28}{one.state:<11}{', '.join(one.models)}")
         if one.state == weights.WRONG:
