@@ -6,7 +6,7 @@ import contextlib
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any, TypeVar
@@ -54,6 +54,10 @@ class AnswerError(Exception):
     """A model's answer that is not what the interface asks for."""
 
 
+def _nothing(name: str) -> None:
+    """Do nothing: calls are not watched."""
+
+
 class GuardedModel:
     """A model behind a guard: failures come back as values, and never cost a mask that is not theirs.
 
@@ -63,45 +67,74 @@ class GuardedModel:
     Args:
         model: the model.
         timeout: seconds that one call may take, or None; enforced in the main thread of a process on POSIX.
+        known: calls by name that are known to end badly, with their failure; they are not made.
+        before, after: called with a call's name before and after it is made (see :mod:`dmseg.harness.watchdog`).
 
     Attributes:
         halvings: how often a batch was halved for lack of memory.
     """
 
-    def __init__(self, model: ModelAdapter | SelfTestAdapter, timeout: float | None = None) -> None:
+    def __init__(
+        self,
+        model: ModelAdapter | SelfTestAdapter,
+        timeout: float | None = None,
+        *,
+        known: Mapping[str, Failure] | None = None,
+        before: Callable[[str], None] = _nothing,
+        after: Callable[[str], None] = _nothing,
+    ) -> None:
         self._model = model
         self._timeout = timeout
+        self._known = known or {}
+        self._before, self._after = before, after
         self._largest = sys.maxsize
         self.halvings = 0
 
-    def encode(self, images: Sequence[Image]) -> list[Any]:
-        """Return one embedding or :class:`Failure` per image, uint8 (H, W, 3); the model gets copies."""
-        return self._all(images, self._encoded)
+    def encode(self, images: Sequence[Image], name: str = "") -> list[Any]:
+        """Return one embedding or :class:`Failure` per image, uint8 (H, W, 3); the model gets copies.
 
-    def predict(self, embedding: Any, questions: Sequence[Question]) -> list[Answer | Failure]:
-        """Return one answer or failure per question about one image."""
-        return self._all(questions, lambda asked: self._answers(embedding, asked))
+        ``name`` says which call of a run this is.
+        """
+        return self._all(images, self._encoded, f"encode {name}")
 
-    def _all(self, items: Sequence[Any], call: Callable[[Sequence[Any]], list[Any]]) -> list[Any]:
+    def predict(self, embedding: Any, questions: Sequence[Question], name: str = "") -> list[Answer | Failure]:
+        """Return one answer or failure per question about one image; ``name`` as in :meth:`encode`."""
+        return self._all(questions, lambda asked: self._answers(embedding, asked), f"predict {name}")
+
+    def _all(self, items: Sequence[Any], call: Callable[[Sequence[Any]], list[Any]], name: str) -> list[Any]:
         if len(items) > self._largest:
-            return [*self._all(items[: self._largest], call), *self._all(items[self._largest :], call)]
-        try:
-            with _time_limit(self._timeout):
-                return call(items)
-        except (Exception, SystemExit, CallTimeoutError) as error:
-            failure = _failure(error, self._timeout)
+            return self._in_parts(items, self._largest, call, name)
+        failure = self._known.get(name)
+        if failure is None:
+            try:
+                return self._called(items, call, name)
+            except (Exception, SystemExit, CallTimeoutError) as error:
+                failure = _failure(error, self._timeout)
         if failure.status == "oom":
             _free_memory()
         if len(items) == 1:
             return [failure]
-        half = 1
-        if failure.status == "oom":
-            half = len(items) // 2
-            self._largest = min(self._largest, half)
-            self.halvings += 1
+        if failure.status != "oom":
+            return self._in_parts(items, 1, call, name)
+        self._largest = min(self._largest, len(items) // 2)
+        self.halvings += 1
+        return self._in_parts(items, len(items) // 2, call, name)
+
+    def _in_parts(
+        self, items: Sequence[Any], size: int, call: Callable[[Sequence[Any]], list[Any]], name: str
+    ) -> list[Any]:
+        parts = [items[start : start + size] for start in range(0, len(items), size)]
         return [
-            result for start in range(0, len(items), half) for result in self._all(items[start : start + half], call)
+            result for place, part in enumerate(parts) for result in self._all(part, call, f"{name} /{size}.{place}")
         ]
+
+    def _called(self, items: Sequence[Any], call: Callable[[Sequence[Any]], list[Any]], name: str) -> list[Any]:
+        self._before(name)
+        try:
+            with _time_limit(self._timeout):
+                return call(items)
+        finally:
+            self._after(name)
 
     def _encoded(self, images: Sequence[Image]) -> list[Any]:
         embeddings = self._model.encode([image.copy() for image in images])

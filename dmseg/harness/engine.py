@@ -145,7 +145,8 @@ class Engine:
             return
         with self._turn:
             start = time.perf_counter()
-            embeddings = self._model.encode([item.pixels for item in readable if item.pixels is not None])
+            pixels = [item.pixels for item in readable if item.pixels is not None]
+            embeddings = self._model.encode(pixels, f"{readable[0].image_id} {readable[0].level}")
             spent = (time.perf_counter() - start) * 1000 / len(readable)
         for item, embedding in zip(readable, embeddings, strict=True):
             item.embedding = embedding
@@ -174,12 +175,14 @@ class Engine:
             Question(sequence.prompts, sequence.answer.state if sequence.answer else None, sequence.reference)
             for sequence in chunk
         ]
-        return self._predicted(item, questions)
+        return self._predicted(item, questions, chunk[0].target.mask_id)
 
-    def _predicted(self, item: Item, questions: list[Question]) -> list[Answer | Failure]:
+    def _predicted(self, item: Item, questions: list[Question], first: str) -> list[Answer | Failure]:
+        """Ask the model, one thread at a time; ``first`` and the step name the call within this image and level."""
         with self._turn:
             item.watch.start()
-            answers = self._model.predict(item.embedding, questions)
+            name = f"{item.level} {first} step {questions[0].prompts.step}"
+            answers = self._model.predict(item.embedding, questions, name)
             item.watch.stop("predict")
         return answers
 
@@ -189,7 +192,7 @@ class Engine:
         answers: list[Answer | Failure] = []
         for start in range(0, len(tried), self._options.chunk):
             asked = [Question(given, None, sequence.reference) for given in tried[start : start + self._options.chunk]]
-            answers += self._predicted(item, asked)
+            answers += self._predicted(item, asked, f"{sequence.target.mask_id} candidates from {start}")
         overlaps = [_iou(sequence.reference, answer) for answer in answers]
         chosen = overlaps.index(min(overlaps) if self._rules.search == "min" else max(overlaps))
         sequence.prompts = tried[chosen]

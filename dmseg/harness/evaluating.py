@@ -21,7 +21,8 @@ from dmseg.harness.options import Options, run_info, with_defaults
 from dmseg.harness.parts import Parts
 from dmseg.harness.runs import open_run
 from dmseg.harness.selection import Selection, levels_of, select
-from dmseg.harness.workers import ModelChoice, Setup, run_blocks, shard_of
+from dmseg.harness.setup import ModelChoice, Setup
+from dmseg.harness.workers import run_blocks, shard_of
 from dmseg.progress import progress
 from dmseg.types import LEVELS
 
@@ -163,7 +164,7 @@ def perform(plan: Plan) -> RunSummary:
         if len(missing) < len(mine):
             print(f"going on: {len(mine) - len(missing)} of {len(mine)} work units are done", file=sys.stderr)
         parts.note_session(session_facts(plan.setup.device, plan.setup.jobs, plan.setup.shard))
-        done = run_blocks(plan.setup, plan.model, missing, processes=plan.by_name)
+        done = run_blocks(plan.setup, plan.model, missing, by_name=plan.by_name)
         for _ in progress(done, len(missing), "evaluate", "work units"):
             pass
         left = len(parts.missing(len(blocks))) if parts.folder.is_dir() else 0

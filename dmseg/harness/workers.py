@@ -3,70 +3,24 @@
 from __future__ import annotations
 
 import functools
-import os
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-import cv2
-
-from dmseg.baselines import ModelAdapter, SelfTestAdapter, load_model
-from dmseg.build import open_benchmark
+from dmseg.baselines import ModelAdapter, SelfTestAdapter
 from dmseg.errors import DataError
 from dmseg.harness.calling import GuardedModel
 from dmseg.harness.engine import Engine
-from dmseg.harness.options import Options
 from dmseg.harness.parts import Parts
-from dmseg.harness.replay import read_replay
-from dmseg.harness.selection import Block, select
+from dmseg.harness.selection import Block
+from dmseg.harness.setup import Setup, load_here, make_engine
+from dmseg.harness.watchdog import watched_blocks
 
 GPU_THREADS = 3
 """Work units in flight on a GPU: while one is at the model, the others click, score and read."""
 
 
-@dataclass(frozen=True, slots=True)
-class ModelChoice:
-    """A model by name, as :func:`dmseg.baselines.load_model` takes it; can be sent to worker processes."""
-
-    name: str
-    weights: str | None = None
-    device: str = "auto"
-    arguments: tuple[tuple[str, Any], ...] = ()
-    precision: str = "fp32"
-
-    def load(self) -> ModelAdapter | SelfTestAdapter:
-        """Return the ready model."""
-        return load_model(self.name, self.weights, self.device, dict(self.arguments), self.precision)
-
-
-@dataclass(frozen=True, slots=True)
-class Setup:
-    """Everything that a worker process needs in order to do work units of a run."""
-
-    benchmark: Path
-    out: Path
-    model: ModelChoice
-    options: Options
-    device: str
-    shard: str
-    jobs: int
-
-
-def make_engine(setup: Setup, model: ModelAdapter | SelfTestAdapter) -> Engine:
-    """Return the engine of a run around a loaded model."""
-    cv2.setNumThreads(1)
-    benchmark = open_benchmark(setup.benchmark)
-    replay = None if setup.options.prompts is None else read_replay(setup.options.prompts)
-    guarded = GuardedModel(model, setup.options.timeout)
-    selection = select(benchmark, setup.options)
-    return Engine(benchmark, selection, guarded, setup.options, setup.device, setup.shard, replay)
-
-
 def run_blocks(
-    setup: Setup, model: ModelAdapter | SelfTestAdapter, blocks: Mapping[int, Block], *, processes: bool
+    setup: Setup, model: ModelAdapter | SelfTestAdapter, blocks: Mapping[int, Block], *, by_name: bool
 ) -> Iterator[int]:
     """Do the work units, write their parts, and yield their numbers as they are done.
 
@@ -74,23 +28,27 @@ def run_blocks(
         setup: the run.
         model: the loaded model; worker processes load their own.
         blocks: number -> work unit.
-        processes: whether ``setup.jobs`` may be worker processes (a model given by name).
+        by_name: whether worker processes can load the model: it was given by name and not as an object.
     """
-    if processes and setup.jobs > 1 and not setup.device.startswith("cuda"):
+    on_gpu = setup.device.startswith("cuda")
+    if by_name and setup.options.timeout is not None:
+        yield from watched_blocks(setup, blocks, 1 if on_gpu else setup.jobs)
+        return
+    if by_name and setup.jobs > 1 and not on_gpu:
         yield from _in_processes(setup, blocks)
         return
-    engine, parts = make_engine(setup, model), Parts(setup.out)
-    threads = max(setup.jobs, GPU_THREADS) if setup.device.startswith("cuda") else 1
-    if threads == 1 or setup.options.timeout is not None:  # a time limit needs the main thread
-        for number, block in blocks.items():
-            parts.write(number, engine.run(block))
-            yield number
+    engine, parts = make_engine(setup, GuardedModel(model, setup.options.timeout)), Parts(setup.out)
+
+    def do(number: int) -> int:
+        parts.write(number, engine.run(blocks[number]))
+        return number
+
+    if not on_gpu or setup.options.timeout is not None:  # a time limit needs the main thread
+        yield from map(do, blocks)
         return
-    with ThreadPoolExecutor(threads) as pool:
-        waiting = {pool.submit(engine.run, block): number for number, block in blocks.items()}
-        for done in as_completed(waiting):
-            parts.write(waiting[done], done.result())
-            yield waiting[done]
+    with ThreadPoolExecutor(max(setup.jobs, GPU_THREADS)) as pool:
+        for done in as_completed([pool.submit(do, number) for number in blocks]):
+            yield done.result()
 
 
 def _in_processes(setup: Setup, blocks: Mapping[int, Block]) -> Iterator[int]:
@@ -118,11 +76,7 @@ def _do_block(setup: Setup, number: int, block: Block) -> int:
 @functools.lru_cache(maxsize=1)
 def _engine_here(setup: Setup) -> Engine:
     """Return this worker process's engine; benchmark and model are loaded once."""
-    model = setup.model.load()
-    torch = sys.modules.get("torch")
-    if torch is not None:
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // setup.jobs))
-    return make_engine(setup, model)
+    return make_engine(setup, GuardedModel(load_here(setup)))
 
 
 def shard_of(blocks: Sequence[Block], shard: tuple[int, int]) -> dict[int, Block]:

@@ -1,0 +1,65 @@
+"""Everything that a process needs in order to do work units of a run: can be sent to worker processes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from dmseg.baselines import ModelAdapter, SelfTestAdapter, load_model
+from dmseg.build import open_benchmark
+from dmseg.harness.calling import GuardedModel
+from dmseg.harness.engine import Engine
+from dmseg.harness.options import Options
+from dmseg.harness.replay import read_replay
+from dmseg.harness.selection import select
+
+
+@dataclass(frozen=True, slots=True)
+class ModelChoice:
+    """A model by name, as :func:`dmseg.baselines.load_model` takes it; can be sent to worker processes."""
+
+    name: str
+    weights: str | None = None
+    device: str = "auto"
+    arguments: tuple[tuple[str, Any], ...] = ()
+    precision: str = "fp32"
+
+    def load(self) -> ModelAdapter | SelfTestAdapter:
+        """Return the ready model."""
+        return load_model(self.name, self.weights, self.device, dict(self.arguments), self.precision)
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """Everything that a worker process needs in order to do work units of a run."""
+
+    benchmark: Path
+    out: Path
+    model: ModelChoice
+    options: Options
+    device: str
+    shard: str
+    jobs: int
+
+
+def make_engine(setup: Setup, model: GuardedModel) -> Engine:
+    """Return the engine of a run around a loaded and guarded model."""
+    cv2.setNumThreads(1)
+    benchmark = open_benchmark(setup.benchmark)
+    replay = None if setup.options.prompts is None else read_replay(setup.options.prompts)
+    selection = select(benchmark, setup.options)
+    return Engine(benchmark, selection, model, setup.options, setup.device, setup.shard, replay)
+
+
+def load_here(setup: Setup) -> ModelAdapter | SelfTestAdapter:
+    """Return the model, loaded in a worker process that shares the machine's cores with the others."""
+    model = setup.model.load()
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // setup.jobs))
+    return model
