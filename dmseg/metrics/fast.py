@@ -209,7 +209,8 @@ def _squared_distances(rows, columns, box, grid, grid_box):  # type: ignore[no-u
         beyond = abs(row - inside)
         best = np.int64(UNREACHED**2)
         dx = max(0, -column, column - width + 1)
-        while dx * dx < best:
+        reach = max(column, width - 1 - column)
+        while dx <= reach and dx * dx < best:
             if dx <= column < width + dx:
                 dy = np.int64(grid[inside, column - dx]) + beyond
                 best = min(best, dx * dx + dy * dy)
