@@ -42,11 +42,10 @@ def survey(name: str, raw: Path) -> Survey:
     known = reader(name)
     names = (known.recipe.id, *known.recipe.folders)
     places = tree.named_places(raw, names, archives.without_suffix)
-    packed = [file for place in places for file in archives.packed(place)]
     try:
         root = known.find(raw, unpack=False)
         if root is None:
-            return Survey(places=places, archives=packed)
+            return Survey(places=places, archives=[file for place in places for file in archives.packed(place)])
         return Survey(root, len(known.sources(root)), known.problems(root), places)
     except DmsegError as error:
         return Survey(places=places, error=str(error))

@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from dmseg.errors import DataError
+
 NESTING = 5
 """How many folders deep a layout may begin inside its dataset's folder (a bundle of DDTI begins that deep)."""
 
@@ -15,9 +17,16 @@ _IGNORED = ("__macosx", "thumbs.db", "desktop.ini")
 
 
 def entries(folder: Path) -> list[Path]:
-    """Return what is in a folder, sorted by name, without hidden files and what operating systems leave there."""
-    found = (path for path in folder.iterdir() if not path.name.startswith(".") and path.name.lower() not in _IGNORED)
-    return sorted(found, key=lambda path: path.name)
+    """Return what is in a folder, sorted by name, without hidden files and what operating systems leave there.
+
+    Raises:
+        DataError: the folder cannot be listed.
+    """
+    try:
+        found = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be listed ({error.strerror})") from None
+    return sorted((path for path in found if path.name.lower() not in _IGNORED), key=lambda path: path.name)
 
 
 def folders(folder: Path) -> list[Path]:

@@ -145,3 +145,23 @@ def test_a_survey_says_what_is_there_without_reading_pixels(files: Any, grey: An
     assert datasets.survey("BUSI", files.root).places == []
     files.text("BUSI/readme.txt", "")
     assert [place.name for place in datasets.survey("BUSI", files.root).places] == ["BUSI"]
+
+
+def test_a_folder_that_cannot_be_listed_is_named(
+    files: Any, grey: Any, block: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _pairs(files, grey, block, "Kvasir-SEG")
+    listed = Path.iterdir
+
+    def refuse(folder: Path) -> Any:
+        if folder.name == "images":
+            raise PermissionError(13, "Permission denied")
+        return listed(folder)
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    reader = datasets.reader("Kvasir-SEG")
+    root = reader.find(files.root)
+    assert root is not None
+    with pytest.raises(DataError, match=r"images: cannot be listed .Permission denied"):
+        reader.sources(root)
+    assert "Permission denied" in str(datasets.survey("Kvasir-SEG", files.root).error)

@@ -96,7 +96,7 @@ def _with_table(root: Path, stage: Path, table: Path) -> Scan:
             for row in reader:
                 if (row.get("Usage") or "").strip().lower() != "ignored":
                     runs.setdefault(row["ImageId"], []).append(row["EncodedPixels"] or "")
-    except (UnicodeDecodeError, csv.Error) as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{table}: not a readable table ({error})") from None
     sources: list[Source] = []
     left_out: list[LeftOut] = []

@@ -98,7 +98,7 @@ def _completed(scan: Scan, table: Path, root: Path) -> Scan:
             if not {"subject", "img", "pixels"} <= set(reader.fieldnames or ()):
                 raise DataError(f"{table}: expected the columns subject, img, pixels; got {reader.fieldnames}")
             runs = {f"{row['subject']}_{row['img']}": row["pixels"] or "" for row in reader}
-    except (UnicodeDecodeError, csv.Error) as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{table}: not a readable table ({error})") from None
     sources, left_out = list(scan.sources), []
     for item in scan.left_out:
