@@ -64,7 +64,9 @@ def _found(recipe: Recipe, raw: Path) -> list[str]:
     if found.root is not None:
         left_out = f", {len(found.left_out):,} left out" if found.left_out else ""
         lines = [f"left out: {item.source}: {item.reason}" for item in found.left_out]
-        return [f"{found.sources:,} {recipe.unit}{left_out} in {found.root}", *lines]
+        lines += [f"not read, unpack it if it holds more: {file}" for file in found.archives]
+        packed = f", {len(found.archives)} archives not read" if found.archives else ""
+        return [f"{found.sources:,} {recipe.unit}{left_out}{packed} in {found.root}", *lines]
     if found.archives:
         return [f"packed: {', '.join(file.name for file in found.archives)} (unpacked into the cache by a build)"]
     if found.places:

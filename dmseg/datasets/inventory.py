@@ -21,7 +21,8 @@ class Survey:
         sources: number of usable sources (images, volumes, series).
         left_out: what is left out by its names alone.
         places: folders and archives with the dataset's name; where ``root`` is None they hold no known layout.
-        archives: archives that a build would unpack into the cache.
+        archives: where ``root`` is None, the archives that a build would unpack into the cache; else those that stay
+            unread, because the layout was found without them.
         error: why what is there cannot be listed, or None.
     """
 
@@ -46,6 +47,9 @@ def survey(name: str, raw: Path) -> Survey:
         root = known.find(raw, unpack=False)
         if root is None:
             return Survey(places=places, archives=[file for place in places for file in archives.packed(place)])
-        return Survey(root, len(known.sources(root)), known.problems(root), places)
+        sources = known.sources(root)
+        read = {root / source.files[0] for source in sources}
+        unread = [file for place in places for file in archives.packed(place) if file not in read]
+        return Survey(root, len(sources), known.problems(root), places, unread)
     except DmsegError as error:
         return Survey(places=places, error=str(error))

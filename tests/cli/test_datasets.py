@@ -31,16 +31,17 @@ def test_what_was_found_is_counted(tmp_path: Path) -> None:
     for name in ("a", "b"):
         Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / "kvasir/images" / f"{name}.jpg")
     Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / "kvasir/masks/a.jpg")
+    (tmp_path / "kvasir" / "more.zip").write_bytes(b"")
     (tmp_path / "BUSI").mkdir()
     (tmp_path / "CHAOS").mkdir()
     (tmp_path / "CHAOS" / "CHAOS_Train_Sets.zip").write_bytes(b"")
     lines = {line.split()[0]: line for line in _run("--raw", str(tmp_path)).splitlines() if line.strip()}
-    assert f"1 images, 1 left out in {tmp_path / 'kvasir'}" in lines["Kvasir-SEG"]
+    assert f"1 images, 1 left out, 1 archives not read in {tmp_path / 'kvasir'}" in lines["Kvasir-SEG"]
     assert "does not hold the expected tree" in lines["BUSI"]
     assert "packed: CHAOS_Train_Sets.zip" in lines["CHAOS"]
     assert lines["LGG"].rstrip().endswith("-")
     card = _run("Kvasir-SEG", "--raw", str(tmp_path))
-    assert "left out: images/b.jpg: mask missing" in card
+    assert "left out: images/b.jpg: mask missing" in card and "not read, unpack it if it holds more:" in card
 
 
 def test_a_card_has_everything_a_user_needs() -> None:
