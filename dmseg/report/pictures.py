@@ -16,14 +16,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dmseg.figures import embedded_png, panel
+from dmseg.harness.audit import AuditRecord
 from dmseg.harness.cases import CaseTable
 from dmseg.types import LEVEL_LABELS, Prompts
 
 PANEL_SIZE = 240
 _LEAST = 3
 
-Predictions = Mapping[tuple[str, str, int], NDArray[np.bool_]]
-"""(mask_id, level, step) -> predicted mask, for the masks that the run kept."""
+Predictions = Mapping[tuple[str, str, int], AuditRecord]
+"""(mask_id, level, step) -> prediction, for the masks that the run kept."""
 
 
 class Pixels(Protocol):
@@ -119,10 +120,11 @@ class _Drawing:
         """Draw one mask at one level after one step."""
         mask_id = self.table.mask_ids[place]
         rows = self.prompts[(self.prompts["mask_id"] == mask_id) & (self.prompts["level"] == level)]
+        kept = self.predictions.get((mask_id, level, step))
         picture = panel(
             self.pixels.image(self.images[mask_id], level),
             self.pixels.mask(mask_id),
-            self.predictions.get((mask_id, level, step)),
+            kept.mask() if kept else None,
             prompts_until(rows, step),
             size=PANEL_SIZE,
         )

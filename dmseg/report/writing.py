@@ -138,7 +138,7 @@ def _owners(table: CaseTable) -> set[tuple[str, str]]:
 def _gallery(table: CaseTable, run: Run, path: Path, pixels: Benchmark) -> Gallery:
     own = set(table.mask_ids)
     predictions = {
-        (record.mask_id, record.level, record.step): record.mask()
+        (record.mask_id, record.level, record.step): record
         for record in read_audit(path / AUDIT_FILE)
         if record.mask_id in own
     }

@@ -325,6 +325,49 @@ def test_a_run_with_errors_is_not_packed(published: Any, tmp_path: Path) -> None
     assert not (tmp_path / "x.zip").exists()
 
 
+def test_a_table_beyond_the_limits_is_not_read(published: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dmseg.leaderboard.checks.tables.MAX_ROWS", 100)
+    verdict = check(published.runs["watershed"], root=tmp_path)
+    assert {(f.code, f.where) for f in verdict.findings} >= {("E101", "steps.parquet"), ("E101", "prompts.parquet")}
+    assert _codes(verdict) == {"E101"}
+
+
+def _truncated_masks(run: Path) -> None:
+    path = run / "audit.jsonl.gz"
+    records = [json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()]
+    for record in records:
+        record["rle"]["counts"] = record["rle"]["counts"][:-2]
+    path.write_bytes(gzip.compress("".join(json.dumps(r) + "\n" for r in records).encode()))
+
+
+def _half_of_the_audit(run: Path) -> None:
+    path = run / "audit.jsonl.gz"
+    lines = gzip.decompress(path.read_bytes()).splitlines(keepends=True)
+    path.write_bytes(gzip.compress(b"".join(lines[::2])))
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"), [(_truncated_masks, "not masks on the grid"), (_half_of_the_audit, "not stored")]
+)
+def test_incomplete_audits_are_named(damage: Damage, words: str, published: Any, tmp_path: Path) -> None:
+    run = published.copy("watershed", tmp_path / "run")
+    damage(run)
+    verdict = check(run, root=tmp_path / "record")
+    assert _codes(verdict) == {"E303"} and not verdict.rescored
+    assert any(words in str(finding) for finding in verdict.findings)
+
+
+def test_a_made_up_click_is_found(published: Any, tmp_path: Path) -> None:
+    run = published.copy("watershed", tmp_path / "run")
+
+    def shift(rows: pd.DataFrame) -> None:
+        rows["new_x"] = (rows["new_x"] + 1) % 64
+
+    _edit("steps", shift)(run)
+    verdict = check(run, root=tmp_path / "record")
+    assert _codes(verdict) == {"E303"} and "clicks do not follow" in str(verdict.findings[0])
+
+
 def test_every_error_code_is_exercised() -> None:
     covered = set().union(*(codes for _, codes in DAMAGES.values())) | {"E304", "W401", "W402", "W403", "W404"}
     assert covered == set(CODES)

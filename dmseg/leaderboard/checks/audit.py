@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from dmseg.errors import DataError
-from dmseg.harness.audit import AUDIT_FILE, is_audited, read_audit
+from dmseg.harness.audit import AUDIT_FILE, AuditRecord, is_audited, read_audit
 from dmseg.leaderboard.checks.findings import Findings, first_few
 from dmseg.leaderboard.checks.reference import Reference
 from dmseg.manifests import mask_sha256
@@ -50,7 +50,8 @@ def check_audit(
     """Score the audited predictions again and derive the clicks that answered them."""
     audit = Audit()
     digest = info["benchmark"]["manifest_digest"]
-    chosen = steps[[is_audited(digest, mask_id) for mask_id in steps["mask_id"]]]
+    audited = [mask_id for mask_id in steps["mask_id"].unique() if is_audited(digest, mask_id)]
+    chosen = steps[steps["mask_id"].isin(audited)]
     rows = {
         (r["mask_id"], r["level"], r["step"]): r for r in chosen.to_dict("records") if r["mask_id"] in reference.masks
     }
@@ -67,30 +68,40 @@ def check_audit(
             audit.note("audited predictions are not stored", place)
         elif truth is None:
             audit.without_reference += 1
-        elif predictions[place].shape != truth.shape:
-            audit.note("stored predictions are not on the grid of the image", place)
+        elif (prediction := _decoded(predictions[place], truth)) is None:
+            audit.note("stored predictions are not masks on the grid of the image", place)
         else:
-            _compare_scores(place, rows[place], truth, predictions[place], audit)
-            if place[2] > 1 and corrective == "center":
-                _compare_click(place, rows[place], truth, predictions.get((*place[:2], place[2] - 1)), audit)
+            _compare_scores(place, rows[place], truth, prediction, audit)
+            before = predictions.get((*place[:2], place[2] - 1))
+            if before is not None and corrective == "center":
+                _compare_click(place, rows[place], truth, _decoded(before, truth), audit)
     for problem, places in audit.problems.items():
         findings.add("E303", AUDIT_FILE, f"{len(places)} {problem}: {first_few(places)}", "send the run unchanged")
     return audit
 
 
-def _read(path: Path, rows: Mapping[Place, Any], audit: Audit, findings: Findings) -> dict[Place, Mask] | None:
-    predictions: dict[Place, Mask] = {}
+def _read(path: Path, rows: Mapping[Place, Any], audit: Audit, findings: Findings) -> dict[Place, AuditRecord] | None:
+    predictions: dict[Place, AuditRecord] = {}
     try:
         for record in read_audit(path):
             place = (record.mask_id, record.level, record.step)
             if place in predictions:
                 audit.note("predictions are stored twice", place)
             elif place in rows:
-                predictions[place] = record.mask()
+                predictions[place] = record
     except DataError as error:
         findings.add("E303", AUDIT_FILE, str(error).removeprefix(f"{path} "), "send the file as it was written")
         return None
     return predictions
+
+
+def _decoded(record: AuditRecord, truth: Mask) -> Mask | None:
+    """Return the stored prediction, None where it is damaged or on another grid."""
+    try:
+        prediction = record.mask()
+    except DataError:
+        return None
+    return prediction if prediction.shape == truth.shape else None
 
 
 def _compare_scores(place: Place, row: Mapping[Any, Any], truth: Mask, prediction: Mask, audit: Audit) -> None:
@@ -106,7 +117,7 @@ def _compare_scores(place: Place, row: Mapping[Any, Any], truth: Mask, predictio
 
 
 def _compare_click(place: Place, row: Mapping[Any, Any], truth: Mask, before: Mask | None, audit: Audit) -> None:
-    if before is None or before.shape != truth.shape:
+    if before is None:
         return
     expected = next_click(truth, before)
     given = None if row["new_x"] != row["new_x"] or row["new_x"] is None else Click(*(int(row[n]) for n in _CLICK))

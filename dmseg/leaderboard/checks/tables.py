@@ -13,7 +13,8 @@ from dmseg.harness.columns import STATUSES, TABLES
 from dmseg.leaderboard.checks.findings import Findings, first_few
 from dmseg.types import LEVELS, MODALITIES, SPLITS
 
-MAX_ROWS = 50_000_000
+MAX_ROWS = 20_000_000
+MAX_BYTES = 4 * 2**30
 _ALLOWED: dict[str, tuple[object, ...]] = {
     "level": LEVELS,
     "split": SPLITS,
@@ -38,9 +39,11 @@ def load_table(folder: Path, name: str, findings: Findings) -> pd.DataFrame | No
     """Read and check one table; None where its columns cannot be used."""
     path = folder / f"{name}.parquet"
     try:
-        rows = pq.ParquetFile(path).metadata.num_rows
-        if rows > MAX_ROWS:
-            findings.add("E101", path.name, f"{rows} rows", f"at most {MAX_ROWS}")
+        metadata = pq.read_metadata(path)
+        size = sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
+        if metadata.num_rows > MAX_ROWS or size > MAX_BYTES:
+            fix = f"at most {MAX_ROWS} rows and {MAX_BYTES} bytes"
+            findings.add("E101", path.name, f"{metadata.num_rows} rows, {size} bytes unpacked", fix)
             return None
         table = pq.read_table(path)
     except (OSError, pa.ArrowException) as error:
