@@ -16,6 +16,9 @@ empty :=
 install_names = $(subst $(empty) ,$(comma),$(strip $(1)))
 bracketed = $(if $(strip $(1)),[$(call install_names,$(1))],)
 
+PEERS := benchmarks/.venv
+BENCHMARKS := $(patsubst benchmarks/bench_%.py,bench-%,$(wildcard benchmarks/bench_*.py))
+
 .PHONY: demo install install-test test test-all coverage lint bench clean
 
 $(BIN)/python:
@@ -51,8 +54,20 @@ lint: install-test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: install
-	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
+# Speed beside the peers, which live in an environment of their own; one that cannot be installed or imported is
+# reported and fails nothing. `make bench-metrics` runs one script, `make bench` all of them.
+$(PEERS)/installed: setup.cfg benchmarks/requirements.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --upgrade pip
+	$(PEERS)/bin/python -m pip install --quiet -e ".$(call bracketed,$(EXTRAS))"
+	grep -v '^#' benchmarks/requirements.txt | while read -r peer; do \
+	  $(PEERS)/bin/python -m pip install --quiet "$$peer" || echo "peer not installed: $$peer"; done
+	touch "$@"
+
+bench-%: benchmarks/bench_%.py $(PEERS)/installed
+	$(PEERS)/bin/python $<
+
+bench: $(BENCHMARKS)
 
 clean:
 	rm -rf demo dist build .pytest_cache .mypy_cache .ruff_cache .coverage .coverage.*
