@@ -111,10 +111,9 @@ def detector_errors(scene: Scene, radii: int, channels: int, gain: float, drift:
     The bad channels are drawn without replacement from the inner 90 % of the field; the calibration of the scanner
     removes what is common to all, so the mean is 0.
     """
-    stream = scene.stream("detector")
-    errors = np.array([stream.normal(0, drift) for _ in range(2 * radii + 1)])
+    errors = fields.normals(scene.key("drift"), 2 * radii + 1) * (drift / 2**fields.NORMAL_BITS)
     reach = max(2, int(0.9 * radii / math.sqrt(2)))
-    offsets = scene.stream("channels").permutation(2 * reach)[:channels] - reach
+    offsets = fields.places(scene.key("channels"), 2 * reach, 0, min(channels, 2 * reach)) - reach
     signs = scene.stream("signs")
     for offset in offsets:
         errors[radii + int(offset)] += gain * (1 if signs.uniform() < 0.5 else -1) * signs.uniform(0.7, 1.3)
@@ -155,8 +154,8 @@ def ct_ring(
     return pixels.affine(image, 1.0, rings)
 
 
-GRID = 192
-VIEWS = 144
+GRID = 176
+VIEWS = 128
 """Grid and views of the error image; against 512 px and 720 views the correlation is above .99 (tested)."""
 
 
@@ -243,8 +242,8 @@ def hardening_image(
     return back_project(hardening_error(water, bone, uncorrected, polychromatic()), size), px_mm
 
 
-STARVATION_GRID = 256
-STARVATION_VIEWS = 120
+STARVATION_GRID = 224
+STARVATION_VIEWS = 96
 _COARSE_GRID = 64
 _COARSE_VIEWS = 60
 SCANNER_SAMPLES = 1000 * 900
@@ -291,11 +290,11 @@ def starvation_sinogram(scene: Scene, coarse: Array, photons: float, electronic:
 
 @functools.lru_cache(16)
 def mean_bias(photons: float, electronic: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return line integrals and the mean of p' - p there, by summing over 64 x 32 quantiles of the two normals."""
+    """Return line integrals and the mean of p' - p there, by summing over 32 x 16 quantiles of the two normals."""
     from scipy.special import ndtri
 
-    integrals = np.linspace(0, 14, 57)
-    first, second = ndtri((np.arange(64) + 0.5) / 64), ndtri((np.arange(32) + 0.5) / 32)
-    cells = np.broadcast_to(integrals[:, None, None], (57, 64, 32)).astype(np.float32)
+    integrals = np.linspace(0, 14, 43)
+    first, second = ndtri((np.arange(32) + 0.5) / 32), ndtri((np.arange(16) + 0.5) / 16)
+    cells = np.broadcast_to(integrals[:, None, None], (43, 32, 16)).astype(np.float32)
     deviates = (first[None, :, None].astype(np.float32), second[None, None, :].astype(np.float32))
     return integrals, (starved(cells, deviates, photons, electronic) - cells).mean(axis=(1, 2), dtype=np.float64)

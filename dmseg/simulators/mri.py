@@ -104,14 +104,14 @@ def truncated(values: NDArray[np.float32], fraction: float, axis: int) -> NDArra
 
     Frequencies -m..m of N stay, m = floor(fraction N / 2); real, before magnitude and clipping.
     """
-    rows = values if axis == 1 else np.ascontiguousarray(values.T)
+    rows = values if axis == 1 else cv2.transpose(values)
     size = rows.shape[1]
     keep = min(int(fraction * size / 2), (size - 1) // 2)
     # OpenCV packs a real row's spectrum as Re 0, Re 1, Im 1, Re 2, Im 2, ...: the kept part is a prefix.
     spectrum = cv2.dft(rows, flags=cv2.DFT_ROWS)
     spectrum[:, 2 * keep + 1 :] = 0
     result = cv2.idft(spectrum, flags=cv2.DFT_ROWS | cv2.DFT_SCALE)
-    return np.asarray(result if axis == 1 else result.T, np.float32)
+    return np.asarray(result if axis == 1 else cv2.transpose(result), np.float32)
 
 
 def gibbs_ringing(image: Image, scene: Scene, *, fraction: float, axis: float) -> Image:

@@ -36,39 +36,60 @@ def detectors(size: int) -> int:
 
 
 @numba.njit(cache=True, nogil=True)
+def _extents(padded):  # type: ignore[no-untyped-def]
+    """First and last column of each row that is not 0 (first > last: none)."""
+    size, width = padded.shape
+    first, last = np.full(size, width, np.int64), np.full(size, -1, np.int64)
+    for line in range(size):
+        for x in range(width):
+            if padded[line, x] != 0:
+                first[line] = min(first[line], x)
+                last[line] = x
+    return first, last
+
+
+@numba.njit(cache=True, nogil=True)
 def _project(padded, turned, views, out):  # type: ignore[no-untyped-def]
-    # Joseph's method: step along the axis the ray is nearer to, interpolate linearly across it.
-    size = padded.shape[1] - 2
+    # Joseph's method: step along the axis the ray is nearer to, interpolate linearly across it. Only the rays that meet
+    # the part of a line that is not 0 are followed, so no index leaves the line.
+    size = padded.shape[1] - 4
     middle = np.float32((size - 1) / 2)
     count = out.shape[1]
     axis = np.float32((count - 1) / 2)
+    upright, lying = _extents(padded), _extents(turned)
     for view in range(views):
         angle = np.pi * view / views
         cosine, sine = np.cos(angle), np.sin(angle)
         if abs(cosine) >= abs(sine):
-            image, main, other = padded, cosine, sine
+            image, main, other, (first, last) = padded, cosine, sine, upright
         else:
-            image, main, other = turned, sine, cosine
+            image, main, other, (first, last) = turned, sine, cosine, lying
         step = np.float32(1 / main)
         length = np.float32(abs(1 / main))
         row = out[view]
         for line in range(size):
+            if first[line] > last[line]:
+                continue
             source = image[line]
-            start = np.float32(1) + middle - (axis + np.float32(other) * (np.float32(line) - middle)) * step
-            for s in range(count):
-                place = min(max(start + np.float32(s) * step, np.float32(0)), np.float32(size))
+            start = np.float32(2) + middle - (axis + np.float32(other) * (np.float32(line) - middle)) * step
+            one, two = (first[line] - 1 - start) / step, (last[line] + 1 - start) / step
+            low = max(int(np.ceil(min(one, two))), 0)
+            high = min(int(np.floor(max(one, two))), count - 1)
+            target = row[low : high + 1]
+            for s in range(target.size):
+                place = start + np.float32(low + s) * step
                 index = int(place)
                 share = place - np.float32(index)
-                row[s] += length * (source[index] + share * (source[index + 1] - source[index]))
+                target[s] += length * (source[index] + share * (source[index + 1] - source[index]))
 
 
 def project(image: Array, views: int) -> Array:
     """Return the line integrals of a square image along ``views`` directions, float32 (views, detectors)."""
     size = image.shape[0]
-    padded = np.zeros((size, size + 2), np.float32)
-    padded[:, 1:-1] = image
-    turned = np.zeros((size, size + 2), np.float32)
-    turned[:, 1:-1] = image.T
+    padded = np.zeros((size, size + 4), np.float32)
+    padded[:, 2:-2] = image
+    turned = np.zeros((size, size + 4), np.float32)
+    turned[:, 2:-2] = image.T
     out = np.zeros((views, detectors(size)), np.float32)
     _project(padded, turned, views, out)
     return out

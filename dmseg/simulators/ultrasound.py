@@ -134,12 +134,22 @@ ECHO_FROM, ECHO_FULL = 2 / 255, 10 / 255
 """Local mean grey of Clear below which there is no echo to multiply, and above which there is one."""
 
 
+@numba.njit(cache=True, nogil=True)
+def _ramp(values, low, scale, out):  # type: ignore[no-untyped-def]
+    for y in range(out.shape[0]):
+        row, target = values[y], out[y]
+        for x in range(row.size):
+            target[x] = min(max((np.float32(row[x]) - low) * scale, np.float32(0)), np.float32(1))
+
+
 def echo_present(clear: Image) -> NDArray[np.float32]:
     """Return 0 where Clear is black (letters' surround, cysts), 1 where there is echo, float32 (H, W)."""
     grey = clear if clear.ndim == 2 else np.ascontiguousarray(clear[..., 1])
-    mean = cv2.blur(grey, (5, 5)).astype(np.float32)
-    low, high = np.float32(ECHO_FROM * pixels.top(clear)), np.float32(ECHO_FULL * pixels.top(clear))
-    return np.asarray(np.clip((mean - low) / (high - low), 0, 1), np.float32)
+    mean = cv2.blur(grey, (5, 5))
+    low, high = ECHO_FROM * pixels.top(clear), ECHO_FULL * pixels.top(clear)
+    out = np.empty(grey.shape, np.float32)
+    _ramp(mean, np.float32(low), np.float32(1 / (high - low)), out)
+    return out
 
 
 TABLE_STEPS = 4096
@@ -148,12 +158,16 @@ PER_PX = 4
 
 @numba.njit(cache=True, nogil=True)
 def _shadow(depth, lateral, inside, across, begin, onset, out):  # type: ignore[no-untyped-def]
+    shaded = np.zeros(across.shape[1], np.bool_)
+    for k in range(across.shape[0]):
+        for column in range(shaded.size):
+            shaded[column] |= abs(across[k, column]) > 1e-4
     for y in range(out.shape[0]):
         for x in range(out.shape[1]):
             total = np.float32(0)
             if inside[y, x]:
                 column = min(int(lateral[y, x] * TABLE_STEPS), TABLE_STEPS - 1)
-                for k in range(across.shape[0]):
+                for k in range(across.shape[0] if shaded[column] else 0):
                     behind = int((depth[y, x] - begin[k, column]) * PER_PX)
                     if behind > 0:
                         total += across[k, column] * onset[min(behind, onset.size - 1)]
@@ -235,10 +249,11 @@ def acoustic_shadow(
 
 
 ECHOES = 4
+HANN_STEPS = 512
 
 
 @numba.njit(cache=True, nogil=True)
-def _echoes(image, depth, inside, apex_x, apex_y, near, start, spacing, decay, out):  # type: ignore[no-untyped-def]
+def _echoes(image, depth, inside, apex_x, apex_y, near, start, spacing, bands, out):  # type: ignore[no-untyped-def]
     for y in range(out.shape[0]):
         for x in range(out.shape[1]):
             out[y, x] = 0
@@ -248,8 +263,7 @@ def _echoes(image, depth, inside, apex_x, apex_y, near, start, spacing, decay, o
             echo = int(behind / spacing)
             if echo > ECHOES:
                 continue
-            offset = (behind - echo * spacing) / spacing - np.float32(0.5)
-            band = np.float32(0.5) * (np.float32(1) + np.cos(np.float32(2 * np.pi) * offset))
+            band = bands[echo, int((behind / spacing - echo) * HANN_STEPS)]
             back = echo * spacing
             if near < 0:
                 source_x, source_y = np.float32(x), np.float32(y) - back
@@ -262,7 +276,7 @@ def _echoes(image, depth, inside, apex_x, apex_y, near, start, spacing, decay, o
             v = min(max(source_y - row, np.float32(0)), np.float32(1))
             upper = (1 - u) * image[row, column] + u * image[row, column + 1]
             lower = (1 - u) * image[row + 1, column] + u * image[row + 1, column + 1]
-            out[y, x] = decay**echo * band * ((1 - v) * upper + v * lower)
+            out[y, x] = band * ((1 - v) * upper + v * lower)
 
 
 def gel_reflection(image: Image, scene: Scene, *, decay: float, spacing: float) -> Image:
@@ -278,9 +292,11 @@ def gel_reflection(image: Image, scene: Scene, *, decay: float, spacing: float) 
     where = scene.beams(image.shape)
     start = float(scene.observed["interface"]) * where.deepest
     echoes = np.empty(image.shape[:2], np.float32)
-    grey = image if image.ndim == 2 else np.ascontiguousarray(image.max(axis=2))
+    grey = image if image.ndim == 2 else np.ascontiguousarray(image[..., 1])
+    window = np.hanning(HANN_STEPS + 1)
+    bands = np.stack([decay**echo * window for echo in range(ECHOES + 1)]).astype(np.float32)
     apex = scene.geometry.get("apex", [0.0, 0.0])
     near = where.near if where.spread else -1.0
-    numbers = [np.float32(value) for value in (*apex, near, start, max(2.0, float(round(spacing))), decay)]
-    _echoes(grey, where.depth, where.inside, *numbers, echoes)  # type: ignore[call-arg]
+    numbers = [np.float32(value) for value in (*apex, near, start, max(2.0, float(round(spacing))))]
+    _echoes(grey, where.depth, where.inside, *numbers, bands, echoes)  # type: ignore[call-arg]
     return pixels.affine(image, 1.0, echoes / np.float32(pixels.top(image)))

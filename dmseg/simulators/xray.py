@@ -34,8 +34,11 @@ def grid_banding(
     across = 2 * np.pi * per_px * np.cos(angle) * np.arange(width) + offset
     down = 2 * np.pi * per_px * np.sin(angle) * np.arange(height)
     # cos(a + b) as an outer product of rank 2.
-    wave = np.outer(np.cos(down), np.cos(across)) - np.outer(np.sin(down), np.sin(across))
-    return pixels.affine(image, (1 - modulation / 2 * (1 + wave)).astype(np.float32))
+    half = np.float32(modulation / 2)
+    gain = np.outer((-half * np.cos(down)).astype(np.float32), np.cos(across).astype(np.float32))
+    gain += np.outer((half * np.sin(down)).astype(np.float32), np.sin(across).astype(np.float32))
+    gain += np.float32(1) - half
+    return pixels.affine(image, gain)
 
 
 def projection_hardening(image: Image, *, beta: float) -> Image:
