@@ -104,10 +104,11 @@ def compare(first: str, second: str, root: Path | None) -> int:
 
     rows = leaderboard.compare(first, second, root)
     parts = max(len(row.part) for row in rows)
-    click.echo(f"Dice points, {first} minus {second}; 95 % interval over cases; * = interval without 0")
+    click.echo(f"Dice points, {first} minus {second}; 95 % interval over cases")
+    click.echo("* = interval without 0; where each dataset has one case there is no interval")
     for row in rows:
         e = row.estimate
-        mark = "*" if e.low > 0 or e.high < 0 else " "
+        mark = "*" if e.low < e.high and (e.low > 0 or e.high < 0) else " "
         click.echo(
             f"{row.split:<7} {row.part:<{parts}} {row.level:<10} {100 * e.value:+7.1f} "
             f"[{100 * e.low:+.1f}, {100 * e.high:+.1f}] {mark} {e.n} masks, {e.cases} cases"
