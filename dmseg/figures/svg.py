@@ -120,16 +120,17 @@ def curve_svg(
         An ``<svg class="figure">`` element with one ``<g class="series sI" data-series="name">`` per curve.
     """
     legend_rows = _legend_rows([item.name for item in series], width) if legend and len(series) > 1 else []
+    y_ticks = nice_ticks(*(y_range or _y_extent(series)))
     frame = _Frame(
         left=52,
         top=24 + _LEGEND_ROW * len(legend_rows),
         right=width - 14,
         bottom=height - 42,
         x_range=_x_range(series, x_ticks),
-        y_range=y_range or _y_range(series),
+        y_range=y_range or (y_ticks[0], y_ticks[-1]),
     )
     ticks_x = x_ticks if x_ticks is not None else [(v, f"{v:g}") for v in nice_ticks(*frame.x_range)]
-    _axes(frame, x_label, y_label, ticks_x)
+    _axes(frame, x_label, y_label, ticks_x, y_ticks)
     _draw_legend(frame, legend_rows)
     for index, item in enumerate(series):
         frame.parts.append(_curve(frame, item, index, dict(ticks_x), digits))
@@ -150,9 +151,9 @@ def histogram_svg(
     """Draw how often values fall into equal bins of ``value_range``; values outside count in the outermost bins."""
     finite = np.asarray([value for value in values if math.isfinite(value)], dtype=np.float64)
     counts, edges = np.histogram(np.clip(finite, *value_range), bins=bins, range=value_range)
-    top = nice_ticks(0, max(1, int(counts.max(initial=0))))[-1]
-    frame = _Frame(52, 24, width - 14, height - 42, value_range, (0.0, top))
-    _axes(frame, x_label, y_label, [(v, f"{v:g}") for v in nice_ticks(*value_range)])
+    y_ticks = nice_ticks(0, max(1, int(counts.max(initial=0))))
+    frame = _Frame(52, 24, width - 14, height - 42, value_range, (0.0, y_ticks[-1]))
+    _axes(frame, x_label, y_label, [(v, f"{v:g}") for v in nice_ticks(*value_range)], y_ticks)
     bars = []
     for count, low, high in zip(counts, edges[:-1], edges[1:], strict=True):
         y = frame.y(float(count))
@@ -176,16 +177,15 @@ def interval_svg(
     digits: int = 3,
 ) -> str:
     """Draw one horizontal interval with its point per row: ``(name, low, point, high)``, best on top."""
-    if x_range is None:
-        ends = [value for row in rows for value in (row[1], row[3]) if math.isfinite(value)]
-        ticks = nice_ticks(min(ends, default=0.0), max(ends, default=1.0))
-        x_range = (ticks[0], ticks[-1])
+    ends = [value for row in rows for value in (row[1], row[3]) if math.isfinite(value)]
+    ticks = nice_ticks(*(x_range or (min(ends, default=0.0), max(ends, default=1.0))))
+    x_range = x_range or (ticks[0], ticks[-1])
     shown = [name if len(name) <= 26 else name[:25] + "…" for name, *_ in rows]
     left = min(212.0, 16 + _CHARACTER * max((len(name) for name in shown), default=0))
     step, top = 24, 14
     height = top + step * len(rows) + 44
     frame = _Frame(left, top, width - 16, top + step * len(rows), x_range, (0.0, 1.0))
-    ticks_x = x_ticks if x_ticks is not None else [(v, f"{v:g}") for v in nice_ticks(*x_range)]
+    ticks_x = x_ticks if x_ticks is not None else [(v, f"{v:g}") for v in ticks]
     _vertical_grid(frame, ticks_x)
     frame.parts.append(_text((frame.left + frame.right) / 2, height - 8, x_label, "middle"))
     for index, (name, low, point, high) in enumerate(rows):
@@ -248,12 +248,11 @@ def _x_range(series: Sequence[Series], ticks: Sequence[tuple[float, str]] | None
     return low - margin, high + margin
 
 
-def _y_range(series: Sequence[Series]) -> tuple[float, float]:
+def _y_extent(series: Sequence[Series]) -> tuple[float, float]:
     values = [
         float(v) for item in series for line in (item.y, item.low, item.high) for v in line or () if math.isfinite(v)
     ]
-    ticks = nice_ticks(min(values, default=0.0), max(values, default=1.0))
-    return ticks[0], ticks[-1]
+    return min(values, default=0.0), max(values, default=1.0)
 
 
 def _text(x: float, y: float, text: str, anchor: str, size: int = 12, extra: str = "") -> str:
@@ -279,8 +278,10 @@ def _vertical_grid(frame: _Frame, ticks: Sequence[tuple[float, str]]) -> None:
         )
 
 
-def _axes(frame: _Frame, x_label: str, y_label: str, x_ticks: Sequence[tuple[float, str]]) -> None:
-    for value in nice_ticks(*frame.y_range):
+def _axes(
+    frame: _Frame, x_label: str, y_label: str, x_ticks: Sequence[tuple[float, str]], y_ticks: Sequence[float]
+) -> None:
+    for value in y_ticks:
         if not frame.y_range[0] - 1e-9 <= value <= frame.y_range[1] + 1e-9:
             continue
         y = frame.y(value)

@@ -48,6 +48,15 @@ def test_values_stand_where_the_axis_says() -> None:
     assert (ys[1] + ys[2]) / 2 == pytest.approx(ticks["0.75"], abs=0.11)
 
 
+def test_the_highest_tick_is_the_top_of_the_axis() -> None:
+    """Ticks chosen for the data and ticks drawn on the axis are the same, so no value floats above the last label."""
+    svg = curve_svg(
+        [Series("a", [0, 1], [47.0, 81.0])], title="t", x_label="", y_label="", x_ticks=[(0, "a"), (1, "b")]
+    )
+    labels = [float(text.text or "") for text in _parsed(svg).iter(f"{NS}text") if (text.text or "").isdigit()]
+    assert labels == [40, 50, 60, 70, 80, 90]
+
+
 def test_tooltips_name_series_tick_value_and_band() -> None:
     series = Series("watershed", [0, 1], [0.9, 0.8], [0.85, math.nan], [0.95, math.nan])
     svg = curve_svg([series], title="t", x_label="level", y_label="Dice", x_ticks=LEVELS)
