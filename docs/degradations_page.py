@@ -1,0 +1,216 @@
+# ruff: noqa: E501 (the proofs are prose)
+"""Writes docs/degradations.md and its pictures from the code, the tables and the phantoms.
+
+.venv/bin/python docs/degradations_page.py            page and pictures
+.venv/bin/python docs/degradations_page.py --text     page alone
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image as Pillow
+
+from dmseg.simulators import GENERAL, OPS, TABLES_VERSION, apply
+from dmseg.simulators.operations import home_modality, modality_operations
+from dmseg.simulators.tables import SEVERITIES, Parameter
+from dmseg.types import MODALITIES, Sample, Window
+
+HERE = Path(__file__).parent
+PICTURES = HERE / "images" / "degradations"
+PHANTOM = {
+    "ultrasound": "MMOTU",
+    "mri": "BraTS",
+    "ct": "FLARE",
+    "xray": "PAXRay",
+    "dental": "ToothSeg",
+    "endoscopy": "Kvasir-SEG",
+    "dermoscopy": "ISIC",
+    "microscopy": "BBBC038",
+}
+SIDE, CELL = 320, 208
+ALSO = {
+    "beam_hardening": ("dental",),
+    "dead_pixels": ("dermoscopy",),
+    "vignette": ("endoscopy",),
+    "bias_field": ("mri",),
+}
+
+# What the tests prove, in the order of the operations; see tests/simulators.
+PROOFS = {
+    "gaussian_noise": "The standard deviation on mid-grey is that of the censored normal within 1 %, the mean shifts by less than .1 grey, the spectrum is flat, the kurtosis is 3; integer arithmetic, frozen SHA-256.",
+    "salt_pepper": "Counts lie in the 99.9 % binomial interval, for salt and pepper apart; all other pixels keep their bits; a stronger level contains every pixel of a weaker one; two images differ.",
+    "motion_blur": "The point spread sums to 1, its centroid is 0 within .05 px, its variance along the line is length² / 12 plus that of the bilinear interpolation (at most 1/6 px²), across at most .2 px², its angle is right within 1°, the first zero of its transfer lies at 1 / length. The centroid of a disc stays within .05 px.",
+    "gaussian_blur": "The 10-90 % width of an edge is 2.563 σ (with the 1/12 px² of reading between samples), the transfer is exp(-2 π² σ² f²) within .01, the mean is kept.",
+    "brightness_contrast": "A straight line through the pixels that are not clipped gives back contrast and brightness to rounding; the curve is monotone.",
+    "gamma": "The slope in log-log is the exponent within .1 %; black and white stay.",
+    "jpeg": "The quantisation tables in the bytes are libjpeg's for the quality; colour is 4:2:0, grey has one channel; another reader decodes the same; 8-px blockiness rises as the quality falls.",
+    "glare": "The peak is at the recorded centre; the lobe is the stated function of the elliptic distance; beyond 4 standard deviations every bit stays; the saturated area grows with severity.",
+    "speckle": "Amplitude σ/μ = .5227, log standard deviation 5.57 dB, skewness -1.14; the intensity's correlation at lag 1 is exp(-1 / (2 s²)) within .02 on each axis; the mean grey is kept; contrast does not depend on the grey; outside the sector black stays black.",
+    "acoustic_shadow": "After polar unwrapping both edges stand at constant angle within 1 px; transmission never rises with depth; above the reflector every bit stays; deep in the shadow the loss is the parameter.",
+    "gel_reflection": "The autocorrelation along the beam peaks at the spacing, the amplitudes are geometric; the arcs are concentric in a convex sector.",
+    "bias_field": "The log gain is a cubic (Legendre residual below 10⁻³) of mean 0; largest over smallest gain is the ratio; channels share it.",
+    "gibbs_ringing": "Equal to the zero-filled transform within 10⁻⁵; k-space outside the box is 0; overshoot 8.95 ± .3 % (N = 4096, f = .05); period 2 / f px; no dead zone for straight edges.",
+    "mr_ghosting": "Equal to modulated k-space within 2 · 10⁻⁵; two ghosts at exactly ± N / k with amplitude a / 2 within 1 %, none across; at k = 2 one ghost of amplitude a for every phase.",
+    "rician_noise": "The background's mean is s √(π/2) and its spread that of Rayleigh.",
+    "ct_ring": "Correlation above .99 with the back-projected sinogram of the same errors; peak amplitude falls as radius^-1/2 within 3 %, dark lobe of -.57 to -.62 of the peak; variance over the angle below 10 %; the same artefact for every object; scales with the window.",
+    "beam_hardening": "CT: a monochromatic beam and corrected water change nothing; a water disc cups monotonically, more with size; a dark band lies between two dense parts and not beside them; the error image correlates above .99 with one of 384 px and 540 views. Projections: the parabola within 10⁻⁵.",
+    "photon_starvation": "On the detector the spread is √(e^p / I0 + s² e^2p / I0²) within 5 %, and the mean is kept, while enough photons arrive; below, spread and bias agree with true Poisson draws; the noise of an elliptic body is more than twice as strong across its short axis as along it.",
+    "grid_banding": "The spectrum peaks at the predicted bin ± 1 with the stated modulation, nothing on the other axis; the gain stays between 1 - m and 1.",
+    "vignette": "1 at the centre, the parameter at the corner, the closed form of cos⁴ in between; in a sector 1 on the middle beam and the parameter on the outer ones.",
+    "illumination_shadow": "Area and darkest transmission are the parameters; the gain never exceeds 1; at least 95 % of its DCT energy lies below 8 cycles.",
+    "specular_reflection": "Cores are at least .98 in all channels; the changed area is that of the lobes; outside every bit stays; all lie on the lit part.",
+    "double_exposure": "An impulse becomes 1 - a and, at the distance, a; nothing else.",
+    "fog": "The contrast of a fine pattern falls to t(x); the limit is the airlight; more than 99 % of the map's energy lies below 6 cycles.",
+    "dead_pixels": "Exactly the stated number of pixels, in the one channel of their place in the mosaic, 0 or white; columns are whole; lost beams are straight in beam coordinates; all other pixels keep their bits.",
+}
+
+
+def sample(raw: Path, name: str) -> tuple[np.ndarray, Window | None]:
+    """Return one phantom picture, uint8, longest side 320, and its window."""
+    from dmseg import imaging
+    from dmseg.datasets import reader
+
+    source_reader = reader(name)
+    root = source_reader.find(raw)
+    assert root is not None
+    for source in source_reader.sources(root):
+        for found in source_reader.read(root, source):
+            if isinstance(found, Sample):
+                size = imaging.stored_size(*found.image.shape[:2], longest=SIDE)
+                return imaging.resize_image(found.image, size), found.window
+    raise RuntimeError(f"no phantom of {name}")
+
+
+def shown_on(name: str) -> list[str]:
+    """Return the modalities whose phantom shows an operation."""
+    home = home_modality(name)
+    return ["ct"] if home is None else list(dict.fromkeys([home, *ALSO.get(name, ())]))
+
+
+def draw_pictures() -> None:
+    from dmseg.figures import contact_sheet
+    from dmseg.phantoms import write_phantoms
+
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        write_phantoms(Path(folder), per_dataset=1, datasets=list(PHANTOM.values()))
+        phantoms = {modality: sample(Path(folder), dataset) for modality, dataset in PHANTOM.items()}
+    for name in OPS:
+        rows = []
+        for modality in shown_on(name):
+            clear, window = phantoms[modality]
+            settings = {"key": "docs", "modality": modality, "window": window}
+            rows.append([clear, *(apply(name, clear, severity=severity, **settings) for severity in SEVERITIES)])
+        sheet = contact_sheet(rows, shown_on(name), ["Clear", *SEVERITIES], cell=CELL)
+        Pillow.fromarray(sheet).save(PICTURES / f"{name}.jpg", quality=80, optimize=True)
+
+
+def numbers(parameter: Parameter, severity: str, modality: str | None) -> str:
+    return " or ".join(f"{low:g} .. {high:g}" for low, high in parameter.branches(severity, modality))
+
+
+def parameter_rows(name: str) -> Iterator[str]:
+    yield "| parameter | unit | light | medium | heavy | source of the range |"
+    yield "|---|---|---|---|---|---|"
+    for label, parameter in OPS[name].parameters.items():
+        for modality in (None, *parameter.modality):
+            where = f" ({', '.join(parameter.only) or modality})" if parameter.only or modality else ""
+            if parameter.any is not None:
+                low, high = parameter.branches("heavy", modality)[0]
+                columns = f"{low:g} .. {high:g}, the same at all levels | | " if low != high else f"{low:g} | | "
+            else:
+                columns = " | ".join(numbers(parameter, severity, modality) for severity in SEVERITIES)
+            yield f"| {label}{where} | {parameter.unit} | {columns} | {parameter.source} |"
+
+
+def section(name: str) -> Iterator[str]:
+    """Yield the lines about one operation; cause and equation are those of its docstring."""
+    documentation = inspect.cleandoc(OPS[name].function.__doc__ or "").split("\n\nArgs:")[0].replace("``", "`")
+    modalities = [modality for modality in MODALITIES if name in modality_operations(modality)]
+    yield f"### {name}\n"
+    yield documentation + "\n"
+    if modalities:
+        yield f"Modalities: {', '.join(modalities)}.\n"
+    yield from parameter_rows(name)
+    yield f"\n![{name}: Clear, light, medium, heavy](images/degradations/{name}.jpg)\n"
+    yield f"Proof: {PROOFS[name]}\n"
+
+
+HEAD = f"""# Degradations
+
+*Written by `docs/degradations_page.py` from the code and its tables (version {TABLES_VERSION}); edit those.*
+
+An image gets two, three or four of the eight general operations, in random order, the same ones at LQ-1 (light), LQ-2 (medium)
+and LQ-3 (heavy): each parameter is drawn once and mapped into the range of each level, so that every image gets strictly worse.
+LQ-3+ is LQ-3 followed by the domain operations of the image's data set and modality, heavy. Everything is a function of the
+image's id and a seed: no worker, order or batch changes a pixel. What depends on the image (mean, scan sector, reflectors, bright
+sites, window) is measured once, on Clear. No operation moves the content, so masks stay aligned.
+
+```python
+import dmseg
+degraded = dmseg.degrade(image, "lq2", modality="ultrasound", key="case-7")
+plan = dmseg.plan("case-7", modality="ct", image=image)
+print(plan.describe("lq3plus"))          # in words
+plan.apply(image, "lq3plus")             # pure; plan.to_json() replays it anywhere
+
+from dmseg.simulators import apply
+apply("ct_ring", image, key="case-7", gain=0.02)              # one operation, one parameter given, the rest drawn
+```
+
+Images are uint8, uint16, float32 in [0, 1], or int16 with a window; (H, W) or (H, W, 3); at least 16 px. Lengths are in pixels
+of a 512-px short side and scale with the image. `dmseg preview FILE --out sheet.png --modality ct --by operation` draws this page's
+pictures for your own image; `dmseg degrade` works on files and folders.
+
+**Ranges.** The paper's parameter table is not public. All ranges are ours, with the source they were taken from or bounded by
+(`dmseg/simulators/levels.toml`). A changed number changes the table version and every plan digest.
+
+**Visibility cap.** Drawn blindly, brightness, gamma and glare turn one picture in ten white or black. Their strength is reduced by one
+factor per plan, found on Clear (`visibility.toml`), recorded in the plan and told by `describe`.
+
+**No hidden no-op.** An operation that cannot change an image (a blur on a constant one) is named, with the reason, in the plan.
+
+**Limits.** CT needs a window to go from grey to HU: default 40/400. Air and bone are clipped in 8-bit slices: black counts as
+air, white as at least 800 HU. The dynamic range of public ultrasound pictures is unknown: 60 dB is assumed and can be given.
+Integer and noise operations give the same bits everywhere; others may differ by one grey in a few pixels between versions of numpy,
+scipy and OpenCV.
+
+**Your own operation** is a `dmseg.simulators.Operation` named by an entry point of the group `dmseg.simulators`:
+
+```python
+from dmseg.simulators import Operation, Parameter
+
+def invert(image, scene, *, share):
+    \"\"\"Blend with the negative.\"\"\"
+    ...
+
+INVERT = Operation("invert", "domain", 1, {{"share": Parameter("of the negative", "mine", light=[.1, .2], medium=[.2, .4], heavy=[.4, .6])}}, invert)
+# setup.cfg of your package:   [options.entry_points]   dmseg.simulators =   invert = your_package:INVERT
+```
+
+**In a training pipeline**: `dmseg.simulators.transforms.Degrade` (one image, like torchvision's) and `Degraded` (a dictionary, like
+MONAI's); neither library is needed.
+"""
+
+
+def page() -> str:
+    """Return the whole page."""
+    lines = [HEAD, "## General operations\n"]
+    for name in GENERAL:
+        lines += section(name)
+    lines.append("## Domain operations\n")
+    for name in OPS:
+        if name not in GENERAL:
+            lines += section(name)
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    if "--text" not in sys.argv[1:]:
+        draw_pictures()
+    (HERE / "degradations.md").write_text(page())
