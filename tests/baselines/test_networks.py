@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Callable
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="network baselines need the extra [models]")
+
+from parity_weights import PARITY, common, fill  # noqa: E402
 
 from dmseg.baselines.lite_medsam import LiteMedSamAdapter  # noqa: E402
 from dmseg.baselines.medsam import MedSamAdapter  # noqa: E402
@@ -25,8 +24,6 @@ from dmseg.baselines.robust_sam import RobustSamAdapter  # noqa: E402
 from dmseg.baselines.sam import SamAdapter  # noqa: E402
 from dmseg.baselines.sam_med2d import SamMed2dAdapter  # noqa: E402
 
-PARITY = Path(__file__).parents[1] / "golden" / "parity"
-
 BUILDERS: dict[str, Callable[[], PromptedNetwork]] = {
     "sam_vit_b": lambda: build_sam("vit_b"),
     "sam_vit_l": lambda: build_sam("vit_l"),
@@ -38,28 +35,6 @@ BUILDERS: dict[str, Callable[[], PromptedNetwork]] = {
     "sammed2d_noadapter": lambda: build_sam_med2d(adapter=False),
     "robustsam_vit_b": lambda: RobustSAMNetwork("vit_b"),
 }
-
-
-def load_common() -> ModuleType:
-    """The module beside the references that regenerates pictures, prompts and weights."""
-    spec = importlib.util.spec_from_file_location("parity_common", PARITY / "common.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-common = load_common()
-
-
-def fill(adapter: PromptedAdapter) -> None:
-    """Give every tensor the value that its official key says."""
-    with torch.no_grad():
-        for key, tensor in adapter.official_state_dict().items():
-            value = common.value_for(key, tuple(tensor.shape), tensor.dtype)
-            if value is not None:
-                tensor.copy_(value)
-    adapter.network.eval()
 
 
 @pytest.mark.parametrize("name", BUILDERS)
