@@ -151,12 +151,16 @@ def ct_ring(
     profile *= np.float32(1000.0 / water_per_px / scene.window.width)
     rings = np.empty((height, width), np.float32)
     _spread(profile, np.float32(RADIAL_STEP), np.float32(x * (width - 1)), np.float32(y * (height - 1)), rings)
-    return pixels.affine(image, 1.0, rings)
+    return pixels.affine(image, None, rings)
 
 
-GRID = 176
-VIEWS = 128
+GRID = 192
+VIEWS = 144
 """Grid and views of the error image; against 512 px and 720 views the correlation is above .99 (tested)."""
+
+
+MATERIAL_SIDE = 320
+"""Larger pictures are shrunk to this before grey becomes material."""
 
 
 def materials(scene: Scene, size: int) -> tuple[Array, Array]:
@@ -166,6 +170,11 @@ def materials(scene: Scene, size: int) -> tuple[Array, Array]:
     share of bone rises to 1 at 1500 HU. The picture is put in the middle of a square.
     """
     image = scene.clear if scene.clear.ndim == 2 else np.ascontiguousarray(scene.clear[..., 0])
+    finest = max(size, MATERIAL_SIDE)
+    if max(image.shape) > finest:
+        shrink = finest / max(image.shape)
+        small = (max(1, round(image.shape[1] * shrink)), max(1, round(image.shape[0] * shrink)))
+        image = np.asarray(cv2.resize(image, small, interpolation=cv2.INTER_AREA))
     grey = pixels.unit(image)
     table, window = spectrum_table(), scene.window
     hounsfield = (grey - np.float32(0.5)) * np.float32(window.width) + np.float32(window.center)
@@ -203,7 +212,7 @@ def _added(scene: Scene, image: Image, error: Array, px_mm: float) -> Image:
     now = image if image.ndim == 2 else image[..., 0]
     clipped = (clear >= pixels.top(clear)) & (now >= pixels.top(image))
     offset[clipped] = np.minimum(offset[clipped] + np.float32(max(hidden, 0.0) / window.width), 0)
-    return pixels.affine(image, 1.0, offset)
+    return pixels.affine(image, None, offset)
 
 
 def _px_mm(scene: Scene, shape: tuple[int, ...], object_size: float, size: int) -> float:

@@ -115,20 +115,34 @@ def line_taps(length: float, angle: float) -> tuple[NDArray[np.int64], NDArray[n
 
 
 @numba.njit(cache=True, nogil=True)
-def _sum_taps(padded, dy, dx, weights, sums):  # type: ignore[no-untyped-def]
-    width = sums.shape[1]
-    for y in range(sums.shape[0]):
-        target = sums[y]
-        # Four taps a turn, so that the sums are read and written a quarter as often. The slices first: an index
-        # computed per pixel would be tested for its sign and never vectorised.
-        for tap in range(0, weights.size, 4):
-            a, b, c, d = weights[tap], weights[tap + 1], weights[tap + 2], weights[tap + 3]
-            one = padded[y + dy[tap], dx[tap] : dx[tap] + width]
-            two = padded[y + dy[tap + 1], dx[tap + 1] : dx[tap + 1] + width]
-            three = padded[y + dy[tap + 2], dx[tap + 2] : dx[tap + 2] + width]
-            four = padded[y + dy[tap + 3], dx[tap + 3] : dx[tap + 3] + width]
-            for x in range(width):
-                target[x] += one[x] * a + two[x] * b + three[x] * c + four[x] * d
+def _add_taps(padded, y, dy, dx, weights, sums):  # type: ignore[no-untyped-def]
+    # Four taps a turn, so that the sums are read and written a quarter as often. The slices first: an index computed
+    # per pixel would be tested for its sign and never vectorised.
+    width = sums.size
+    for tap in range(0, weights.size, 4):
+        a, b, c, d = weights[tap], weights[tap + 1], weights[tap + 2], weights[tap + 3]
+        one = padded[y + dy[tap], dx[tap] : dx[tap] + width]
+        two = padded[y + dy[tap + 1], dx[tap + 1] : dx[tap + 1] + width]
+        three = padded[y + dy[tap + 2], dx[tap + 2] : dx[tap + 2] + width]
+        four = padded[y + dy[tap + 3], dx[tap + 3] : dx[tap + 3] + width]
+        for x in range(width):
+            sums[x] += one[x] * a + two[x] * b + three[x] * c + four[x] * d
+
+
+@numba.njit(cache=True, nogil=True)
+def _mean_of_integers(padded, dy, dx, weights, bits, sums, out):  # type: ignore[no-untyped-def]
+    for y in range(out.shape[0]):
+        sums[:] = 1 << (bits - 1)
+        _add_taps(padded, y, dy, dx, weights, sums)
+        for x in range(sums.size):
+            out[y, x] = sums[x] >> bits
+
+
+@numba.njit(cache=True, nogil=True)
+def _mean_of_floats(padded, dy, dx, weights, out):  # type: ignore[no-untyped-def]
+    for y in range(out.shape[0]):
+        out[y] = 0
+        _add_taps(padded, y, dy, dx, weights, out[y])
 
 
 def motion_blur(image: Image, scene: Scene, *, length: float, angle: float) -> Image:
@@ -147,19 +161,13 @@ def motion_blur(image: Image, scene: Scene, *, length: float, angle: float) -> I
     channels = 3 if image.ndim == 3 else 1
     rows, columns, shape = dy + pad, (dx + pad) * channels, (image.shape[0], image.shape[1] * channels)
     padded = padded.reshape(padded.shape[0], -1)
-    if image.dtype.name == "uint16":
-        sums = np.full(shape, 2 ** (TAP_BITS - 1), np.int32)  # 65535 x 2**14 fits 31 bits
-        _sum_taps(padded, rows, columns, weights.astype(np.int32), sums)
-        return (sums >> TAP_BITS).astype(image.dtype).reshape(image.shape)
-    means = np.zeros(shape, np.float32)
+    out = np.empty(shape, image.dtype)
     if image.dtype.name == "float32":
-        _sum_taps(padded, rows, columns, (weights / 2**TAP_BITS).astype(np.float32), means)
-        return np.clip(means, 0, 1).reshape(image.shape)
-    # 255 x 2**14 fits the 24 bits of a float32, so these sums of whole numbers are exact, and faster than integers.
-    means += np.float32(2 ** (TAP_BITS - 1))
-    _sum_taps(padded.astype(np.float32), rows, columns, weights.astype(np.float32), means)
-    means *= np.float32(2.0**-TAP_BITS)
-    return means.astype(np.uint8).reshape(image.shape)
+        _mean_of_floats(padded, rows, columns, (weights / 2**TAP_BITS).astype(np.float32), out)
+        return np.clip(out, 0, 1).reshape(image.shape)
+    sums = np.empty(shape[1], np.int32)  # 65535 x 2**14 fits 31 bits
+    _mean_of_integers(padded, rows, columns, weights.astype(np.int32), TAP_BITS, sums, out)
+    return out.reshape(image.shape)
 
 
 def gaussian_blur(image: Image, scene: Scene, *, sigma: float) -> Image:
@@ -252,4 +260,4 @@ def glare(image: Image, scene: Scene, *, intensity: float, size: float, x: float
     down = (np.arange(height, dtype=np.float64) - y * (height - 1)) / (spread * aspect)
     rows, columns = (np.exp(-(part**2) / 2).astype(np.float32) for part in (down, across))
     _, lobe = cv2.threshold(np.outer(rows, columns), math.exp(-(LOBE_CUT**2) / 2), 0, cv2.THRESH_TOZERO)
-    return pixels.affine(image, 1.0, np.asarray(lobe, np.float32) * np.float32(intensity))
+    return pixels.affine(image, None, np.asarray(lobe, np.float32) * np.float32(intensity))

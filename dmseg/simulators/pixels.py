@@ -99,39 +99,58 @@ def pointwise(image: Image, curve: Callable[[NDArray[np.float64]], NDArray[np.fl
     return np.asarray(table[image])
 
 
+@numba.njit(cache=True, nogil=True, inline="always")
+def _limited(value, ceiling):  # type: ignore[no-untyped-def]
+    return min(max(value, np.float32(0)), ceiling)
+
+
 @numba.njit(cache=True, nogil=True)
-def _affine_grey(image, gain, offset, half, white, out):  # type: ignore[no-untyped-def]
+def _affine_grey(image, gain, offset, white, half, out):  # type: ignore[no-untyped-def]
+    # An empty gain is 1, an empty offset 0.
+    top = white + half
     for y in range(image.shape[0]):
-        row, gain_row, offset_row, out_row = image[y], gain[y], offset[y], out[y]
-        for x in range(row.size):
-            value = row[x] * gain_row[x] + offset_row[x] + half
-            out_row[x] = min(max(value, np.float32(0)), white)
+        row, target = image[y], out[y]
+        if gain.size == 0:
+            add = offset[y]
+            for x in range(row.size):
+                target[x] = _limited(row[x] + add[x] * white + half, top)
+        elif offset.size == 0:
+            times = gain[y]
+            for x in range(row.size):
+                target[x] = _limited(row[x] * times[x] + half, top)
+        else:
+            times, add = gain[y], offset[y]
+            for x in range(row.size):
+                target[x] = _limited(row[x] * times[x] + add[x] * white + half, top)
 
 
 @numba.njit(cache=True, nogil=True)
-def _affine_colour(image, gain, offset, half, white, out):  # type: ignore[no-untyped-def]
+def _affine_colour(image, gain, offset, white, half, out):  # type: ignore[no-untyped-def]
+    top = white + half
     for y in range(image.shape[0]):
         for x in range(image.shape[1]):
+            times = gain[y, x] if gain.size else np.float32(1)
+            add = offset[y, x] * white + half if offset.size else half
             for channel in range(3):
-                value = image[y, x, channel] * gain[y, x] + offset[y, x] + half
-                out[y, x, channel] = min(max(value, np.float32(0)), white)
+                out[y, x, channel] = _limited(image[y, x, channel] * times + add, top)
 
 
-def affine(image: Image, gain: NDArray[np.float32] | float, offset: NDArray[np.float32] | float = 0.0) -> Image:
+_NONE = np.empty((0, 0), np.float32)
+
+
+def affine(image: Image, gain: NDArray[np.float32] | None, offset: NDArray[np.float32] | None = None) -> Image:
     """Return ``image * gain + offset``, where gain is a factor and offset is in units of full scale.
 
     Args:
-        gain: one number, or float32 (H, W), shared by the channels.
-        offset: one number, or float32 (H, W), shared by the channels.
+        gain: float32 (H, W), shared by the channels; None: 1.
+        offset: float32 (H, W), shared by the channels; None: 0.
     """
     white = np.float32(top(image))
-    shape = image.shape[:2]
-    gains = np.ascontiguousarray(np.broadcast_to(np.asarray(gain, np.float32), shape))
-    offsets = np.ascontiguousarray(np.broadcast_to(np.asarray(offset, np.float32) * white, shape))
     # Truncation of value + 1/2 rounds half up; white is below the next integer, so the addition never wraps.
     half = np.float32(0.5 if white > 1 else 0.0)
-    ceiling = np.float32(white + 0.5) if white > 1 else white
+    gains = _NONE if gain is None else np.ascontiguousarray(gain, np.float32)
+    offsets = _NONE if offset is None else np.ascontiguousarray(offset, np.float32)
     out = np.empty_like(image)
     kernel = _affine_grey if image.ndim == 2 else _affine_colour
-    kernel(image, gains, offsets, half, ceiling, out)
+    kernel(image, gains, offsets, white, half, out)
     return out

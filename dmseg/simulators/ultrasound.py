@@ -127,7 +127,7 @@ def speckle(image: Image, scene: Scene, *, weight: float, axial: float, lateral:
     decibels = beam_field(scene, image.shape, axial, lateral)
     decibels *= np.float32(weight / dynamic_range)
     decibels *= echo_present(scene.clear)
-    return pixels.affine(image, 1.0, decibels)
+    return pixels.affine(image, None, decibels)
 
 
 ECHO_FROM, ECHO_FULL = 2 / 255, 10 / 255
@@ -245,7 +245,7 @@ def acoustic_shadow(
     drop = np.empty(image.shape[:2], np.float32)
     _shadow(where.depth, where.lateral, where.inside, across * np.float32(-loss / dynamic_range), begin, rise, drop)
     floor = image.dtype.type(noise_floor * pixels.top(image))
-    return np.asarray(np.maximum(pixels.affine(image, 1.0, drop), np.minimum(image, floor)))
+    return np.asarray(np.maximum(pixels.affine(image, None, drop), np.minimum(image, floor)))
 
 
 ECHOES = 4
@@ -299,4 +299,4 @@ def gel_reflection(image: Image, scene: Scene, *, decay: float, spacing: float) 
     near = where.near if where.spread else -1.0
     numbers = [np.float32(value) for value in (*apex, near, start, max(2.0, float(round(spacing))))]
     _echoes(grey, where.depth, where.inside, *numbers, bands, echoes)  # type: ignore[call-arg]
-    return pixels.affine(image, 1.0, echoes / np.float32(pixels.top(image)))
+    return pixels.affine(image, None, echoes / np.float32(pixels.top(image)))
