@@ -6,6 +6,7 @@ import importlib
 import json
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,21 +37,33 @@ class Published:
         return Path(shutil.copytree(self.runs[name], folder))
 
 
-@pytest.fixture(scope="session")
-def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Published]:
-    folder = tmp_path_factory.mktemp("published")
+@contextmanager
+def _publishing(benchmark: Path) -> Iterator[None]:
+    """Let a benchmark count as published, and a larger share of its masks as audited, for as long as a test runs."""
     manifests = importlib.import_module("dmseg.manifests.published")  # a function of that name hides the module
-    benchmark = write_tiny_benchmark(folder / "tiny", pictures=PICTURES)
-    header = benchmark / "benchmark.json"
-    info = json.loads(header.read_text()) | dict(zip(("edition", "version"), EDITION, strict=True))
-    header.write_text(json.dumps(info))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(manifests, "_folders", lambda: {"tiny-1.0": benchmark})
         patch.setattr(dmseg.harness.audit, "AUDITED_SHARE", 0.3)
         manifests._editions.cache_clear()
-        runs = {}
-        for name in ("watershed", "disk"):
-            runs[name] = folder / name
-            evaluate(name, open_benchmark(benchmark), runs[name])
-        yield Published(benchmark, runs)
+        yield
     manifests._editions.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def tiny_edition(tmp_path_factory: pytest.TempPathFactory) -> Published:
+    folder = tmp_path_factory.mktemp("published")
+    benchmark = write_tiny_benchmark(folder / "tiny", pictures=PICTURES)
+    header = benchmark / "benchmark.json"
+    info = json.loads(header.read_text()) | dict(zip(("edition", "version"), EDITION, strict=True))
+    header.write_text(json.dumps(info))
+    runs = {name: folder / name for name in ("watershed", "disk")}
+    with _publishing(benchmark):
+        for name, run in runs.items():
+            evaluate(name, open_benchmark(benchmark), run)
+    return Published(benchmark, runs)
+
+
+@pytest.fixture
+def published(tiny_edition: Published) -> Iterator[Published]:
+    with _publishing(tiny_edition.benchmark):
+        yield tiny_edition
