@@ -14,7 +14,7 @@ from typing import Any
 
 from dmseg.baselines import FunctionAdapter, ModelAdapter, SelfTestAdapter, model_facts
 from dmseg.build import Benchmark, open_benchmark
-from dmseg.errors import UsageError
+from dmseg.errors import DataError, UsageError
 from dmseg.harness.environment import session_facts
 from dmseg.harness.merging import merge
 from dmseg.harness.options import Options, run_info, with_defaults
@@ -155,7 +155,19 @@ def prepare(
 
 
 def perform(plan: Plan) -> RunSummary:
-    """Do the work units of a prepared run that are not done yet, and write the tables once all are."""
+    """Do the work units of a prepared run that are not done yet, and write the tables once all are.
+
+    Raises:
+        UsageError: the folder holds another run, or something else.
+        DataError: the folder cannot be written, or a worker process was ended; what was finished is kept.
+    """
+    try:
+        return _performed(plan)
+    except OSError as error:
+        raise DataError(f"{plan.setup.out}: {error}; what was finished is kept, the same command goes on") from error
+
+
+def _performed(plan: Plan) -> RunSummary:
     parts = Parts(plan.setup.out)
     blocks = plan.blocks
     if parts.claim(plan.info):

@@ -139,5 +139,5 @@ def _child(setup: Setup, blocks: dict[int, Block], known: dict[str, Failure], se
         for number, block in blocks.items():
             parts.write(number, engine.run(block))
             sender.send(("done", number))
-    except DmsegError as error:
+    except (DmsegError, OSError) as error:
         sender.send(("error", error))

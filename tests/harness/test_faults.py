@@ -391,3 +391,9 @@ def test_a_failure_has_one_short_line():
 
 def test_an_opened_benchmark_may_be_given(small, tmp_path):
     assert harness.evaluate("disk", build.open_benchmark(small), tmp_path / "run", limit=1).finished
+
+
+def test_a_folder_that_cannot_be_written_is_one_message(small, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match=r"file.*the same command goes on"):
+        harness.evaluate("disk", small, tmp_path / "file" / "run")
