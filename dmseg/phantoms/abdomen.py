@@ -15,7 +15,6 @@ from dmseg.types import Mask
 
 _TABLE = packaged_table("dmseg.phantoms", "abdomen.toml")
 LEVELS = ("pelvis", "renal", "upper")
-SMALLEST = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +59,6 @@ class Trunk:
             fixed_parts = fixed_parts | part.mask
         for row in _TABLE[level]:
             mask = self._mask(stream, row) & cavity & ~fixed_parts & ~taken
-            if row["organ"] and mask.sum() < SMALLEST:
-                continue
             taken |= mask
             parts.append(Part(row["tissue"], mask, row["organ"]))
             if row["organ"]:

@@ -56,7 +56,7 @@ def chest(stream: Stream, size: int, category: str) -> Drawing:
     nodule, subsolid = _nodule(stream, lungs, category, shape)
     level = values["nodule_subsolid" if subsolid else "nodule_solid"]
     paint(picture, nodule, level + 20 * smooth_field(stream, shape, 3), 0.5)
-    picture += noise(stream, shape, stream.uniform(*NOISE) * 1.3)
+    picture += noise(stream, shape, stream.uniform(*NOISE["sharp"]))
     hounsfield: NDArray[np.int16] = np.floor(np.clip(picture, -1024, 3071) + 0.5).astype(np.int16)
     facts = {"lung": lungs[0] | lungs[1], "category": category}
     return Drawing(hounsfield, (Structure("lesion", nodule),), facts)

@@ -15,7 +15,7 @@ from dmseg.types import Mask
 
 _TABLE = packaged_table("dmseg.phantoms", "ct.toml")
 HU: dict[str, float] = _TABLE["hu"]
-NOISE: tuple[float, float] = tuple(_TABLE["noise"])
+NOISE: dict[str, tuple[float, float]] = {kernel: tuple(span) for kernel, span in _TABLE["noise"].items()}
 AIR: float = _TABLE["air"]
 ORGANS = (
     "liver", "right_kidney", "spleen", "pancreas", "aorta", "inferior_vena_cava", "right_adrenal", "left_adrenal",
@@ -57,35 +57,37 @@ def table(shape: Shape, trunk: Mask) -> tuple[Mask, Mask]:
     return shell & ~trunk, foam & ~trunk & ~shell
 
 
-def hounsfield(stream: Stream, section: Section, values: dict[str, float]) -> NDArray[np.int16]:
+def hounsfield(stream: Stream, section: Section, values: dict[str, float], kernel: str) -> NDArray[np.int16]:
     """Return one slice in HU, int16."""
-    shape = section.trunk.shape
+    shape = (section.trunk.shape[0], section.trunk.shape[1])
     picture = np.full(shape, AIR)
-    shell, foam = table((shape[0], shape[1]), section.trunk)
+    shell, foam = table(shape, section.trunk)
     paint(picture, foam, values["table_foam"], 0.4)
     paint(picture, shell, values["table_shell"], 0.4)
-    texture = smooth_field(stream, (shape[0], shape[1]), 5)
+    texture = smooth_field(stream, shape, 5)
     for part in section.parts:
         grain = 4.0 if values[part.tissue] < 400 else 40.0
         paint(picture, part.mask, values[part.tissue] + grain * texture, 0.8)
-    picture += noise(stream, (shape[0], shape[1]), stream.uniform(*NOISE)) * (0.5 + 0.5 * blurred(section.trunk, 6))
+    picture += noise(stream, shape, stream.uniform(*NOISE[kernel])) * (0.5 + 0.5 * blurred(section.trunk, 6))
     stored: NDArray[np.int16] = np.floor(np.clip(picture, -1024, 3071) + 0.5).astype(np.int16)
     return stored
 
 
-def abdomen(case: str, size: int) -> Stack:
+def abdomen(case: str, size: int, kernel: str = "soft") -> Stack:
     """Draw one patient: a pelvic slice without annotated organs, then the renal and the upper level.
 
     Args:
         case: key of the patient.
         size: rows and columns of the slices.
+        kernel: "soft" or "sharp" (more noise).
     """
     shape = (size, size)
     trunk = Trunk(case, Stream(case, "trunk"), shape)
     values = tissues(Stream(case, "tissues"))
     sections = [trunk.section(level) for level in SLICE_LEVELS]
     slices = [
-        hounsfield(Stream(case, "slice", level), s, values) for level, s in zip(SLICE_LEVELS, sections, strict=True)
+        hounsfield(Stream(case, "slice", level), section, values, kernel)
+        for level, section in zip(SLICE_LEVELS, sections, strict=True)
     ]
     pixel = FIELD_MM / size
     return Stack({"ct": np.stack(slices)}, stacked(sections, ORGANS), (SPACING_Z, pixel, pixel))

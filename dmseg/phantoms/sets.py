@@ -78,7 +78,7 @@ def _flare(case: str, key: str, number: int) -> Stack:
 
 
 def _chaos(case: str, key: str, number: int) -> Stack:
-    return mr.abdomen(case, 192) if number % 2 else ct.abdomen(case, 208)
+    return mr.abdomen(case, 192) if number % 2 else ct.abdomen(case, 208, "sharp")
 
 
 def _abdominal(case: str, key: str, number: int) -> Drawing:

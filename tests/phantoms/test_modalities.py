@@ -10,9 +10,13 @@ from scipy import ndimage
 
 from dmseg.phantoms import brain, breast, ct, microscopy, mr
 from dmseg.phantoms.chest import CATEGORIES, FIELD_MM, NODULES, chest, lung_only, padded_like_scanner
+from dmseg.phantoms.dermoscopy import skin_lesion
 from dmseg.phantoms.drawing import Drawing, Stack
-from dmseg.phantoms.shapes import ellipse, fill
+from dmseg.phantoms.muscle import MUSCLES, muscle
+from dmseg.phantoms.ovary import CLASSES, ovary
+from dmseg.phantoms.shapes import ellipse, fill, shrunk
 from dmseg.phantoms.ultrasound import DYNAMIC_RANGE_DB, TISSUE, Body, Convex, amplitude, compressed
+from dmseg.phantoms.upper_abdomen import VIEWS, upper_abdomen
 from dmseg.rng import Stream
 
 RAYLEIGH_SNR = np.sqrt(np.pi / (4 - np.pi))
@@ -98,6 +102,31 @@ class TestUltrasound:
             return float(np.mean(ratios))
 
         assert flatness("benign") < 0.85 < flatness("malignant")
+
+    @pytest.mark.parametrize("kind", range(len(CLASSES)))
+    def test_every_class_of_ovary_has_its_mark(self, kind: int) -> None:
+        drawing = ovary(Stream("ovary", kind), (220, 300), kind)
+        inside = drawing.image[shrunk(drawing.structures[0].mask, 3)]
+        anechoic = float((inside < 20).mean())
+        if CLASSES[kind] in ("simple cyst", "serous cystadenoma", "teratoma", "normal ovary", "high grade serous"):
+            assert anechoic > 0.03, "fluid"
+        else:
+            assert anechoic < 0.6 and 20 < np.median(inside) < 200, "echoes throughout"
+
+    @pytest.mark.parametrize("name", MUSCLES)
+    def test_every_muscle_lies_under_the_fat_and_inside_the_picture(self, name: str) -> None:
+        drawing = muscle(Stream("a", name), Stream("v", name), (200, 260), name)
+        rows = np.flatnonzero(drawing.structures[0].mask.any(axis=1))
+        assert rows[0] > 0.08 * 200 and rows[-1] < 0.95 * 200
+        assert drawing.facts["muscle"] == name
+
+    def test_each_view_of_the_upper_abdomen_shows_its_organs(self) -> None:
+        organs = {
+            view: {s.name for s in upper_abdomen(Stream("view", view), (200, 270), view).structures} for view in VIEWS
+        }
+        assert {"liver", "kidney", "vessels"} <= organs["right"]
+        assert organs["left"] == {"spleen", "kidney"}
+        assert {"liver", "pancreas", "vessels", "bones"} <= organs["middle"]
 
     def test_fluid_is_the_darkest_tissue_and_bone_shadows_most(self) -> None:
         assert min(TISSUE, key=lambda name: TISSUE[name][0]) == "fluid"
@@ -235,6 +264,11 @@ class TestOptical:
             lesion = drawing.structures[0].mask
             ring = ndimage.binary_dilation(lesion, iterations=25) & ~ndimage.binary_dilation(lesion, iterations=10)
             assert np.median(drawing.image[lesion]) < 0.93 * np.median(drawing.image[ring])
+
+    def test_hairs_bubbles_and_rulers_do_not_move_the_lesion(self) -> None:
+        """The mask is drawn first, so whatever lies over the skin leaves its area plausible."""
+        shares = [skin_lesion(Stream("clutter", k), (90, 120)).structures[0].mask.mean() for k in range(12)]
+        assert min(shares) > 0.01 and max(shares) < 0.32 and max(shares) > 3 * min(shares)
 
     def test_nuclei_are_many_and_disjoint_and_some_touch(self) -> None:
         touching = 0
