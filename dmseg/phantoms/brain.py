@@ -171,10 +171,10 @@ def lgg_slices(key: str) -> Stack:
     noise = Stream(key, "noise").uniform(*NOISE)
     values = {
         name: np.stack([
-            np.floor(np.clip(230 * channel(f"{key}/{z}", cut, name, noise=noise), 0, 255) + 0.5).astype(np.int16)
+            np.floor(np.clip(gain * channel(f"{key}/{z}", cut, name, noise=noise), 0, 255) + 0.5).astype(np.int16)
             for z, cut in enumerate(cuts)
         ])
-        for name in ("t1", "flair", "t1ce")
+        for name, gain in (("t1", 130), ("flair", 230), ("t1ce", 130))
     }  # fmt: skip
     labels = {part: np.stack([cut.tumour[part] for cut in cuts]) for part in TUMOUR_PARTS}
     return Stack(values, labels, (6.0, 1.0, 1.0))
