@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dmseg.cli.options import ANY_PATH, CommaList, jobs_option, seed_option
+from dmseg.cli.options import ANY_PATH, CommaList, jobs_option, seed_option, window_option
 from dmseg.errors import DataError, DmsegError, ImageFileError, UsageError
 from dmseg.types import LEVEL_LABELS, MODALITIES, Window, check_level, check_modality
 
@@ -29,29 +29,13 @@ class Outcome:
     error: str = ""
 
 
-def _window(ctx: click.Context, param: click.Parameter, value: str | None) -> Window | None:
-    """Read ``C/W``."""
-    if value is None:
-        return None
-    try:
-        center, width = (float(part) for part in value.split("/"))
-        window = Window(center, width)
-    except ValueError:
-        raise UsageError(f"--window {value}: give center/width, such as 40/400") from None
-    if not window.width > 0:
-        raise UsageError(f"--window {value}: the width must be above 0")
-    return window
-
-
 @click.command("degrade")
 @click.argument("source", metavar="IN", type=ANY_PATH)
 @click.argument("out", metavar="OUT", type=ANY_PATH)
 @click.option("--level", required=True, help="clear, lq1, lq2, lq3 or lq3plus.")
 @click.option("--modality", default=None, help=f"{', '.join(MODALITIES)}.")
 @click.option("--dataset", default=None, help="Use this dataset's own degradations at lq3plus, and its window.")
-@click.option(
-    "--window", metavar="C/W", callback=_window, default=None, help="Grey window center/width, such as 40/400 HU."
-)
+@window_option
 @click.option("--ops", type=CommaList(), default=None, help="Exactly these operations, in this order.")
 @click.option("--key", default=None, help="Name that the draw depends on; default: the file's name.")
 @seed_option

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from dmseg.errors import unknown_name
-from dmseg.types import LEVELS, SPLITS, check_level
+from dmseg.errors import UsageError, unknown_name
+from dmseg.types import LEVELS, SPLITS, Window, check_level
 
 
 class CommaList(click.ParamType):  # type: ignore[type-arg]  # generic only from click 8.2 on
@@ -56,6 +56,26 @@ def split_option(default: str) -> Callable[[Callable[..., Any]], Callable[..., A
     )
 
 
+def _checked_window(ctx: click.Context, param: click.Parameter, value: str | None) -> Window | None:
+    """Read ``C/W``."""
+    if value is None:
+        return None
+    try:
+        center, width = (float(part) for part in value.split("/"))
+    except ValueError:
+        raise UsageError(f"--window {value}: give center/width, such as 40/400") from None
+    if not width > 0:
+        raise UsageError(f"--window {value}: the width must be above 0")
+    return Window(center, width)
+
+
+window_option = click.option(
+    "--window",
+    metavar="C/W",
+    callback=_checked_window,
+    default=None,
+    help="Grey window center/width, such as 40/400 HU.",
+)
 jobs_option = click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Worker processes.")
 seed_option = click.option("--seed", type=int, default=0, show_default=True, help="Seed of all keyed randomness.")
 limit_option = click.option("--limit", type=click.IntRange(min=1), default=None, help="At most N images per dataset.")

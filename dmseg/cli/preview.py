@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dmseg.cli.options import ANY_PATH, FILE, seed_option
+from dmseg.cli.options import ANY_PATH, FILE, seed_option, window_option
 from dmseg.errors import UsageError
 from dmseg.types import LEVEL_LABELS, LEVELS, MODALITIES, Window, check_modality
 
@@ -80,18 +80,6 @@ def fidelity(clear: Image, degraded: Image) -> tuple[float, float]:
     return psnr, float(structural_similarity(clear, degraded, channel_axis=axis, data_range=255))  # type: ignore[no-untyped-call]
 
 
-def _window(ctx: click.Context, param: click.Parameter, value: str | None) -> Window | None:
-    if value is None:
-        return None
-    try:
-        center, width = (float(part) for part in value.split("/"))
-    except ValueError:
-        raise UsageError(f"--window {value}: give center/width, such as 40/400") from None
-    if not width > 0:
-        raise UsageError(f"--window {value}: the width must be above 0")
-    return Window(center, width)
-
-
 @click.command("preview")
 @click.argument("source", metavar="IN|BENCH", type=ANY_PATH)
 @click.option("--out", required=True, type=FILE, help="The contact sheet, a PNG file.")
@@ -103,7 +91,7 @@ def _window(ctx: click.Context, param: click.Parameter, value: str | None) -> Wi
     help="level: one row per image; operation: one row per operation, light to heavy.",
 )
 @click.option("--modality", default=None, help=f"Of an image file: {', '.join(MODALITIES)}.")
-@click.option("--window", callback=_window, default=None, help="Grey window center/width, such as 40/400 HU.")
+@window_option
 @click.option("--key", default=None, help="Name that the draw depends on; default: the file's name.")
 @seed_option
 @click.option("--difference", is_flag=True, help="Below each row, what changed.")
@@ -147,12 +135,12 @@ def _file(source: Path, modality: str | None, window: Window | None, key: str | 
     import numpy as np
 
     from dmseg import imaging
-    from dmseg.simulators import default_window
+    from dmseg.simulators.files import Request
 
     loaded = imaging.read_image(source)
     pixels = np.asarray(loaded.pixels)
     if pixels.dtype != np.uint8:
-        window = window or loaded.window or default_window(modality) or imaging.percentile_window(pixels)
+        window = Request("clear", modality, window=window).grey_window(pixels, loaded.window)
         pixels = imaging.apply_window(pixels, window)
     return Subject(key if key is not None else imaging.stem(source), modality, pixels, window)
 

@@ -12,6 +12,7 @@ angles in
 from __future__ import annotations
 
 import functools
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -114,8 +115,6 @@ def _polar(apex_x, apex_y, near, first, scale, depth, lateral):  # type: ignore[
 
 @functools.lru_cache(4)
 def _beams(geometry_text: str, height: int, width: int) -> Beams:
-    import json
-
     geometry = json.loads(geometry_text)
     shape = (height, width)
     if geometry["kind"] == "convex":

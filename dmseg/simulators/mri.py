@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import cv2
 import numba
@@ -132,12 +133,12 @@ def gibbs_ringing(image: Image, scene: Scene, *, fraction: float, axis: float) -
     return _per_channel(image, one)
 
 
-def _per_channel(image: Image, function: object) -> Image:
+def _per_channel(image: Image, function: Callable[[NDArray[np.float32]], NDArray[np.float32]]) -> Image:
     """Apply a function of a float32 (H, W) array in [0, 1] to each channel."""
     values = pixels.unit(image)
     if image.ndim == 2:
-        return pixels.stored(function(values), image)  # type: ignore[operator]
-    planes = [function(np.ascontiguousarray(values[..., channel])) for channel in range(3)]  # type: ignore[operator]
+        return pixels.stored(function(values), image)
+    planes = [function(np.ascontiguousarray(values[..., channel])) for channel in range(3)]
     return pixels.stored(np.stack(planes, axis=2), image)
 
 

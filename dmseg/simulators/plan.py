@@ -14,7 +14,7 @@ from dmseg.errors import DataError, UsageError, unknown_name
 from dmseg.rng import Stream
 from dmseg.simulators import tables, visibility
 from dmseg.simulators.observe import observe, working
-from dmseg.simulators.operations import GENERAL, OPS, operation
+from dmseg.simulators.operations import GENERAL, operation
 from dmseg.simulators.scene import Scene
 from dmseg.types import LEVEL_LABELS, LEVELS, Image, Window, check_level, check_modality
 
@@ -351,6 +351,3 @@ def degrade(
         key, modality=modality, domain=domain, image=image, seed=seed, window=window, geometry=geometry, ops=ops
     )
     return drawn.apply(image, level)
-
-
-__all__ = ["OPS", "Plan", "Step", "degrade", "plan"]
