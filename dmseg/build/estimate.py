@@ -46,21 +46,21 @@ def estimate(
     """Return what a build with these arguments will take, one entry per dataset; arguments as for ``build``."""
     raw = phantom_raw() if raw is None else Path(raw)
     options = checked_options(seed, levels, storage, datasets, _MEASURE["images_measured"])
-    return [_measured(found, options, raw, limit) for found in find_datasets(raw, datasets)]
+    return [_measured(found, options, limit) for found in find_datasets(raw, datasets)]
 
 
-def _measured(found: FoundDataset, options: Options, raw: Path, limit: int | None) -> Estimate:
+def _measured(found: FoundDataset, options: Options, limit: int | None) -> Estimate:
     n_sources = len(found.sources)
     with TemporaryDirectory(prefix="dmseg-dry-run-") as scratch:
         # The first pass compiles kernels and fills caches; only the second is timed.
-        for task in tasks(found, Folder(Path(scratch) / "warm"), options, raw)[: _MEASURE["sources_tried"]]:
+        for task in tasks(found, Folder(Path(scratch) / "warm"), options)[: _MEASURE["sources_tried"]]:
             run_task(task)
             part = read_part(task.part_path)
             if part is not None and part.images:
                 break
         else:
             return Estimate(found.name, n_sources, 0, 0, 0.0)
-        timed = tasks(found, Folder(Path(scratch) / "timed"), options, raw)
+        timed = tasks(found, Folder(Path(scratch) / "timed"), options)
         task = next(other for other in timed if other.source == task.source)
         per_source, reading = _read_once(task)
         storing = max(run_task(task).seconds - reading, 0.0) / len(part.images)

@@ -12,7 +12,7 @@ from dmseg import datasets
 from dmseg.build.folder import Folder, Options
 from dmseg.build.index import Collected, read_parts, write_index
 from dmseg.build.parts import ERROR, LEFT_OUT, ReportRow
-from dmseg.build.raw import FoundDataset, recipe_named, synthetic_datasets
+from dmseg.build.raw import FoundDataset, recipe_named
 from dmseg.errors import DataError
 from dmseg.files import write_text
 from dmseg.manifests import Manifest
@@ -52,14 +52,14 @@ class Listing:
     synthetic: Sequence[str]
 
     @classmethod
-    def of(cls, found: Sequence[FoundDataset], raw: Path, sources: Iterable[tuple[str, str]]) -> Listing:
+    def of(cls, found: Sequence[FoundDataset], sources: Iterable[tuple[str, str]]) -> Listing:
         """Return the listing of found datasets restricted to some of their sources."""
         left_out = [
             ReportRow(dataset.name, problem.source, LEFT_OUT, 1, problem.reason)
             for dataset in found
             for problem in dataset.problems
         ]
-        return cls(list(sources), left_out, synthetic_datasets(found, raw))
+        return cls(list(sources), left_out, [dataset.name for dataset in found if dataset.phantoms])
 
     def write(self, path: Path) -> None:
         """Write the listing atomically."""

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from dmseg.build.raw import FileState
-from dmseg.canonical import canonical_json
 from dmseg.files import write_text
 
 Row = dict[str, Any]
@@ -56,7 +55,7 @@ class Part:
 
 def write_part(path: Path, part: Part) -> None:
     """Write a part atomically."""
-    write_text(path, canonical_json(dataclasses.asdict(part)) + "\n")
+    write_text(path, json.dumps(dataclasses.asdict(part)) + "\n")
 
 
 def read_part(path: Path) -> Part | None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dmseg import datasets, phantoms
 from dmseg.canonical import digest
 from dmseg.datasets import LeftOut, Reader, Recipe, Source
 from dmseg.errors import DataError, unknown_name
 from dmseg.files import sha256_file
+
+Entries = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +36,20 @@ class FileState:
 
 @dataclass(frozen=True, slots=True)
 class FoundDataset:
-    """A dataset below RAW: its recipe and reader, where it is, what can be read and what is left out by name alone."""
+    """A dataset below RAW.
+
+    Attributes:
+        recipe, reader, root: what it is and where it begins.
+        sources: what can be read; ``problems`` is what is left out by name alone.
+        phantoms: root-relative path -> identity of the files that were synthesised; empty for real data.
+    """
 
     recipe: Recipe
     reader: Reader
     root: Path
     sources: Sequence[Source]
     problems: Sequence[LeftOut]
+    phantoms: Mapping[Path, str]
 
     @property
     def name(self) -> str:
@@ -66,9 +76,10 @@ def find_datasets(raw: Path, names: Iterable[str] | None = None) -> list[FoundDa
         unique,
         key=lambda name: (datasets.RECIPES.index(name) if name in datasets.RECIPES else len(datasets.RECIPES), name),
     )
+    entries = phantoms.read_index(raw)
     found = []
     for recipe in (unique[name] for name in order):
-        entry = _find(raw, recipe)
+        entry = _find(raw, recipe, entries)
         if entry is not None:
             found.append(entry)
         elif names is not None:
@@ -98,28 +109,24 @@ def recipe_named(name: str) -> Recipe:
     return datasets.recipe(name)
 
 
-def _find(raw: Path, recipe: Recipe) -> FoundDataset | None:
+def _find(raw: Path, recipe: Recipe, entries: Entries) -> FoundDataset | None:
     reader = datasets.reader_of(recipe)
     root = reader.find(raw)
     if root is None:
         return None
-    return FoundDataset(recipe, reader, root, reader.sources(root), reader.problems(root))
+    sources = reader.sources(root)
+    drawn = _phantom_identities(raw, root, sources, entries)
+    return FoundDataset(recipe, reader, root, sources, reader.problems(root), drawn)
 
 
-def synthetic_datasets(found: Iterable[FoundDataset], raw: Path) -> tuple[str, ...]:
-    """Return the names of the datasets whose files are phantoms."""
-    files = phantom_identities(raw)
-    return tuple(
-        dataset.name
-        for dataset in found
-        if any((dataset.root / source.files[0]).resolve() in files for source in dataset.sources[:1])
-    )
-
-
-def phantom_identities(raw: Path) -> Mapping[Path, str]:
-    """Return resolved path -> identity of the files that ``dmseg phantom`` wrote below ``raw``; empty for real data.
+def _phantom_identities(raw: Path, root: Path, sources: Iterable[Source], entries: Entries) -> dict[Path, str]:
+    """Return root-relative path -> identity of the sources' files that ``dmseg phantom`` wrote; empty for real data.
 
     The identity of a phantom's file is the sha256 of its entry in phantom.json (generator version, seed, key), because
     encoders write other bytes on other machines.
     """
-    return {(raw / file).resolve(): digest(entry) for file, entry in phantoms.read_index(raw).items()}
+    folder, top = root.resolve(), raw.resolve()
+    if not entries or not folder.is_relative_to(top):
+        return {}
+    names = {file: (folder.relative_to(top) / file).as_posix() for source in sources for file in source.files}
+    return {file: digest(entries[name]) for file, name in names.items() if name in entries}

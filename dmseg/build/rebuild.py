@@ -54,12 +54,12 @@ def rebuild(
     found = find_datasets(raw, names)
     folder.claim(options, raw)
     only = frozenset(manifest.images["image_id"].to_pylist())
-    work = [task for dataset in found for task in tasks(dataset, folder, options, raw, only)]
+    work = [task for dataset in found for task in tasks(dataset, folder, options, only)]
     for _ in progress(run_tasks(work, jobs, engine), len(work), "rebuild", "sources"):
         pass
     sources = [(task.dataset, task.source.id) for task in work]
     _check_sources(folder, sources, manifest.images)
-    summary = finish(folder, options, Listing.of([], raw, sources), manifest)
+    summary = finish(folder, options, Listing.of(found, sources), manifest)
     if summary.manifest_digest != manifest.digest:
         raise DataError(
             f"{folder.path}: all sources are those of the manifest, yet the result is {summary.manifest_digest} and "

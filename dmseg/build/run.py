@@ -54,9 +54,9 @@ def build(
     folder = Folder(Path(out))
     found = find_datasets(raw, datasets)
     folder.claim(options, raw)
-    queues = {dataset.name: tasks(dataset, folder, options, raw) for dataset in found}
+    queues = {dataset.name: tasks(dataset, folder, options) for dataset in found}
     done = _do(queues, limit, jobs, engine)
-    return finish(folder, options, Listing.of(found, raw, done))
+    return finish(folder, options, Listing.of(found, done))
 
 
 def _do(queues: Mapping[str, Sequence[Task]], limit: int | None, jobs: int, engine: str) -> Sequence[tuple[str, str]]:

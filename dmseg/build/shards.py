@@ -47,8 +47,8 @@ def build_shard(
     folder = Folder(Path(out))
     found = find_datasets(raw, datasets)
     folder.claim(options, raw)
-    everything = [task for dataset in found for task in tasks(dataset, folder, options, raw)]
-    Listing.of(found, raw, ((task.dataset, task.source.id) for task in everything)).write(folder.listing)
+    everything = [task for dataset in found for task in tasks(dataset, folder, options)]
+    Listing.of(found, ((task.dataset, task.source.id) for task in everything)).write(folder.listing)
     mine = [task for task in everything if key_words("shard", task.dataset, task.source.id)[0] % n == i - 1]
     label = f"shard {i}/{n}"
     outcomes = list(progress(run_tasks(mine, jobs, engine), len(mine), label, "sources"))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dmseg.build.folder import STORAGES, Folder, Options
 from dmseg.build.parts import read_part
-from dmseg.build.raw import FileState, FoundDataset, phantom_identities
+from dmseg.build.raw import FileState, FoundDataset
 from dmseg.build.unit import Task
 from dmseg.errors import UsageError, unknown_name
 from dmseg.manifests import image_id
@@ -31,9 +31,7 @@ def checked_options(
     return Options(seed, ordered, storage, None, None if datasets is None else tuple(datasets), limit)
 
 
-def tasks(
-    found: FoundDataset, folder: Folder, options: Options, raw: Path, only: frozenset[str] | None = None
-) -> list[Task]:
+def tasks(found: FoundDataset, folder: Folder, options: Options, only: frozenset[str] | None = None) -> list[Task]:
     """Return the tasks of a dataset: all sources by id, or, with a limit, in keyed order and with their share.
 
     ``only`` restricts them to the sources that can hold one of these images.
@@ -43,7 +41,6 @@ def tasks(
         sources.sort(key=lambda source: (key_words("limit", found.name, source.id), source.id))
     wanted = {source.id: _of_source(found.name, source.id, only) for source in sources}
     sources = [source for source in sources if wanted[source.id] != frozenset()]
-    phantoms = phantom_identities(raw)
     shared = _shared_files(found, folder)
     return [
         Task(
@@ -57,7 +54,7 @@ def tasks(
             take=_share(options.limit, len(sources), rank),
             only=wanted[source.id],
             shared={file: shared[file] for file in source.files if file in shared},
-            phantoms={file: phantoms.get((found.root / file).resolve(), "") for file in source.files if phantoms},
+            phantoms={file: found.phantoms[file] for file in source.files if file in found.phantoms},
         )
         for rank, source in enumerate(sources)
     ]

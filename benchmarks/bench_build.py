@@ -1,0 +1,96 @@
+"""Build: images per second per core beside the floor, memory of a worker, scaling from 1 to 2 workers.
+
+    .venv/bin/python benchmarks/bench_build.py [--raw RAW] [--limit 6]
+
+The floor is decoding the same sources and encoding the same pictures as PNG, and nothing else, in the same run and on
+the same CPU clock. Datasets with beam hardening (two projections and reconstructions per image) are reported apart.
+Without --raw the phantoms are used, which are smaller than real images. Needs no peers: the package's own environment.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from dmseg import imaging
+from dmseg.build import build, open_benchmark, phantom_raw
+from dmseg.build.raw import FoundDataset, find_datasets
+
+PAPER_IMAGES = 44_807
+TARGET = 1.5
+MEMORY = (
+    "import resource, sys; from dmseg.build import build; build(sys.argv[1], sys.argv[2], limit=int(sys.argv[3]));"
+    "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+)
+
+
+def floor_seconds(found: FoundDataset, bench: Path) -> float:
+    """Return the CPU seconds of decoding the sources of a built dataset and of encoding its pictures."""
+    opened = open_benchmark(bench)
+    used = {image.split("#")[0] for image in opened.images["source"]}
+    pictures = [opened.image(row.image_id, row.level) for row in opened.degradations.itertuples()]
+    start = time.process_time()
+    for source in found.sources:
+        if any(file.as_posix() in used for file in source.files) or used & {source.id}:
+            for _ in found.reader.read(found.root, source):
+                pass
+    for picture in pictures:
+        imaging.png_bytes(picture)
+    return time.process_time() - start
+
+
+def cpu_seconds(raw: Path, out: Path, name: str, limit: int) -> float:
+    """Return the CPU seconds of building one dataset with one worker in this process."""
+    start = time.process_time()
+    build(raw, out, datasets=[name], limit=limit)
+    return time.process_time() - start
+
+
+def wall_seconds(raw: Path, out: Path, limit: int, jobs: int) -> float:
+    """Return the seconds of building everything with a number of workers that are already warm."""
+    build(raw, out.with_name(f"{out.name}-warm"), limit=1, jobs=jobs)
+    start = time.perf_counter()
+    build(raw, out, limit=limit, jobs=jobs)
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--raw", type=Path, default=None, help="folder of raw downloads; default: phantoms")
+    parser.add_argument("--limit", type=int, default=6, help="images of each dataset")
+    arguments = parser.parse_args()
+    limit = arguments.limit
+    raw = arguments.raw or phantom_raw(limit)
+    groups: dict[str, list[tuple[int, float, float]]] = {"without beam hardening": [], "with beam hardening": []}
+    with tempfile.TemporaryDirectory(prefix="dmseg-bench-build-") as scratch:
+        print(f"{'dataset':<14}{'images':>7}{'ms/image':>10}{'floor':>9}{'ratio':>7}")
+        for found in find_datasets(raw):
+            build(raw, Path(scratch) / f"{found.name}-warm", datasets=[found.name], limit=1)
+            out = Path(scratch) / found.name
+            ours = cpu_seconds(raw, out, found.name, limit)
+            n = len(open_benchmark(out).images)
+            floor = floor_seconds(found, out)
+            heavy = any("beam_hardening" in names for names in found.recipe.domain.values())
+            groups["with beam hardening" if heavy else "without beam hardening"].append((n, ours, floor))
+            print(f"{found.name:<14}{n:>7}{ours / n * 1e3:>10.1f}{floor / n * 1e3:>9.1f}{ours / floor:>7.2f}")
+        for title, rows in groups.items():
+            n, ours, floor = (sum(values) for values in zip(*rows, strict=True))
+            print(
+                f"{title}: {n / ours:.1f} images/s per core, {ours / floor:.2f} x the floor (target {TARGET} x without)"
+            )
+        n, ours = (sum(row[column] for rows in groups.values() for row in rows) for column in (0, 1))
+        hours = ours / n * PAPER_IMAGES / 3600
+        print(f"extrapolated, not measured: {PAPER_IMAGES} images of these sizes take {hours:.1f} core hours")
+        command = [sys.executable, "-c", MEMORY, str(raw), str(Path(scratch) / "memory"), str(limit)]
+        kilobytes = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+        print(f"memory of a worker: {kilobytes / 1024:.0f} MiB at most")
+        one, two = (wall_seconds(raw, Path(scratch) / f"jobs{jobs}", limit, jobs) for jobs in (1, 2))
+        print(f"1 worker {one:.1f} s, 2 workers {two:.1f} s: {one / two:.2f} x")
+
+
+if __name__ == "__main__":
+    main()
