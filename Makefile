@@ -78,5 +78,8 @@ benchmarks/.venv/installed: benchmarks/requirements.txt
 bench-simulators: benchmarks/.venv/installed
 	benchmarks/.venv/bin/python benchmarks/bench_simulators.py
 
+bench-build: install
+	$(BIN)/python benchmarks/bench_build.py
+
 clean:
 	rm -rf demo dist build .pytest_cache .mypy_cache .ruff_cache .coverage .coverage.*
