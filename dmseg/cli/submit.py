@@ -13,7 +13,13 @@ from dmseg.cli.options import ANY_PATH, FILE
 
 @click.group("submit")
 def command() -> None:
-    """Prepare a run for the leaderboard: the same checks here as where it is received."""
+    """Prepare a run for the leaderboard: the same checks here as where it is received.
+
+    \b
+    Examples:
+      dmseg submit check runs/mine
+      dmseg submit pack runs/mine -o mine.zip
+    """
 
 
 @command.command("check")

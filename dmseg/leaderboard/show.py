@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from dmseg.errors import UsageError, unknown_name
-from dmseg.leaderboard.columns import LEADERBOARD
-from dmseg.leaderboard.entries import PUBLISHED_FILE, default_root
-from dmseg.leaderboard.record import LEADERBOARD_FILE, contest_of, read_csv
+from dmseg.leaderboard.columns import LEADERBOARD, LONG
+from dmseg.leaderboard.entries import PUBLISHED_FILE, PUBLISHED_LONG_FILE, default_root
+from dmseg.leaderboard.record import LEADERBOARD_FILE, LONG_FILE, contest_of, read_csv
 from dmseg.leaderboard.rows import Row
 from dmseg.types import LEVEL_LABELS, check_level
 
@@ -23,6 +23,8 @@ METRICS: dict[str, tuple[str, str]] = {
     "noc90": ("noc90", "NoC@90"),
 }
 """Name on the command line -> (column, heading). Lower is better for hd95, drop and noc90."""
+_LONG_NAMES = {"dice": "dice", "iou": "iou", "nsd": "nsd_2", "pa": "pixel_accuracy", "hd95": "hd95"}
+"""Name on the command line -> name in leaderboard_long.csv, of the metrics that exist at each level."""
 _LOWER = ("hd95", "drop", "noc90")
 _PIXELS_OR_CLICKS = ("hd95", "noc90")
 
@@ -31,20 +33,19 @@ def show(root: Path | None = None, *, level: str | None = None, by: str = "dice"
     """Return the record as a text table, one block per benchmark, preset and split.
 
     Args:
-        level: sort and show Dice at one level instead of a metric over all levels.
+        level: sort by and show the metric at one level instead of over all levels.
         by: metric to sort by, one of :data:`METRICS`.
         split: only this split.
 
     Raises:
-        UsageError: an unknown level or metric, or a level together with a metric other than Dice (the record has
-            levels for Dice; leaderboard_long.csv has the others).
+        UsageError: an unknown level or metric, or a level together with a metric that exists only over all levels.
     """
     if by not in METRICS:
         raise unknown_name("metric", by, METRICS)
     if level is not None:
         check_level(level)
-        if by != "dice":
-            raise UsageError(f'--level {level} is shown for Dice; for "{by}" at a level see leaderboard_long.csv')
+        if by not in _LONG_NAMES:
+            raise UsageError(f"--by {by} has no value at a single level; with --level give: {', '.join(_LONG_NAMES)}")
     root = root or default_root()
     path = root / LEADERBOARD_FILE
     path = path if path.is_file() else root / PUBLISHED_FILE
@@ -52,13 +53,18 @@ def show(root: Path | None = None, *, level: str | None = None, by: str = "dice"
     rows = [row for row in rows if split is None or row["split"] == split]
     if not rows:
         return f"{root}: no entries yet; add one with: dmseg leaderboard add RUN"
-    column = METRICS[by][0] if level is None else f"dice_{level}"
+    column = METRICS[by][0]
+    if level is not None:
+        at_level = _at_level(root, level, _LONG_NAMES[by])
+        column = f"{by} at {level}"
+        rows = [row | {column: at_level.get((*contest_of(row), row["model"]))} for row in rows]
     blocks = []
     for contest in sorted({contest_of(row) for row in rows}):
         own = [row for row in rows if contest_of(row) == contest]
         own.sort(key=lambda row: _order(row, column, by in _LOWER))
         edition, version, preset, name = contest
-        blocks.append(f"{edition} {version}, preset {preset}, {name}\n" + _table(own, by, level))
+        heading = METRICS[by][1] if level is None else f"{METRICS[by][1]} {LEVEL_LABELS[level]}"
+        blocks.append(f"{edition} {version}, preset {preset}, {name}\n" + _table(own, by, column, heading))
     return "\n\n".join(blocks)
 
 
@@ -67,10 +73,22 @@ def _order(row: Row, column: str, lower: bool) -> tuple[Any, ...]:
     return row["rank_low"] is None, value is None, 0 if value is None else value if lower else -value, row["model"]
 
 
-def _table(rows: Sequence[Row], by: str, level: str | None) -> str:
+def _at_level(root: Path, level: str, metric: str) -> dict[tuple[str, ...], float]:
+    """Return (contest, model) -> mean over datasets of a metric at one level, after the last step."""
+    path = root / LONG_FILE
+    rows = read_csv(path if path.is_file() else root / PUBLISHED_LONG_FILE, LONG)
+    final: dict[tuple[str, ...], dict[str, tuple[int, float]]] = {}
+    for row in rows:
+        if row["level"] == level and row["metric"] == metric:
+            values = final.setdefault((*contest_of(row), row["model"]), {})
+            values[row["dataset"]] = max(values.get(row["dataset"], (0, 0.0)), (row["step"], row["value"]))
+    return {key: sum(value for _, value in values.values()) / len(values) for key, values in final.items()}
+
+
+def _table(rows: Sequence[Row], by: str, column: str, heading: str) -> str:
     head = ["rank", "model", "Dice", "95 % interval", *LEVEL_LABELS.values(), "drop", "NSD 2px", "HD95", "tier"]
-    if level is None and METRICS[by][1] not in head:
-        head.insert(3, METRICS[by][1])
+    if heading not in head:
+        head.insert(3, heading)
     lines = [head]
     for row in rows:
         cells = [
@@ -85,7 +103,7 @@ def _table(rows: Sequence[Row], by: str, level: str | None) -> str:
             row["tier"],
         ]
         if len(head) > len(cells):
-            value = row[METRICS[by][0]]
+            value = row[column]
             cells.insert(3, "-" if value is None else f"{value:.2f}" if by in _PIXELS_OR_CLICKS else _percent(value))
         lines.append(cells)
     widths = [max(len(line[i]) for line in lines) for i in range(len(head))]

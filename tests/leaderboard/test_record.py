@@ -148,11 +148,22 @@ def test_show_sorts_by_level_and_metric(root: Path) -> None:
     assert "unseen" not in show(root, split="seen")
 
 
+def test_show_gives_any_metric_at_a_level_as_the_mean_over_datasets(root: Path) -> None:
+    with (root / "leaderboard_long.csv").open() as handle:
+        rows = [row for row in csv.DictReader(handle) if row["split"] == "seen" and row["model"] == "alpha"]
+    last = max(int(row["step"]) for row in rows)
+    values = [
+        float(row["value"]) for row in rows if (row["level"], row["metric"], int(row["step"])) == ("lq3", "nsd_2", last)
+    ]
+    (line,) = (line for line in show(root, level="lq3", by="nsd", split="seen").splitlines() if " alpha " in line)
+    assert f" {100 * sum(values) / len(values):.1f} " in line
+
+
 def test_show_refuses_what_it_cannot_show(root: Path, tmp_path: Path) -> None:
     for options, words in (
         ({"by": "dise"}, 'did you mean "dice"'),
         ({"level": "lq9"}, "unknown level"),
-        ({"level": "lq1", "by": "nsd"}, "leaderboard_long.csv"),
+        ({"level": "lq1", "by": "drop"}, "no value at a single level"),
     ):
         with pytest.raises(UsageError, match=words):
             show(root, **options)  # type: ignore[arg-type]
