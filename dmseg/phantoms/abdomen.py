@@ -54,11 +54,9 @@ class Trunk:
         taken = np.zeros(self.shape, np.bool_)
         organs: dict[str, Mask] = {}
         cavity = parts[2].mask
-        fixed_parts = taken | parts[-1].mask
-        for part in parts[3:]:
-            fixed_parts = fixed_parts | part.mask
+        occupied = np.any([part.mask for part in parts[3:]], axis=0)
         for row in _TABLE[level]:
-            mask = self._mask(stream, row) & cavity & ~fixed_parts & ~taken
+            mask = self._mask(stream, row) & cavity & ~occupied & ~taken
             taken |= mask
             parts.append(Part(row["tissue"], mask, row["organ"]))
             if row["organ"]:

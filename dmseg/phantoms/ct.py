@@ -21,7 +21,6 @@ ORGANS = (
     "liver", "right_kidney", "spleen", "pancreas", "aorta", "inferior_vena_cava", "right_adrenal", "left_adrenal",
     "gallbladder", "esophagus", "stomach", "duodenum", "left_kidney",
 )  # fmt: skip
-SLICE_LEVELS = ("pelvis", *LEVELS[1:])
 SPACING_Z = 30.0
 FIELD_MM = 400.0
 
@@ -84,10 +83,10 @@ def abdomen(case: str, size: int, kernel: str = "soft") -> Stack:
     shape = (size, size)
     trunk = Trunk(case, Stream(case, "trunk"), shape)
     values = tissues(Stream(case, "tissues"))
-    sections = [trunk.section(level) for level in SLICE_LEVELS]
+    sections = [trunk.section(level) for level in LEVELS]
     slices = [
         hounsfield(Stream(case, "slice", level), section, values, kernel)
-        for level, section in zip(SLICE_LEVELS, sections, strict=True)
+        for level, section in zip(LEVELS, sections, strict=True)
     ]
     pixel = FIELD_MM / size
     return Stack({"ct": np.stack(slices)}, stacked(sections, ORGANS), (SPACING_Z, pixel, pixel))

@@ -20,11 +20,6 @@ Field = NDArray[np.float64]
 _HALF = np.uint64(32)
 
 
-def uniform_field(stream: Stream, shape: Shape) -> Field:
-    """Return independent numbers in [0, 1), float64 ``shape``."""
-    return stream.uniforms(shape[0] * shape[1]).reshape(shape)
-
-
 def normal_field(stream: Stream, shape: Shape) -> Field:
     """Return independent standard normal numbers, float64 ``shape`` (Box-Muller, both branches, one word a pair)."""
     n = shape[0] * shape[1]

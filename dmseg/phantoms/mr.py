@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from dmseg.phantoms.abdomen import Section, Trunk, stacked
+from dmseg.phantoms.abdomen import LEVELS, Section, Trunk, stacked
 from dmseg.phantoms.drawing import Stack
 from dmseg.phantoms.fields import Field, normal_field, paint, smooth_field
 from dmseg.phantoms.shapes import Shape
@@ -17,7 +17,6 @@ BRAIN_TISSUES = ("scalp", "skull", "white", "grey", "fluid", "oedema", "core", "
 NOISE: tuple[float, float] = tuple(_TABLE["noise"])
 SCALE: float = _TABLE["scale"]
 ORGANS = ("liver", "right_kidney", "left_kidney", "spleen")
-SLICE_LEVELS = ("pelvis", "renal", "upper")
 SPACING_Z = 30.0
 FIELD_MM = 380.0
 
@@ -59,7 +58,7 @@ def _slice(stream: Stream, section: Section) -> NDArray[np.int16]:
 def abdomen(case: str, size: int) -> Stack:
     """Draw one patient in T2-SPIR: a pelvic slice without annotated organs, then the renal and the upper level."""
     trunk = Trunk(case, Stream(case, "trunk"), (size, size))
-    sections = [trunk.section(level) for level in SLICE_LEVELS]
-    slices = [_slice(Stream(case, "slice", level), s) for level, s in zip(SLICE_LEVELS, sections, strict=True)]
+    sections = [trunk.section(level) for level in LEVELS]
+    slices = [_slice(Stream(case, "slice", level), s) for level, s in zip(LEVELS, sections, strict=True)]
     pixel = FIELD_MM / size
     return Stack({"t2spir": np.stack(slices)}, stacked(sections, ORGANS), (SPACING_Z, pixel, pixel))

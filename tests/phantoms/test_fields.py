@@ -13,7 +13,6 @@ from dmseg.phantoms.fields import (
     rim,
     smooth_field,
     to_bytes,
-    uniform_field,
 )
 from dmseg.rng import Stream
 
@@ -24,12 +23,6 @@ def test_normal_numbers_have_the_moments_of_the_normal_distribution() -> None:
     assert field.std() == pytest.approx(1, abs=0.01)
     assert (field**4).mean() == pytest.approx(3, abs=0.12)
     assert abs((field[:, 1:] * field[:, :-1]).mean()) < 0.015
-
-
-def test_uniform_numbers_fill_the_unit_interval() -> None:
-    field = uniform_field(Stream("u"), (200, 200))
-    assert 0 <= field.min() < 0.001 and 0.999 < field.max() < 1
-    assert field.var() == pytest.approx(1 / 12, rel=0.02)
 
 
 @pytest.mark.parametrize("cell", [3.0, 12.0, (4.0, 20.0)])
