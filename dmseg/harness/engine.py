@@ -59,7 +59,7 @@ class Item:
 
 @dataclass(frozen=True)
 class BlockResult:
-    """The rows that one work unit makes, by table; audit records; how often a batch was halved."""
+    """The rows that one work unit makes, by table; audit records; how often a batch was halved since the last one."""
 
     tables: dict[str, list[Row]]
     audit: list[Row]
@@ -96,7 +96,6 @@ class Engine:
 
     def run(self, block: Block) -> BlockResult:
         """Return the rows of one work unit."""
-        before = self._model.halvings
         items = [self._opened(image_id, level) for image_id, level in block]
         self._encode(items)
         tables: dict[str, list[Row]] = {"steps": [], "prompts": [], "inputs": [], "timing": []}
@@ -113,7 +112,9 @@ class Engine:
             tables["inputs"].append(self._input_row(item))
             tables["timing"].append(self._timing_row(item))
             item.embedding = None  # large on a GPU; the next image needs the room
-        return BlockResult(tables, audit, self._model.halvings - before)
+        with self._turn:  # each halving is counted once, whichever work unit of the threads finishes next
+            halvings, self._model.halvings = self._model.halvings, 0
+        return BlockResult(tables, audit, halvings)
 
     def _opened(self, image_id: str, level: str) -> Item:
         watch = Stopwatch()

@@ -9,7 +9,7 @@ import types
 import pytest
 
 from dmseg import harness
-from dmseg.baselines import load_model, registry
+from dmseg.baselines import Prediction, load_model, registry
 from dmseg.errors import UsageError
 
 
@@ -101,3 +101,27 @@ def test_each_process_of_torchrun_takes_its_own_gpu(tiny, tmp_path, monkeypatch)
     )
     plan = harness.prepare(f"{path}:M", tiny, tmp_path / "run")
     assert plan.model.asked == "cuda:1" and plan.shard == (2, 2)
+
+
+def test_tensors_are_answers_and_their_nan_is_found(tiny, tmp_path):
+    torch = pytest.importorskip("torch")
+
+    class Tensors(OnGpu):
+        device = "cpu"
+
+        def predict(self, embeddings, image_index, prompts, state):
+            logits = torch.from_numpy(super().predict(embeddings, image_index, prompts, state).logits)
+            for place, given in enumerate(prompts):
+                if (given.labels == 1).sum() == 3:
+                    logits[place, 2, 3] = torch.nan
+            return Prediction(logits.requires_grad_())
+
+    harness.evaluate("disk", tiny, tmp_path / "plain", levels=("clear",))
+    harness.evaluate(Tensors(), tiny, tmp_path / "run", levels=("clear",))
+    plain, found = (harness.open_run(tmp_path / name).steps for name in ("plain", "run"))
+    victims = plain[plain["points_pos"] == 3].groupby("mask_id")["step"].min()
+    bad = found[found["status"] == "error"]
+    assert len(victims) and set(bad["error"]) == {"NaN in the logits"}
+    assert bad.groupby("mask_id")["step"].min().equals(victims)
+    good = found["status"] == "ok"
+    assert found.loc[good, "pred_digest"].equals(plain.loc[good, "pred_digest"])
