@@ -19,7 +19,7 @@ bracketed = $(if $(strip $(1)),[$(call install_names,$(1))],)
 PEERS := benchmarks/.venv
 BENCHMARKS := $(patsubst benchmarks/bench_%.py,bench-%,$(wildcard benchmarks/bench_*.py))
 
-.PHONY: demo install install-test test test-all coverage lint bench bench-simulators clean
+.PHONY: demo install install-test test test-all coverage lint bench bench-simulators bench-build clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
