@@ -89,7 +89,7 @@ def test_loading_the_package_does_not_import_torch():
 
 
 def test_an_unknown_name_is_answered_with_the_nearest():
-    with pytest.raises(UsageError, match='"watershd".*did you mean "watershed".*one of: disk'):
+    with pytest.raises(UsageError, match=r'"watershd".*did you mean "watershed".*one of: disk'):
         load_model("watershd")
 
 
@@ -110,7 +110,7 @@ def test_the_cpu_may_be_named():
 
 def test_arguments_reach_the_constructor_and_unknown_ones_are_refused():
     assert load_model("disk", arguments={"radius": 0.4}).radius == 0.4
-    with pytest.raises(UsageError, match='no argument "radus".*did you mean "radius"'):
+    with pytest.raises(UsageError, match=r'no argument "radus".*did you mean "radius"'):
         load_model("disk", arguments={"radus": 1})
     with pytest.raises(UsageError, match="it takes none"):
         load_model("oracle", arguments={"a": 1})
@@ -166,7 +166,7 @@ def test_a_file_that_does_not_run(tmp_path, content):
 def test_an_import_error_inside_a_package_is_not_called_a_missing_module(tmp_path, monkeypatch):
     (tmp_path / "half_installed.py").write_text("import no_such_package_here")
     monkeypatch.syspath_prepend(str(tmp_path))
-    with pytest.raises(ModelError, match="importing half_installed failed.*no_such_package_here"):
+    with pytest.raises(ModelError, match=r"importing half_installed failed.*no_such_package_here"):
         load_model("half_installed:Model")
 
 
