@@ -9,7 +9,6 @@ import pytest
 
 from dmseg.manifests import TABLES, mask_sha256, pixel_sha256, sort_table, thumbprint
 
-
 # A level is a key of the table; the set of levels is changed below.
 COLUMNS = [(table, column) for table in TABLES for column in TABLES[table] if column.name != "level"]
 
