@@ -178,7 +178,10 @@ def gaussian_blur(image: Image, scene: Scene, *, sigma: float) -> Image:
     Args:
         sigma: standard deviation, px of the image.
     """
-    return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REFLECT))
+    radius = max(1, math.ceil(3 * sigma))
+    taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) / max(sigma, 1e-3)) ** 2)
+    taps = (taps / taps.sum()).astype(np.float32)
+    return np.asarray(cv2.sepFilter2D(image, -1, taps, taps, borderType=cv2.BORDER_REFLECT))
 
 
 def brightness_contrast(image: Image, scene: Scene, *, brightness: float, contrast: float) -> Image:
