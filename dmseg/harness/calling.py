@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import signal
 import sys
 import threading
@@ -67,6 +68,7 @@ class GuardedModel:
     Args:
         model: the model.
         timeout: seconds that one call may take, or None; enforced in the main thread of a process on POSIX.
+        threshold: probability (sigmoid of the logit) above which a pixel is foreground.
         known: calls by name that are known to end badly, with their failure; they are not made.
         before, after: called with a call's name before and after it is made (see :mod:`dmseg.harness.watchdog`).
 
@@ -79,12 +81,14 @@ class GuardedModel:
         model: ModelAdapter | SelfTestAdapter,
         timeout: float | None = None,
         *,
+        threshold: float = 0.5,
         known: Mapping[str, Failure] | None = None,
         before: Callable[[str], None] = _nothing,
         after: Callable[[str], None] = _nothing,
     ) -> None:
         self._model = model
         self._timeout = timeout
+        self._cut = math.log(threshold / (1 - threshold))
         self._known = known or {}
         self._before, self._after = before, after
         self._largest = sys.maxsize
@@ -155,7 +159,7 @@ class GuardedModel:
             raise AnswerError(f"logits of shape {_shape_text(logits)}; expected {expected}: masks, rows, columns")
         if kept is not None and len(kept) != len(asked):
             raise AnswerError(f"{len(kept)} states for {len(asked)} masks")
-        masks, has_nan = _thresholded(logits)
+        masks, has_nan = _thresholded(logits, self._cut)
         return [
             Failure("error", "NaN in the logits") if nan else Answer(mask, None if kept is None else kept[place])
             for place, (mask, nan) in enumerate(zip(masks, has_nan, strict=True))
@@ -171,16 +175,19 @@ def _shape_text(logits: Any) -> str:
     return str(tuple(logits.shape)) if hasattr(logits, "shape") else f"none ({type(logits).__name__})"
 
 
-def _thresholded(logits: Any) -> tuple[NDArray[np.bool_], list[bool]]:
-    """Return masks (N, H, W) and which of them hold NaN; tensors are compared where they lie, only bits are moved."""
+def _thresholded(logits: Any, cut: float) -> tuple[NDArray[np.bool_], list[bool]]:
+    """Return masks (N, H, W), logits above ``cut``, and which of them hold NaN.
+
+    Tensors are compared where they lie, only bits are moved.
+    """
     if hasattr(logits, "detach"):
         values = logits.detach()
         flat = values.reshape(len(values), -1)
-        return (values > 0).cpu().numpy(), (flat != flat).any(dim=1).cpu().tolist()
+        return (values > cut).cpu().numpy(), (flat != flat).any(dim=1).cpu().tolist()
     array = np.asarray(logits)
     if array.dtype.kind not in "fiub":
         raise AnswerError(f"logits of dtype {array.dtype}; expected numbers")
-    return array > 0, (array != array).reshape(len(array), -1).any(axis=1).tolist()
+    return array > cut, (array != array).reshape(len(array), -1).any(axis=1).tolist()
 
 
 def _failure(error: BaseException, timeout: float | None) -> Failure:

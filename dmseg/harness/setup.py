@@ -56,6 +56,12 @@ def make_engine(setup: Setup, model: GuardedModel) -> Engine:
     return Engine(benchmark, selection, model, setup.options, setup.device, setup.shard, replay)
 
 
+def guarded(setup: Setup, model: ModelAdapter | SelfTestAdapter, **watched: Any) -> GuardedModel:
+    """Return a loaded model behind its guard, with the run's time limit and threshold."""
+    options = setup.options
+    return GuardedModel(model, options.timeout, threshold=options.rules.threshold, **watched)
+
+
 def load_here(setup: Setup) -> ModelAdapter | SelfTestAdapter:
     """Return the model, loaded in a worker process that shares the machine's cores with the others."""
     model = setup.model.load()

@@ -8,6 +8,7 @@ treated alike.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import signal
@@ -19,10 +20,10 @@ from typing import Any
 from joblib.externals.loky.backend.context import get_context
 
 from dmseg.errors import DataError, DmsegError
-from dmseg.harness.calling import Failure, GuardedModel
+from dmseg.harness.calling import Failure
 from dmseg.harness.parts import Parts
 from dmseg.harness.selection import Block
-from dmseg.harness.setup import Setup, load_here, make_engine
+from dmseg.harness.setup import Setup, guarded, load_here, make_engine
 
 GRACE_S = 5.0
 """Seconds beyond the time limit before a process is killed: the alarm inside it has the first chance."""
@@ -84,7 +85,8 @@ class _Watcher:
 
     def _kill(self) -> None:
         if self._process is not None and self._process.is_alive():
-            os.kill(self._process.pid, signal.SIGKILL)  # a time limit is offered on POSIX only
+            with contextlib.suppress(ProcessLookupError):  # it ended, and another thread has waited for it, just now
+                os.kill(self._process.pid, signal.SIGKILL)  # a time limit is offered on POSIX only
 
     def _one_process(self) -> None:
         context = get_context("loky")
@@ -128,9 +130,9 @@ class _Watcher:
 def _child(setup: Setup, blocks: dict[int, Block], known: dict[str, Failure], sender: Connection) -> None:
     """Do work units in a process of its own, and say before and after every call of the model."""
     try:
-        model = GuardedModel(
+        model = guarded(
+            setup,
             load_here(setup),
-            setup.options.timeout,
             known=known,
             before=lambda name: sender.send(("call", name)),
             after=lambda name: sender.send(("call", None)),

@@ -8,11 +8,10 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from dmseg.baselines import ModelAdapter, SelfTestAdapter
 from dmseg.errors import DataError
-from dmseg.harness.calling import GuardedModel
 from dmseg.harness.engine import Engine
 from dmseg.harness.parts import Parts
 from dmseg.harness.selection import Block
-from dmseg.harness.setup import Setup, load_here, make_engine
+from dmseg.harness.setup import Setup, guarded, load_here, make_engine
 from dmseg.harness.watchdog import watched_blocks
 
 GPU_THREADS = 3
@@ -37,7 +36,7 @@ def run_blocks(
     if by_name and setup.jobs > 1 and not on_gpu:
         yield from _in_processes(setup, blocks)
         return
-    engine, parts = make_engine(setup, GuardedModel(model, setup.options.timeout)), Parts(setup.out)
+    engine, parts = make_engine(setup, guarded(setup, model)), Parts(setup.out)
 
     def do(number: int) -> int:
         parts.write(number, engine.run(blocks[number]))
@@ -76,7 +75,7 @@ def _do_block(setup: Setup, number: int, block: Block) -> int:
 @functools.lru_cache(maxsize=1)
 def _engine_here(setup: Setup) -> Engine:
     """Return this worker process's engine; benchmark and model are loaded once."""
-    return make_engine(setup, GuardedModel(load_here(setup)))
+    return make_engine(setup, guarded(setup, load_here(setup)))
 
 
 def shard_of(blocks: Sequence[Block], shard: tuple[int, int]) -> dict[int, Block]:

@@ -59,6 +59,7 @@ class _Entry:
     steps: int
     corrective: str | None = None
     search: str | None = None
+    threshold: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,7 @@ class Preset:
         first: kind of the first prompts: mixed, mixed-combo, box, tight-box, 3pos, edt-max.
         corrective: rule of the clicks at steps 2..T, one of :data:`CORRECTIVE_RULES`; None where T is 1.
         search: "min" or "max" where the worst or best of several first prompts counts, else None.
+        threshold: probability (sigmoid of the logit) above which a pixel is foreground.
         capabilities: what a model must accept: "points", "negative_points", "box".
     """
 
@@ -83,6 +85,7 @@ class Preset:
     first: str
     corrective: str | None
     search: str | None
+    threshold: float
     capabilities: frozenset[str]
 
 

@@ -307,3 +307,14 @@ def test_opening_what_is_no_run(tmp_path, disk):
 def test_the_docs_of_the_columns_are_complete():
     assert all(column.meaning for columns in TABLES.values() for column in columns)
     assert [column.name for column in STEPS][:4] == ["image_id", "mask_id", "case_id", "dataset"]
+
+
+def test_noc_49_cuts_predictions_at_probability_49(tiny, tmp_path):
+    def nearly(image, points, labels, box, previous_logits):
+        return np.where(np.arange(image.shape[1]) < 20, -0.03, -0.05) * np.ones(image.shape[:2])
+
+    cut = {}
+    for name in ("noc", "noc-49"):
+        harness.evaluate(nearly, tiny, tmp_path / name, preset=name, levels=("clear",), limit=1)
+        cut[name] = set(harness.open_run(tmp_path / name).steps["pred_area"])
+    assert cut == {"noc": {0}, "noc-49": {20 * 48}}
