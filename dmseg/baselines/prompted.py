@@ -226,9 +226,10 @@ class PromptedAdapter:
 
     @contextlib.contextmanager
     def _computing(self) -> Any:
-        """No gradients; autocast where a reduced precision was asked for."""
+        """No gradients; autocast where a reduced precision was asked for; else all of fp32, no TF32 convolutions."""
         kind = PRECISIONS[self.precision]
-        with torch.inference_mode(), torch.autocast(self.device.type, dtype=kind, enabled=kind is not None):
+        autocast = torch.autocast(self.device.type, dtype=kind, enabled=kind is not None)
+        with torch.inference_mode(), autocast, torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             yield
 
 
