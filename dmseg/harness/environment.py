@@ -16,6 +16,7 @@ _PACKAGES = ("dmseg-bench", "numpy", "scipy", "scikit-image", "opencv-python-hea
 def session_facts(device: str, jobs: int, shard: str) -> dict[str, Any]:
     """Return what is worth knowing about this process: versions, machine, device, start (UTC)."""
     torch = sys.modules.get("torch")
+    on_gpu = torch is not None and device.startswith("cuda") and torch.cuda.is_available()
     return {
         "started": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "host": socket.gethostname(),
@@ -24,7 +25,7 @@ def session_facts(device: str, jobs: int, shard: str) -> dict[str, Any]:
         "packages": {name: version for name in _PACKAGES if (version := _version(name))},
         "cpus": os.cpu_count(),
         "device": device,
-        "gpu": torch.cuda.get_device_name(device) if torch is not None and device.startswith("cuda") else None,
+        "gpu": torch.cuda.get_device_name(device) if torch is not None and on_gpu else None,
         "jobs": jobs,
         "shard": shard,
     }
