@@ -17,6 +17,7 @@ import torch
 from dmseg.baselines import checkpoints
 from dmseg.baselines.cards import model_cards
 from dmseg.baselines.checkpoints import Checkpoint
+from dmseg.baselines.gle_sam import GleSamAdapter, load_companions
 from dmseg.baselines.lite_medsam import LiteMedSamAdapter
 from dmseg.baselines.medsam import MedSamAdapter
 from dmseg.baselines.networks.robust_sam import RobustSAMNetwork
@@ -36,11 +37,26 @@ _SEED = 0
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """How a model is made: the adapter's class, the network's builder, and a label shared by equal networks."""
+    """How a model is made.
+
+    Attributes:
+        adapter: its class.
+        build: makes the network.
+        layout: a label shared by checkpoint files of equal keys and shapes.
+        companions: reads what lies in files beside the checkpoint, from their folder.
+    """
 
     adapter: Callable[..., PromptedAdapter]
-    build: Callable[[], PromptedNetwork]
+    build: Callable[..., PromptedNetwork]
     layout: str
+    companions: Callable[[PromptedNetwork, Path], None] | None = None
+
+
+def _build_gle_sam(base: str = "sd21-base") -> PromptedNetwork:
+    # diffusers and peft are an extra of their own, and slow to import.
+    from dmseg.baselines.networks.gle_sam import GleSAMNetwork
+
+    return GleSAMNetwork(base=base)
 
 
 FAMILIES: dict[str, Family] = {
@@ -56,35 +72,40 @@ FAMILIES: dict[str, Family] = {
     "sam-med2d-adapter": Family(SamMed2dAdapter, partial(build_sam_med2d, True), "sam_med2d_adapter"),
     "robust-sam-b": Family(RobustSamAdapter, partial(RobustSAMNetwork, "vit_b"), "robust_sam_b"),
     "robust-sam-l": Family(RobustSamAdapter, partial(RobustSAMNetwork, "vit_l"), "robust_sam_l"),
+    "gle-sam": Family(GleSamAdapter, _build_gle_sam, "vit_l", load_companions),
 }
 
 
 def load_network_model(
-    name: str, weights: str | Path | None, device: str, precision: str, mode: str = "iterative"
+    name: str, weights: str | Path | None, device: str, precision: str, mode: str = "iterative", **shape: str
 ) -> PromptedAdapter:
     """Return the adapter of network baseline ``name`` with its weights on ``device``.
+
+    ``shape`` chooses among a model's networks, where it has several.
 
     Raises:
         ModelError: weights that are missing, unreadable, or those of another model.
     """
     family = FAMILIES[name]
     if weights == RANDOM:
-        network = random_network(family)
+        network = random_network(family, **shape)
         digest = None
     else:
         path = Path(weights) if weights is not None else checkpoints.installed(name, official_file(name))
-        network = family.build()
+        network = family.build(**shape)
         digest = load_weights(name, network, path)
+        if family.companions is not None:
+            family.companions(network, path.parent)
     adapter = family.adapter(name, network, device=device, mode=mode, precision=precision)
     adapter.weights_sha256 = digest
     return adapter
 
 
-def random_network(family: Family) -> PromptedNetwork:
+def random_network(family: Family, **shape: str) -> PromptedNetwork:
     """Return a network with seeded random weights; torch's global generator is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_SEED)
-        return family.build()
+        return family.build(**shape)
 
 
 def official_file(name: str) -> Checkpoint:
@@ -101,7 +122,7 @@ def load_weights(name: str, network: PromptedNetwork, path: Path) -> str:
     A file that fits several models and whose hash is not known is taken as ``name``, with a warning that names them.
     """
     state = checkpoints.read_state(path)
-    found, target = checkpoints.shapes(state), network.official_state_dict()
+    found, target = checkpoints.shapes(state), network.checkpoint_state_dict()
     if checkpoints.difference(found, checkpoints.shapes(target)):
         checkpoints.check_state(name, path, found, known_layouts())
     layout = FAMILIES[name].layout
@@ -121,5 +142,5 @@ def known_layouts() -> dict[str, Mapping[str, tuple[int, ...]]]:
     with torch.device("meta"):
         for family in FAMILIES.values():
             if family.layout not in built:
-                built[family.layout] = checkpoints.shapes(family.build().official_state_dict())
+                built[family.layout] = checkpoints.shapes(family.build().checkpoint_state_dict())
     return {name: built[family.layout] for name, family in FAMILIES.items()}

@@ -49,6 +49,7 @@ FACTORIES: dict[str, str] = {
             "sam-med2d-adapter",
             "robust-sam-b",
             "robust-sam-l",
+            "gle-sam",
         ),
         "dmseg.baselines.families:load_network_model",
     ),

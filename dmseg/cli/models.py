@@ -89,7 +89,9 @@ def _flops(name: str | None) -> None:
     from dmseg.progress import progress
 
     cards = baselines.model_cards()
-    networks = [name] if name else [one for one, card in cards.items() if card.kind == "network"]
+    every = [one for one, card in cards.items() if card.kind == "network"]
+    # Without any of the packages, the first network says what to install.
+    networks = [name] if name else [one for one in every if not baselines.missing_packages(cards[one])] or every[:1]
     costs = {one: baselines.cost_of(one) for one in progress(networks, len(networks), "counting", "networks")}
     click.echo("one image, one click: encoder, prompt encoder, decoder")
     click.echo(f"{'':<20}{'parameters (M)':>15}{'GFLOPs as listed':>18}{'GFLOPs true':>13}")

@@ -22,6 +22,7 @@ from parity_weights import common, fill  # noqa: E402
 
 import dmseg  # noqa: E402
 from dmseg import build, harness, phantoms  # noqa: E402
+from dmseg.baselines import missing_packages, model_cards  # noqa: E402
 from dmseg.baselines.families import FAMILIES, Family, random_network  # noqa: E402
 from dmseg.baselines.medsam import MedSamAdapter  # noqa: E402
 from dmseg.baselines.networks.robust_sam import RobustSAMNetwork  # noqa: E402
@@ -168,14 +169,22 @@ def test_bf16_stays_near_fp32(sam: Any, robust: Any) -> None:
         assert 0 < close(model, reduced) < 0.05
 
 
-HEAVY = ("sam-vit-l", "sam-vit-h", "robust-sam-l")
+HEAVY = ("sam-vit-l", "sam-vit-h", "robust-sam-l", "gle-sam")
+
+
+def skip_without_packages(name: str) -> None:
+    missing = missing_packages(model_cards()[name])
+    if missing:
+        pytest.skip(f"needs {', '.join(missing)}")
+
+
 CHECKED = [pytest.param(name, marks=[pytest.mark.gpu if name in HEAVY else pytest.mark.slow]) for name in FAMILIES]
 
 
 @pytest.mark.parametrize("name", CHECKED)
 def test_every_network_passes_the_self_check(name: str) -> None:
-    device = "cuda" if name in HEAVY else "cpu"
-    model = fill(dmseg.load_model(name, weights="random", device=device))
+    skip_without_packages(name)
+    model = dmseg.load_model(name, weights="random", device="cuda" if name in HEAVY else "cpu")
     assert [check for check in selfcheck(model) if check.verdict == FAILED] == []
 
 
@@ -183,6 +192,7 @@ def test_every_network_passes_the_self_check(name: str) -> None:
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_network_runs_on_a_gpu(name: str, precision: str, record_property: Callable[..., None]) -> None:
+    skip_without_packages(name)
     torch.cuda.reset_peak_memory_stats()
     model: Any = fill(dmseg.load_model(name, weights="random", device="cuda", precision=precision))
     embeddings = model.encode([common.image()])

@@ -16,10 +16,12 @@ import pytest
 torch = pytest.importorskip("torch", reason="network baselines need the extra [models]")
 
 from parity_weights import common  # noqa: E402
+from PIL import Image  # noqa: E402
 from segment_anything.modeling import Sam  # noqa: E402
 from segment_anything.utils.transforms import ResizeLongestSide  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
+from dmseg.baselines.gle_sam import GleSamAdapter  # noqa: E402
 from dmseg.baselines.lite_medsam import LiteMedSamAdapter  # noqa: E402
 from dmseg.baselines.medsam import MedSamAdapter  # noqa: E402
 from dmseg.baselines.prompted import Frame, PromptedAdapter  # noqa: E402
@@ -217,6 +219,31 @@ class TestSamMed2d:
     def test_the_test_script_takes_the_best_of_three_masks_at_every_step(self) -> None:
         assert adapter(SamMed2dAdapter, 256, "official").multimask(click(count=5))
         assert not adapter(SamMed2dAdapter, 256).multimask(click())
+
+
+class TestGleSam:
+    def test_the_picture_is_stretched_to_512_and_enlarged(self) -> None:
+        pixels, frame = adapter(GleSamAdapter, 1024).prepare(IMAGE)
+        small = np.array(Image.fromarray(IMAGE).resize((512, 512), Image.Resampling.BICUBIC))
+        tensor = torch.from_numpy(small).permute(2, 0, 1)[None].float()
+        enlarged = functional.interpolate(tensor, (1024, 1024), mode="bilinear", align_corners=False)[0]
+        expected = (enlarged.permute(1, 2, 0).numpy() - MEAN) / STD
+        assert np.allclose(pixels.permute(1, 2, 0).numpy(), expected, atol=1e-4)
+        assert frame.to_input(np.array([[WIDTH, HEIGHT]])).tolist() == [[1024, 1024]]
+
+    def test_logits_go_through_the_512_frame(self) -> None:
+        model, low_res = adapter(GleSamAdapter, 1024), low_res_logits(256)
+        full = low_res
+        for size in ((1024, 1024), (512, 512), (HEIGHT, WIDTH)):
+            full = functional.interpolate(full, size, mode="bilinear", align_corners=False)
+        assert torch.allclose(model.finish(low_res, model.prepare(IMAGE)[1]), full[:, 0])
+
+    @pytest.mark.parametrize(("mode", "fed"), [("official", None), ("iterative", "logits")])
+    def test_one_shot_in_official_mode(self, mode: str, fed: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+        given: list[Any] = []
+        monkeypatch.setattr(PromptedAdapter, "_answer", lambda self, embedding, prompts, state: given.append(state))
+        adapter(GleSamAdapter, 1024, mode)._answer(None, [click()], ["logits"])
+        assert given == [[fed]]
 
 
 def test_unknown_modes_and_precisions_are_refused() -> None:

@@ -94,6 +94,10 @@ class PromptedNetwork(nn.Module):
         """Return official key -> live tensor, in the order of the official file."""
         return official_state(self)
 
+    def checkpoint_state_dict(self) -> OrderedDict[str, Tensor]:
+        """Return what of :meth:`official_state_dict` lies in the checkpoint file itself: all, but for GleSAM."""
+        return self.official_state_dict()
+
 
 def official_state(module: nn.Module, rename: Callable[[str], str] | None = None) -> OrderedDict[str, Tensor]:
     """Return a module's state dict, its keys renamed to the official ones; the tensors stay the live ones."""
