@@ -1,5 +1,5 @@
-"""The HTML report of one run: one file that opens offline."""
+"""Pictures of one run: the HTML report, one file that opens offline, and the worst cases as a PNG."""
 
-from dmseg.report.writing import find_benchmark, write_report
+from dmseg.report.writing import find_benchmark, write_report, write_worst_cases
 
-__all__ = ["find_benchmark", "write_report"]
+__all__ = ["find_benchmark", "write_report", "write_worst_cases"]

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dmseg.figures import embedded_png, panel
+from dmseg.figures import contact_sheet, embedded_png, panel
 from dmseg.harness.audit import AuditRecord
 from dmseg.harness.cases import CaseTable
 from dmseg.types import LEVEL_LABELS, Prompts
@@ -98,6 +98,30 @@ def gallery(
     return Gallery(over_levels, over_steps, enough)
 
 
+def worst_sheet(
+    table: CaseTable,
+    prompts: pd.DataFrame,
+    images: Mapping[str, str],
+    predictions: Predictions,
+    pixels: Pixels,
+    count: int = 5,
+) -> NDArray[np.uint8]:
+    """Draw the ``count`` masks with the lowest final Dice at the hardest level (ties: by id), a column per level.
+
+    The other arguments are those of :func:`gallery`. Returns uint8 (H, W, 3) RGB.
+    """
+    dice = 100 * table.values["dice"][:, :, -1]
+    chosen = sorted(range(len(dice)), key=lambda i: (dice[i, -1], table.mask_ids[i]))[:count]
+    asked = prompts[prompts["mask_id"].isin([table.mask_ids[i] for i in chosen])]
+    draw = _Drawing(table, asked, images, predictions, pixels)
+    return contact_sheet(
+        [[draw.drawn(i, level, table.steps) for level in table.levels] for i in chosen],
+        [f"{table.mask_ids[i]}\n{table.split}, Dice " + ", ".join(f"{one:.1f}" for one in dice[i]) for i in chosen],
+        [LEVEL_LABELS[level] for level in table.levels],
+        cell=PANEL_SIZE,
+    )
+
+
 def _best_median_worst(table: CaseTable, candidates: list[int]) -> dict[str, int]:
     """Return the places of up to three different masks, by final Dice at the hardest level (ties: by id)."""
     dice = table.values["dice"][:, -1, -1]
@@ -117,22 +141,26 @@ class _Drawing:
     pixels: Pixels
 
     def panel(self, place: int, level: str, step: int) -> Panel:
-        """Draw one mask at one level after one step."""
+        """Draw one mask at one level after one step, for a page."""
+        mask_id, picture = self.table.mask_ids[place], self.drawn(place, level, step)
+        at = (place, self.table.levels.index(level), step - 1)
+        dice = f"Dice {100 * self.table.values['dice'][at]:.1f}"
+        failed = ", failed" if self.table.failed[at] else ""
+        where = f"{LEVEL_LABELS[level]}, step {step}"
+        return Panel(embedded_png(picture), f"{mask_id}, {where}: {dice}{failed}", f"{where}: {dice}{failed}")
+
+    def drawn(self, place: int, level: str, step: int) -> NDArray[np.uint8]:
+        """Draw one mask at one level after one step: contours, clicks, box."""
         mask_id = self.table.mask_ids[place]
         rows = self.prompts[(self.prompts["mask_id"] == mask_id) & (self.prompts["level"] == level)]
         kept = self.predictions.get((mask_id, level, step))
-        picture = panel(
+        return panel(
             self.pixels.image(self.images[mask_id], level),
             self.pixels.mask(mask_id),
             kept.mask() if kept else None,
             prompts_until(rows, step),
             size=PANEL_SIZE,
         )
-        at = (place, self.table.levels.index(level), step - 1)
-        dice = f"Dice {100 * self.table.values['dice'][at]:.1f}"
-        failed = ", failed" if self.table.failed[at] else ""
-        where = f"{LEVEL_LABELS[level]}, step {step}"
-        return Panel(embedded_png(picture), f"{mask_id}, {where}: {dice}{failed}", f"{where}: {dice}{failed}")
 
 
 def prompts_until(rows: pd.DataFrame, step: int) -> Prompts:

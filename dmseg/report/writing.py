@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
@@ -20,8 +21,9 @@ from dmseg.harness import Run, open_run, run_digest
 from dmseg.harness.audit import AUDIT_FILE, read_audit
 from dmseg.harness.cases import CaseTable, case_tables
 from dmseg.harness.summary import TABLE_METRICS, SplitNumbers, split_numbers
+from dmseg.imaging import write_png
 from dmseg.manifests import HEADER_FILE, read_header
-from dmseg.report.pictures import Gallery, gallery
+from dmseg.report.pictures import Predictions, gallery, worst_sheet
 from dmseg.statistics import Estimate
 from dmseg.types import LEVEL_LABELS
 from dmseg.version import __version__
@@ -55,16 +57,38 @@ def write_report(run: Path, benchmark: Path | Benchmark | None = None, out: Path
         DataError: not a run folder, rows are missing, or the benchmark is another one than the run's.
     """
     opened = open_run(run)
-    pixels = open_benchmark(benchmark) if isinstance(benchmark, Path) else benchmark
-    if pixels is not None and pixels.digest != opened.info["benchmark"]["manifest_digest"]:
-        raise DataError(
-            f"{pixels.path}: benchmark {pixels.digest[:8]}, but the run was made on "
-            f"{opened.info['benchmark']['manifest_digest'][:8]}; give --data the benchmark of this run"
-        )
+    pixels = None if benchmark is None else _benchmark_of(opened, benchmark)
     path = out or run / REPORT_FILE
     title = f"{opened.info['model']['name']} on {opened.info['benchmark']['edition']}"
     write_text(path, page(f"{title} – dmseg report", _body(opened, run, pixels)))
     return path
+
+
+def write_worst_cases(run: Path, benchmark: Path | Benchmark, out: Path) -> Path:
+    """Write the worst masks of every split over the levels as one PNG (see :func:`~dmseg.report.pictures.worst_sheet`).
+
+    Arguments, result and errors are those of :func:`write_report`.
+    """
+    opened = open_run(run)
+    pixels = _benchmark_of(opened, benchmark)
+    sheets = [worst_sheet(*_drawn_from(table, opened, pixels)) for table in case_tables(opened.steps).values()]
+    width = max(sheet.shape[1] for sheet in sheets)
+    padding = [((0, 0), (width - sheet.shape[1], 0), (0, 0)) for sheet in sheets]  # labels are at the left
+    padded = [np.pad(sheet, edges, constant_values=255) for sheet, edges in zip(sheets, padding, strict=True)]
+    write_png(out, np.concatenate(padded))
+    return out
+
+
+def _benchmark_of(run: Run, benchmark: Path | Benchmark) -> Benchmark:
+    """Return the open benchmark if the run was made on it."""
+    pixels = open_benchmark(benchmark) if isinstance(benchmark, Path) else benchmark
+    wanted = run.info["benchmark"]["manifest_digest"]
+    if pixels.digest != wanted:
+        raise DataError(
+            f"{pixels.path}: benchmark {pixels.digest[:8]}, but the run was made on {wanted[:8]}; "
+            "give --data the benchmark of this run"
+        )
+    return pixels
 
 
 def find_benchmark(run: Path) -> Path | None:
@@ -95,7 +119,7 @@ def _body(run: Run, path: Path, pixels: Benchmark | None) -> str:
         failures=_failures(steps),
         facts=_facts(info),
         local=info["benchmark"]["edition"] == "local",
-        splits=[_split(table, run, path, pixels) for table in tables.values()],
+        splits=[_split(table, run, pixels) for table in tables.values()],
         no_pictures=f"Pictures need the benchmark: dmseg report {shlex.quote(str(path))} --data BENCH",
         command=_command(info),
         exact=not info["model"].get("weights_sha256"),
@@ -104,7 +128,7 @@ def _body(run: Run, path: Path, pixels: Benchmark | None) -> str:
     )
 
 
-def _split(table: CaseTable, run: Run, path: Path, pixels: Benchmark | None) -> dict[str, Any]:
+def _split(table: CaseTable, run: Run, pixels: Benchmark | None) -> dict[str, Any]:
     numbers = split_numbers(table)
     sizes = pd.Series(table.datasets).groupby(list(table.datasets)).size()
     single = [name for name in sizes.index if len({c for c, d in _owners(table) if d == name}) == 1]
@@ -127,7 +151,7 @@ def _split(table: CaseTable, run: Run, path: Path, pixels: Benchmark | None) -> 
         "show_noc": table.steps > 1,
         "charts": _charts(numbers),
         "heat": Markup(heat),
-        "gallery": _gallery(table, run, path, pixels) if pixels is not None else None,
+        "gallery": gallery(*_drawn_from(table, run, pixels)) if pixels is not None else None,
     }
 
 
@@ -135,15 +159,18 @@ def _owners(table: CaseTable) -> set[tuple[str, str]]:
     return set(zip(table.cases, table.datasets, strict=True))
 
 
-def _gallery(table: CaseTable, run: Run, path: Path, pixels: Benchmark) -> Gallery:
+def _drawn_from(
+    table: CaseTable, run: Run, pixels: Benchmark
+) -> tuple[CaseTable, pd.DataFrame, dict[str, str], Predictions, Benchmark]:
+    """Return what the pictures of a split are drawn from: numbers, prompts, image ids, kept predictions, pixels."""
     own = set(table.mask_ids)
     predictions = {
         (record.mask_id, record.level, record.step): record
-        for record in read_audit(path / AUDIT_FILE)
+        for record in read_audit(run.path / AUDIT_FILE)
         if record.mask_id in own
     }
     images = dict(zip(run.steps["mask_id"], run.steps["image_id"], strict=True))
-    return gallery(table, run.prompts, images, predictions, pixels)
+    return table, run.prompts, images, predictions, pixels
 
 
 def _charts(numbers: SplitNumbers) -> list[Chart]:

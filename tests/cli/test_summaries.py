@@ -6,8 +6,10 @@ import csv
 
 import pytest
 from synthetic_runs import write_run
+from tiny_benchmark import write_tiny_benchmark
 
-from dmseg import protocol
+from dmseg import harness, protocol
+from dmseg.imaging import image_header
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +29,16 @@ def test_summary_writes_a_file(run, runs, tmp_path, form, first):
     code, out, _ = run("summary", runs[1], "--format", form, "-o", tmp_path / "t")
     assert code == 0 and out == f"wrote {tmp_path / 't'}\n"
     assert (tmp_path / "t").read_text().startswith(first)
+
+
+def test_summary_draws_the_worst_cases(run, tmp_path):
+    bench = write_tiny_benchmark(tmp_path / "bench", levels=("clear", "lq3"))
+    harness.evaluate("disk", bench, tmp_path / "run")
+    code, out, err = run("summary", tmp_path / "run", "--worst", tmp_path / "w.png", "--data", bench)
+    assert code == 0 and "| Method" in out and f"wrote {tmp_path / 'w.png'}" in err
+    assert image_header(tmp_path / "w.png")[1] > 2 * 240
+    code, _, err = run("summary", tmp_path / "run", "--worst", tmp_path / "x.png")
+    assert code == 2 and "--data BENCH" in err and not (tmp_path / "x.png").exists()
 
 
 def test_compare_prints_and_writes_differences(run, runs, tmp_path):

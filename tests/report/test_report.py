@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,11 +13,13 @@ import pytest
 from synthetic_runs import DIGEST, SyntheticBenchmark, write_run
 
 from dmseg.errors import DataError
+from dmseg.figures.raster import PREDICTION
 from dmseg.harness.cases import case_tables
 from dmseg.harness.summary import split_numbers
-from dmseg.report import find_benchmark, write_report
+from dmseg.imaging import read_image
+from dmseg.report import find_benchmark, pictures, write_report, write_worst_cases
 from dmseg.report.pictures import prompts_until
-from dmseg.types import LEVELS
+from dmseg.types import LEVEL_LABELS, LEVELS
 
 
 @pytest.fixture(scope="module")
@@ -163,3 +166,25 @@ def test_long_lists_of_failures_are_cut(tmp_path: Path) -> None:
     steps.to_parquet(run / "steps.parquet", index=False)
     html = write_report(run).read_text(encoding="utf-8")
     assert "4 other messages" in html and len(re.findall(r"kind \d+", html)) == 8
+
+
+def test_worst_cases_are_the_lowest_dice_at_the_hardest_level_hardest_last(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sheets: list[tuple[Any, ...]] = []
+    draw = pictures.contact_sheet
+    monkeypatch.setattr(pictures, "contact_sheet", lambda *given, **more: sheets.append(given) or draw(*given, **more))
+    out = write_worst_cases(run, SyntheticBenchmark(), tmp_path / "worst.png")  # type: ignore[arg-type]
+    steps = pd.read_parquet(run / "steps.parquet")
+    final = steps[(steps["step"] == 5) & (steps["level"] == "lq3plus")].sort_values(["dice", "mask_id"])
+    for split, (panels, labels, columns) in zip(("seen", "unseen"), sheets, strict=True):
+        worst = final[final["split"] == split].head(5)
+        assert [label.split("\n")[0] for label in labels] == worst["mask_id"].tolist()
+        assert [label.split(", ")[-1] for label in labels] == [f"{100 * dice:.1f}" for dice in worst["dice"]]
+        assert columns == [LEVEL_LABELS[level] for level in LEVELS]
+        orange = np.array(PREDICTION)
+        assert all((panel == orange).all(axis=2).any() for row in panels for panel in row)
+    assert read_image(out).pixels.shape[0] == sum(draw(*given, cell=240).shape[0] for given in sheets)
+    with pytest.raises(DataError, match="the benchmark of this run"):
+        write_worst_cases(run, SyntheticBenchmark("ef" * 32), tmp_path / "x.png")  # type: ignore[arg-type]
+    assert not (tmp_path / "x.png").exists()
