@@ -19,7 +19,7 @@ bracketed = $(if $(strip $(1)),[$(call install_names,$(1))],)
 PEERS := benchmarks/.venv
 BENCHMARKS := $(patsubst benchmarks/bench_%.py,bench-%,$(wildcard benchmarks/bench_*.py))
 
-.PHONY: demo install install-test test test-all coverage lint bench bench-simulators bench-build clean
+.PHONY: demo install install-test test test-all coverage lint bench clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -69,15 +69,7 @@ bench-%: benchmarks/bench_%.py $(PEERS)/installed
 
 bench: $(BENCHMARKS)
 
-# The peers need torch (about 6 GB), so they live in their own environment; one that fails to import is named and left out.
-benchmarks/.venv/installed: benchmarks/requirements.txt
-	$(PYTHON) -m venv benchmarks/.venv
-	benchmarks/.venv/bin/python -m pip install --quiet -e . -r benchmarks/requirements.txt
-	touch "$@"
-
-bench-simulators: benchmarks/.venv/installed
-	benchmarks/.venv/bin/python benchmarks/bench_simulators.py
-
+# Needs no peers: it compares with decoding and encoding alone.
 bench-build: install
 	$(BIN)/python benchmarks/bench_build.py
 
