@@ -59,6 +59,7 @@ def command(out: Path, per_dataset: int, jobs: int) -> int:
     click.echo(f"pictures  {picture}")
     for path in reports:
         click.echo(f"report    {path}")
+    click.echo(f"ranking   {out / 'leaderboard' / 'leaderboard.html'}")
     click.echo(f"table     {out / 'leaderboard' / 'leaderboard.csv'}")
     click.echo(f"next: open a report in the browser; dmseg evaluate --model FILE.py:CLASS --data {benchmark_folder}")
     return failed
