@@ -21,3 +21,12 @@ def real_data() -> Path:
     if not value or not Path(value).is_dir():
         pytest.skip("set DMSEG_REAL_DATA to the folder of real samples to run this test")
     return Path(value)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip tests marked gpu where there is none, before their fixtures are made."""
+    if item.get_closest_marker("gpu") is not None:
+        torch = pytest.importorskip("torch", reason="network baselines need the extra [models]")
+        if not torch.cuda.is_available():
+            pytest.skip("needs a CUDA device; torch sees none here")

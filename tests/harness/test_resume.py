@@ -115,8 +115,17 @@ def test_a_damaged_part_is_named_and_done_again(tiny, tmp_path, digest):
     assert harness.run_digest(tmp_path / "run") == digest
 
 
-def start(tiny, model, out, *more):
-    arguments = ["--model", f"{model}:Slow", "--model-arg", "seconds=0.03", "--data", str(tiny), "--out", str(out)]
+def start(tiny, model, out, *more, seconds=0.03):
+    arguments = [
+        "--model",
+        f"{model}:Slow",
+        "--model-arg",
+        f"seconds={seconds}",
+        "--data",
+        str(tiny),
+        "--out",
+        str(out),
+    ]
     return subprocess.Popen(
         [sys.executable, "-m", "dmseg", "evaluate", *arguments, *more],
         stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True,
@@ -152,16 +161,24 @@ def test_killed_half_way_and_started_again(tiny, tmp_path, jobs):
 def test_killed_twenty_times_and_finished_with_another_number_of_shards(tiny, tmp_path):
     model = tmp_path / "slow.py"
     model.write_text(SLOW)
-    arguments = {"arguments": {"seconds": 0.03}}
+    arguments = {"arguments": {"seconds": 0.1}}
     harness.evaluate(f"{model}:Slow", tiny, tmp_path / "whole", **arguments)
-    out, draw = tmp_path / "killed", Stream("test-kill")
-    for _ in range(20):
+    out, draw, killed = tmp_path / "killed", Stream("test-kill"), 0
+    while killed < 20:
         n = draw.integer(1, 3)
-        process = start(tiny, model, out, "--shard", f"{draw.integer(1, n)}/{n}")
-        time.sleep(draw.uniform(1.0, 3.0))
+        process = start(tiny, model, out, "--shard", f"{draw.integer(1, n)}/{n}", seconds=0.1)
+        if killed % 2:  # while it starts, or at its first work units
+            time.sleep(draw.uniform(0.0, 1.2))
+        else:  # right after a part was written, or a little later
+            wanted = len(list(out.glob("parts/block-*"))) + 1
+            while len(list(out.glob("parts/block-*"))) < wanted and process.poll() is None:
+                time.sleep(0.002)
+            time.sleep(draw.uniform(0.0, 0.05))
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
+            killed += 1
         process.wait()
+        assert not (out / "run.json").exists(), "the run was over before it was killed so often"
     for i in (1, 2, 3, 4):
         harness.evaluate(f"{model}:Slow", tiny, out, shard=(i, 4), **arguments)
     assert harness.run_digest(out) == harness.run_digest(tmp_path / "whole")
