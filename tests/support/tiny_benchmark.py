@@ -1,4 +1,4 @@
-"""A benchmark of a few small drawn pictures, written with the manifest's own writer: fast, and known to the last pixel."""
+"""A benchmark of a few small drawn pictures, written with the manifest's own writer: fast, known to the last pixel."""
 
 from __future__ import annotations
 
