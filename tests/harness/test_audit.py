@@ -34,7 +34,9 @@ def test_an_absent_file_has_no_records(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"not gzip", gzip.compress(b"{}\n"), gzip.compress(b"[1]\n")[:-6], gzip.compress(b"x")]
+    "content",
+    [b"not gzip", gzip.compress(b"{}\n"), gzip.compress(b"[1]\n")[:-6], gzip.compress(b"x")],
+    ids=["no gzip", "no record", "truncated", "no JSON"],  # not the bytes: they hold the time of day
 )
 def test_damage_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.gz").write_bytes(content)
