@@ -7,6 +7,7 @@ logits become canvas logits (:meth:`PromptedAdapter.finish`). The table of all f
 from __future__ import annotations
 
 import contextlib
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -73,7 +74,7 @@ def min_max(picture: NDArray[Any]) -> NDArray[np.float64]:
     return np.asarray((values - low) / max(high - low, 1e-8))
 
 
-class PromptedAdapter:
+class PromptedAdapter(ABC):
     """Base of the adapters; see :class:`dmseg.baselines.interface.ModelAdapter`.
 
     Args:
@@ -108,13 +109,13 @@ class PromptedAdapter:
 
     # What a family says
 
+    @abstractmethod
     def prepare(self, image: Image) -> tuple[Tensor, Frame]:
         """Return the network's input (3, S, S) float32 and its frame, from uint8 RGB (H, W, 3)."""
-        raise NotImplementedError  # pragma: no cover - every family has its own
 
+    @abstractmethod
     def finish(self, low_res: Tensor, frame: Frame) -> Tensor:
         """Return canvas logits (N, H, W) from low-resolution logits (N, 1, 4E, 4E)."""
-        raise NotImplementedError  # pragma: no cover - every family has its own
 
     def multimask(self, prompts: Prompts) -> bool:
         """Say whether three masks are asked for, of which the one of best predicted IoU is taken."""
