@@ -237,9 +237,10 @@ class PromptedAdapter(ABC):
 def _one_image(encoded: Encoded, index: int) -> Encoded:
     """Return image ``index`` of a batched encoding, its batch axis kept."""
     kept = slice(index, index + 1)
+    others = {name: getattr(encoded, name) for name in type(encoded).__dataclass_fields__}
     extra = {
-        name: getattr(encoded, name)[kept]
-        for name in type(encoded).__dataclass_fields__
+        name: None if value is None else value[kept]
+        for name, value in others.items()
         if name not in ("embedding", "intermediate")
     }
     intermediate = {name: value[kept] for name, value in encoded.intermediate.items()}

@@ -18,7 +18,15 @@ from diffusers import UNet2DConditionModel
 from peft import LoraConfig
 from torch import Tensor
 
-from dmseg.baselines.networks.sam import TABLE, Encoded, PromptedNetwork, ViTEncoder, official_state
+from dmseg.baselines.networks.sam import (
+    TABLE,
+    Encoded,
+    PromptedNetwork,
+    ViTEncoder,
+    mask_decoder,
+    official_state,
+    vit_prompt_encoder,
+)
 
 _PREFIX = "unet."
 
@@ -56,7 +64,7 @@ class GleSAMNetwork(PromptedNetwork):
     text: Tensor
 
     def __init__(self, size: str = "vit_l", base: str = "sd21-base", side: int = 1024) -> None:
-        super().__init__(ViTEncoder(size, side), side // TABLE["vit"]["patch"], side)
+        super().__init__(ViTEncoder(size, side), vit_prompt_encoder(side), mask_decoder(), side)
         shape = TABLE["gle_sam"]["bases"][base]
         self.unet = build_unet(**shape)
         tokens = torch.zeros(1, TABLE["gle_sam"]["tokens"], shape["cross_attention_dim"])

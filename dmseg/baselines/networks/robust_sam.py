@@ -20,7 +20,14 @@ from segment_anything.modeling.mask_decoder import MLP
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dmseg.baselines.networks.sam import TABLE, Encoded, PromptedNetwork, ViTEncoder, decoder_settings
+from dmseg.baselines.networks.sam import (
+    TABLE,
+    Encoded,
+    PromptedNetwork,
+    ViTEncoder,
+    decoder_settings,
+    vit_prompt_encoder,
+)
 
 
 class ChannelAttention(nn.Module):
@@ -219,7 +226,7 @@ class RobustSAMNetwork(PromptedNetwork):
 
     def __init__(self, size: str, side: int = 1024, clear: bool = False) -> None:
         super().__init__(
-            ViTEncoder(size, side), side // TABLE["vit"]["patch"], side, RobustMaskDecoder(TABLE[size]["width"])
+            ViTEncoder(size, side), vit_prompt_encoder(side), RobustMaskDecoder(TABLE[size]["width"]), side
         )
         self.clear = clear
         self.first_block = str(min(TABLE[size]["global_blocks"]))

@@ -36,16 +36,16 @@ class Encoded:
 
 
 class PromptedNetwork(nn.Module):
-    """Image encoder, prompt encoder and mask decoder under their official names."""
+    """Image encoder, prompt encoder and mask decoder under their official names; ``side`` is the input's, S."""
 
     def __init__(
-        self, image_encoder: nn.Module, embedding_side: int, side: int, decoder: nn.Module | None = None
+        self, image_encoder: nn.Module, prompt_encoder: PromptEncoder, mask_decoder: MaskDecoder, side: int
     ) -> None:
         super().__init__()
         self.side = side
         self.image_encoder = image_encoder
-        self.prompt_encoder = prompt_encoder(embedding_side, side)
-        self.mask_decoder = mask_decoder() if decoder is None else decoder
+        self.prompt_encoder = prompt_encoder
+        self.mask_decoder = mask_decoder
 
     def encode(self, pixels: Tensor) -> Encoded:
         """Encode normalised pixels (B, 3, S, S)."""
@@ -61,10 +61,10 @@ class PromptedNetwork(nn.Module):
         mask_input: Tensor | None,
         multimask: bool,
     ) -> tuple[Tensor, Tensor]:
-        """Decode N masks of one image.
+        """Decode N masks, of one image or of one image each.
 
         Args:
-            encoded: of one image (B = 1).
+            encoded: of one image (B = 1), or of the image of each mask (B = N), as in training.
             points: (N, K, 2) x, y in input pixels, or None.
             labels: (N, K) 1 foreground, 0 background, or None.
             box: (N, 4) x0, y0, x1, y1 in input pixels, or None.
@@ -81,8 +81,11 @@ class PromptedNetwork(nn.Module):
 
     def decode(self, encoded: Encoded, sparse: Tensor, dense: Tensor, multimask: bool) -> tuple[Tensor, Tensor]:
         """Run the mask decoder on prompt embeddings (N, n, C) and (N, C, E, E)."""
+        embedding = encoded.embedding
+        if embedding.shape[0] > 1:  # SAM's decoder knows one image only; all it does with it is to add ``dense``
+            embedding, dense = torch.zeros_like(embedding[:1]), embedding + dense
         logits, iou = self.mask_decoder(
-            image_embeddings=encoded.embedding,
+            image_embeddings=embedding,
             image_pe=self.prompt_encoder.get_dense_pe(),
             sparse_prompt_embeddings=sparse,
             dense_prompt_embeddings=dense,
@@ -114,6 +117,11 @@ def prompt_encoder(embedding_side: int, side: int) -> PromptEncoder:
         input_image_size=(side, side),
         mask_in_chans=table["mask_channels"],
     )
+
+
+def vit_prompt_encoder(side: int) -> PromptEncoder:
+    """Return SAM's prompt encoder for the embedding that a ViT makes of an input of ``side`` squared."""
+    return prompt_encoder(side // TABLE["vit"]["patch"], side)
 
 
 def decoder_settings() -> dict[str, Any]:
@@ -172,7 +180,7 @@ class ViTEncoder(ImageEncoderViT):  # type: ignore[misc]  # the library is untyp
 
 def build_sam(size: str, side: int = 1024) -> PromptedNetwork:
     """Build SAM with a ViT of ``size`` (``vit_b``, ``vit_l``, ``vit_h``): 314, 482 or 594 official keys."""
-    return PromptedNetwork(ViTEncoder(size, side), side // TABLE["vit"]["patch"], side)
+    return PromptedNetwork(ViTEncoder(size, side), vit_prompt_encoder(side), mask_decoder(), side)
 
 
 @torch.no_grad()

@@ -15,7 +15,7 @@ from segment_anything.modeling.common import LayerNorm2d
 from timm.models.tiny_vit import TinyVit
 from torch import Tensor, nn
 
-from dmseg.baselines.networks.sam import TABLE, PromptedNetwork, official_state
+from dmseg.baselines.networks.sam import TABLE, PromptedNetwork, mask_decoder, official_state, prompt_encoder
 
 # (timm's name, official name), applied in order to one key.
 _RENAMES = (
@@ -108,7 +108,7 @@ class TinyViTNetwork(PromptedNetwork):
     """
 
     def __init__(self, encoder: TinyViTEncoder, side: int, parts: tuple[str, str, str]) -> None:
-        super().__init__(encoder, embedding_side=64, side=side)
+        super().__init__(encoder, prompt_encoder(TABLE["tiny_vit"]["grid"], side), mask_decoder(), side)
         self.parts = parts
 
     def official_state_dict(self) -> OrderedDict[str, Tensor]:

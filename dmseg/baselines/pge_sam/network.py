@@ -1,0 +1,99 @@
+"""SAM with the Feature Enhancer between its frozen image encoder and its mask decoder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from dmseg.baselines.networks.sam import Encoded, PromptedNetwork
+from dmseg.baselines.pge_sam.config import EnhancerConfig
+from dmseg.baselines.pge_sam.enhancer import FeatureEnhancer, Laterals
+from dmseg.baselines.pge_sam.guidance import PromptGuidance
+
+
+@dataclass(frozen=True, slots=True)
+class EnhancedEncoded(Encoded):
+    """An encoding with the enhancer's prompt-free part, (B, ...) each; None without interaction."""
+
+    lateral_features: Tensor | None
+    lateral_projected: Tensor | None
+
+
+class EnhancedNetwork(PromptedNetwork):
+    """A promptable network whose embedding is enhanced anew for every prompt.
+
+    Args:
+        base: any SAM-style network; its parts are taken over, under their names.
+        config: of the enhancer.
+    """
+
+    def __init__(self, base: PromptedNetwork, config: EnhancerConfig) -> None:
+        super().__init__(base.image_encoder, base.prompt_encoder, base.mask_decoder, base.side)
+        self.config = config
+        self.enhancer = FeatureEnhancer(config)
+        self.guidance = PromptGuidance(config) if config.guidance else None
+
+    def encode(self, pixels: Tensor) -> Encoded:
+        """Encode normalised pixels (B, 3, S, S), and what of the enhancer no prompt changes."""
+        encoded = super().encode(pixels)
+        laterals = self.enhancer.prepare(encoded.intermediate, encoded.embedding.shape[-1])
+        return EnhancedEncoded(
+            encoded.embedding,
+            {},
+            laterals.features if laterals else None,
+            laterals.projected if laterals else None,
+        )
+
+    def encode_frozen(self, pixels: Tensor) -> Encoded:
+        """Encode normalised pixels by the base encoder alone, as training does once for all interactions."""
+        return super().encode(pixels)
+
+    def forward_prompts(
+        self,
+        encoded: Encoded,
+        points: Tensor | None,
+        labels: Tensor | None,
+        box: Tensor | None,
+        mask_input: Tensor | None,
+        multimask: bool,
+    ) -> tuple[Tensor, Tensor]:
+        """Decode N masks from the enhanced embedding; arguments and results as of the base class."""
+        low_res, iou, _ = self.forward_enhanced(encoded, points, labels, box, mask_input, multimask)
+        return low_res, iou
+
+    def forward_enhanced(
+        self,
+        encoded: Encoded,
+        points: Tensor | None,
+        labels: Tensor | None,
+        box: Tensor | None,
+        mask_input: Tensor | None,
+        multimask: bool,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Decode N masks and return the enhanced embedding (N, C, E, E) as the third result.
+
+        ``encoded`` is of :meth:`encode`, or of :meth:`encode_frozen`: then the prompt-free part is computed here, with
+        gradients.
+        """
+        sparse, dense = self.prompt_encoder(
+            points=None if points is None else (points, labels), boxes=box, masks=mask_input
+        )
+        guidance = None
+        if self.guidance is not None:
+            guidance = self.guidance(points, labels, box, dense, self.side)
+        enhanced = self.enhancer(encoded.embedding, self._laterals(encoded), guidance)
+        low_res, iou = self.decode(Encoded(enhanced, {}), sparse, dense, multimask)
+        return low_res, iou, enhanced.expand(sparse.shape[0], -1, -1, -1)
+
+    def _laterals(self, encoded: Encoded) -> Laterals | None:
+        if not isinstance(encoded, EnhancedEncoded):
+            return self.enhancer.prepare(encoded.intermediate, encoded.embedding.shape[-1])
+        if encoded.lateral_features is None or encoded.lateral_projected is None:
+            return None
+        return Laterals(encoded.lateral_features, encoded.lateral_projected)
+
+
+def build(base: PromptedNetwork, config: EnhancerConfig) -> EnhancedNetwork:
+    """Return ``base`` with a new enhancer; with it untrained, predictions equal those of ``base``."""
+    return EnhancedNetwork(base, config)
