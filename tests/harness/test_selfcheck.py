@@ -156,6 +156,23 @@ def test_it_stops_where_nothing_more_can_be_said():
     assert verdicts(Odd())["capabilities"] == FAILED
 
 
+def test_a_slow_model_encodes_no_picture_only_to_be_timed(monkeypatch):
+    class Counted(Disk):
+        pictures = 0
+
+        def encode(self, images):
+            self.pictures += len(images)
+            return super().encode(images)
+
+    fast, slow = Counted(), Counted()
+    verdicts(fast)
+    monkeypatch.setattr("dmseg.harness.selfcheck._SLOW_MS", 0.0)
+    timed = [check.detail for check in selfcheck(slow) if check.name == "time"]
+    # A batch of two, another picture, the first one again (this is timed), and one that is not a copy.
+    assert (slow.pictures, fast.pictures) == (5, 7)
+    assert timed[0].startswith("encode ") and "nan" not in timed[0]
+
+
 def test_only_what_a_model_takes_is_tried():
     class BoxOnly(Disk):
         capabilities = frozenset({"box"})
