@@ -36,7 +36,8 @@ class Residual(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Refine (B, C, H, W)."""
-        return functional.relu(features + self.norm(self.second(self.first(features))))
+        refined: Tensor = features + self.norm(self.second(self.first(features)))
+        return functional.relu(refined)
 
 
 class Attention(nn.Module):
