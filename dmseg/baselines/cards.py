@@ -26,6 +26,7 @@ class ModelCard:
         input_size: side of the picture that the network sees, None for native resolution.
         needs: importable packages beyond the plain installation; ``extra`` names the extra that brings them.
         trained_on: data sets used in training, by this project's names where they are part of the benchmark.
+        trained_on_note: where that is known from, and what of it is not certain.
         mode: how it is used: ``zero-shot``, ``fine-tuned``, ``classical``, ``self-test``.
         arguments: defaults of the constructor's arguments, which ``--model-arg`` changes.
         checkpoint: the official weights file, None where there is none.
@@ -45,6 +46,7 @@ class ModelCard:
     needs: tuple[str, ...] = ()
     extra: str | None = None
     trained_on: tuple[str, ...] = ()
+    trained_on_note: str | None = None
     mode: str = "classical"
     arguments: dict[str, Any] = field(default_factory=dict)
     checkpoint: Checkpoint | None = None

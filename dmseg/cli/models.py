@@ -71,6 +71,7 @@ def _show(name: str, card: ModelCard) -> None:
         "code": card.code_url,
         "licence": card.license,
         "trained on": ", ".join(card.trained_on) or None,
+        "known from": card.trained_on_note,
         "arguments": ", ".join(f"{key}={value}" for key, value in card.arguments.items()) or None,
         "prompts": card.prompts_note,
         "weights": f"{card.checkpoint.file} from {card.checkpoint.source}" if card.checkpoint else None,
