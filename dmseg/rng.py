@@ -14,9 +14,10 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.random.bit_generator import ISeedSequence
 from numpy.typing import NDArray
 
 T = TypeVar("T")
@@ -38,6 +39,16 @@ def key_words(*parts: str | int) -> tuple[int, int]:
     return int.from_bytes(digest[:8], "little"), int.from_bytes(digest[8:], "little")
 
 
+class _Key(ISeedSequence):
+    """Hands Philox its key; given as ``key=`` it would draw entropy from the system as well, for nothing."""
+
+    def __init__(self, words: tuple[int, int]) -> None:
+        self._words = words
+
+    def generate_state(self, n_words: int, dtype: Any = np.uint64) -> NDArray[Any]:
+        return np.array(self._words[:n_words], dtype)
+
+
 class Stream:
     """Random numbers of one key, read in order.
 
@@ -46,7 +57,7 @@ class Stream:
     """
 
     def __init__(self, *parts: str | int) -> None:
-        self._philox = np.random.Philox(key=np.array(key_words(*parts), dtype=np.uint64))
+        self._philox = np.random.Philox(_Key(key_words(*parts)))
 
     def words(self, n: int) -> NDArray[np.uint64]:
         """Return the next ``n`` raw 64-bit words, uint64 (n,)."""
@@ -58,7 +69,7 @@ class Stream:
 
     def uniform(self, low: float = 0.0, high: float = 1.0) -> float:
         """Return one number in [low, high)."""
-        return low + (high - low) * float(self.uniforms(1)[0])
+        return low + (high - low) * ((int(self._philox.random_raw()) >> 11) * _DOUBLE)
 
     def integer(self, low: int, high: int) -> int:
         """Return one integer of low..high, both included, without bias (rejection on the top bits)."""
@@ -71,7 +82,7 @@ class Stream:
         if bits > 64:
             raise ValueError(f"range {low}..{high} exceeds 64 bits")
         while True:
-            value = int(self.words(1)[0]) >> (64 - bits)
+            value = int(self._philox.random_raw()) >> (64 - bits)
             if value < span:
                 return low + value
 

@@ -52,7 +52,7 @@ def gaussian_noise(image: Image, scene: Scene, *, sigma: float) -> Image:
     out = np.empty_like(image)
     key = np.uint64(scene.key("noise"))
     flat, flat_out, table = image.reshape(-1), out.reshape(-1), fields.normal_table()
-    if image.dtype.name == "float32":
+    if image.dtype == np.float32:
         _noise_float(flat, key, table, np.float32(sigma / 2**fields.NORMAL_BITS), flat_out)
         return out
     white = int(pixels.top(image))
@@ -162,7 +162,7 @@ def motion_blur(image: Image, scene: Scene, *, length: float, angle: float) -> I
     rows, columns, shape = dy + pad, (dx + pad) * channels, (image.shape[0], image.shape[1] * channels)
     padded = padded.reshape(padded.shape[0], -1)
     out = np.empty(shape, image.dtype)
-    if image.dtype.name == "float32":
+    if image.dtype == np.float32:
         _mean_of_floats(padded, rows, columns, (weights / 2**TAP_BITS).astype(np.float32), out)
         return np.clip(out, 0, 1).reshape(image.shape)
     sums = np.empty(shape[1], np.int32)  # 65535 x 2**14 fits 31 bits
@@ -210,7 +210,7 @@ def gamma(image: Image, scene: Scene, *, gamma: float) -> Image:
 
 def jpeg_bytes(image: Image, quality: int) -> bytes:
     """Return the JPEG file of an image: libjpeg quality, 4:2:0 for colour, one channel for grey; 8 bits always."""
-    eight = image if image.dtype.name == "uint8" else np.floor(pixels.unit(image) * 255 + 0.5).astype(np.uint8)
+    eight = image if image.dtype == np.uint8 else np.floor(pixels.unit(image) * 255 + 0.5).astype(np.uint8)
     options = [
         cv2.IMWRITE_JPEG_QUALITY,
         quality,
@@ -238,7 +238,7 @@ def jpeg(image: Image, scene: Scene, *, quality: float) -> Image:
         raise RuntimeError("OpenCV could not decode its own JPEG")
     if image.ndim == 3:
         decoded = cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
-    if image.dtype.name == "uint8":
+    if image.dtype == np.uint8:
         return np.asarray(decoded)
     return pixels.stored(decoded.astype(np.float32) / np.float32(255), image)
 

@@ -31,7 +31,7 @@ def working(image: Any, window: Window | None) -> Image:
         UsageError: see :func:`dmseg.simulators.pixels.checked`; int16 without a window.
     """
     values = pixels.checked(image)
-    if values.dtype.name != "int16":
+    if values.dtype != np.int16:
         return values
     if window is None:
         raise UsageError("an int16 image needs a window: give window=Window(center, width) in the units of the values")
@@ -40,7 +40,7 @@ def working(image: Any, window: Window | None) -> Image:
 
 def _grey_counts(image: Image) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return how often each grey value occurs, and the values in [0, 1], ascending."""
-    if image.dtype.name == "uint8":
+    if image.dtype == np.uint8:
         counts = cv2.calcHist([image.reshape(image.shape[0], -1)], [0], None, [256], [0, 256])
         return counts.ravel().astype(np.int64), np.arange(256) / 255.0
     values, counts = np.unique(image, return_counts=True)

@@ -221,6 +221,6 @@ def acted(
     before = working(image, declared)
     where = Scene(observed, parts, before)
     after = entry(before, where, values)
-    if image.dtype.name == "int16" and declared is not None:
+    if image.dtype.kind == "i" and declared is not None:
         return imaging.add_change(image, before, after, declared)
-    return after
+    return after.astype(image.dtype, copy=False)  # its byte order

@@ -159,7 +159,7 @@ def double_exposure(image: Image, scene: Scene, *, weight: float, distance: floa
     pad = max(abs(dx), abs(dy))
     padded = cv2.copyMakeBorder(image, pad, pad, pad, pad, cv2.BORDER_REFLECT_101)
     moved = padded[pad - dy : pad - dy + image.shape[0], pad - dx : pad - dx + image.shape[1]]
-    if image.dtype.name != "uint8":
+    if image.dtype != np.uint8:
         return pixels.stored(
             pixels.unit(image) * np.float32(1 - weight) + pixels.unit(moved) * np.float32(weight), image
         )

@@ -135,9 +135,9 @@ class Plan:
     def _stored(self, image: Image, base: Image, made: Image) -> Image:
         """Return the result in the type of the image given (int16: the change times the window width)."""
         window = self._window()
-        if image.dtype.name == "int16" and window is not None:
+        if image.dtype.kind == "i" and window is not None:
             return imaging.add_change(image, base, made, window)
-        return made.copy() if made is base or made is image else made
+        return made.astype(image.dtype, copy=made is base or made is image)
 
     def steps(self, level: str) -> list[tuple[Step, str]]:
         """Return the operations that act at a level, in order, each with its severity."""

@@ -71,9 +71,19 @@ class Parameter:
 
     def branches(self, severity: str, modality: str | None = None) -> tuple[Range, ...]:
         """Return the alternative ranges at ``severity`` (one, or one of which is drawn for all severities)."""
-        own = self.modality.get(modality or "", {})
-        value = own.get(severity, own.get("any", self.any if self.any is not None else getattr(self, severity)))
-        return _branches(value, f"range of {self.unit}")
+        return self._ranges[modality if modality in self.modality else None][severity]
+
+    @functools.cached_property
+    def _ranges(self) -> dict[str | None, dict[str, tuple[Range, ...]]]:
+        """Ranges by modality (None: every other one) and severity."""
+        general = {severity: getattr(self, severity) if self.any is None else self.any for severity in SEVERITIES}
+        return {
+            name: {
+                severity: _branches(own.get(severity, own.get("any", general[severity])), f"range of {self.unit}")
+                for severity in SEVERITIES
+            }
+            for name, own in ((None, {}), *self.modality.items())
+        }
 
     def value(self, u: float, branch: int, severity: str, modality: str | None = None) -> float:
         """Map a draw ``u`` in [0, 1) into the range of a severity."""

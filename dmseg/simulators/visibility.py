@@ -75,9 +75,9 @@ def cap(clear: Image, chain: Callable[[Image, float], Image]) -> float:
 
 def _ends(image: Image) -> tuple[float, float]:
     """Return the values at and beyond which a pixel counts as clipped: the ends of the range, in 8-bit steps."""
-    if image.dtype.name == "uint8":
+    if image.dtype == np.uint8:
         return 0, 255
-    white = 65535 if image.dtype.name == "uint16" else 1.0
+    white = 65535 if image.dtype == np.uint16 else 1.0
     return 0.5 / 255 * white, 254.5 / 255 * white
 
 

@@ -100,6 +100,18 @@ def test_layout_and_permissions_of_the_array_do_not_matter(name: str) -> None:
         assert np.array_equal(apply(name, image, key="m", modality=modality), wanted)
 
 
+@pytest.mark.parametrize("kind", ["u2", "i2", "f4"])
+def test_byte_order_and_alignment_of_the_array_do_not_matter(kind: str) -> None:
+    base = (textured((40, 56), "uint8") / (255 if kind == "f4" else 1)).astype(kind)
+    window = Window(100, 300) if kind == "i2" else None
+    unaligned = np.frombuffer(b"0" + base.tobytes(), np.uint8)[1:].view(kind).reshape(base.shape)
+    for name in ("gaussian_noise", "gamma", "jpeg"):
+        wanted = apply(name, base, key="order", window=window)
+        for image in (base.astype(f">{kind}"), unaligned):
+            out = apply(name, image, key="order", window=window)
+            assert out.dtype == image.dtype and np.array_equal(out, wanted)
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_not_a_number_is_refused(bad: float) -> None:
     image = np.full((32, 32), 0.5, np.float32)
