@@ -79,9 +79,14 @@ class Benchmark:
             raise unknown_name("image", image_id, self._near(image_id, self._dataset_of))
         if level in stored_levels(self.levels, self.info.get("storage", "png")):
             return self._picture(dataset, level, image_id)
-        plan = simulators.Plan.from_json(self._plans[image_id, level])
-        degraded: Image = plan.apply(self._picture(dataset, "clear", image_id), level)
+        degraded: Image = self.plan(image_id, level).apply(self._picture(dataset, "clear", image_id), level)
         return degraded
+
+    def plan(self, image_id: str, level: str) -> simulators.Plan:
+        """Return how an image was degraded to a level of this benchmark."""
+        if (image_id, level) not in self._plans:
+            raise unknown_name("image", image_id, self._near(image_id, self._dataset_of))
+        return simulators.Plan.from_json(self._plans[image_id, level])
 
     def mask(self, mask_id: str) -> Mask:
         """Return one object, bool (H, W), on the grid of its image.

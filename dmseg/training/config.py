@@ -1,0 +1,261 @@
+"""What a training run is: one record of all choices, read from presets or a TOML file."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dmseg.errors import UsageError, unknown_name
+from dmseg.tables import file_table, packaged_table, record
+from dmseg.types import LEVELS, SPLITS
+
+PARTS = ("all", "enhancer", "mask_decoder", "prompt_encoder", "output_token")
+PRECISIONS = {"fp32": "32-true", "bf16-mixed": "bf16-mixed"}
+_CHOICES = {
+    "start": ("weights", "random"),
+    "gradient": ("every", "first-last"),
+    "updates": ("interaction", "batch"),
+    "degradation": ("fixed", "fresh"),
+    "precision": tuple(PRECISIONS),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LossWeights:
+    """What each loss counts; ``reconstruction_support`` as in :func:`dmseg.training.losses.reconstruction_loss`."""
+
+    dice: float
+    focal: float
+    reconstruction: float
+    iou: float
+    reconstruction_support: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Until this share of all batches: the picture's side in pixels and the pictures per batch."""
+
+    until: float
+    side: int
+    batch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """Every so many batches (0: at the end only) the first ``images`` of the splits, under a prompt preset."""
+
+    every: int
+    images: int
+    splits: tuple[str, ...]
+    levels: tuple[str, ...]
+    preset: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """All choices of a training run; ``presets.toml`` gives the reason of each.
+
+    Attributes:
+        model: name of what comes out.
+        base: name of the network that is trained or that the enhancer is put on.
+        start: ``weights`` of the base, or ``random`` ones (seeded).
+        enhancer: the enhancer's own configuration, or None for a network without one.
+        trained: parts of the network that change, of :data:`PARTS`.
+        learning_rate: peak learning rate of each trained part.
+        splits, levels: pictures that are trained on; levels are drawn uniformly.
+        degradation: ``fixed``: the benchmark's own versions; ``fresh``: a new plan at each visit.
+        cache: keep the features of the frozen encoder on disk.
+        augment: one of the eight flips and quarter turns per visit.
+        seed: of everything that is drawn.
+        batches: length of the run, in batches; 0: ``epochs`` decides.
+        epochs: visits of every picture, where ``batches`` is 0.
+        batch: pictures per batch, over all devices.
+        masks_per_image: objects per picture and visit, or all where it has fewer.
+        stages: growing side of the picture; empty: the network's own side and ``batch`` throughout.
+        interactions: prompts per sample.
+        gradient: interactions with gradient: ``every``, or the ``first-last`` of a drawn number of them.
+        updates: an optimiser step after each ``interaction`` or after each ``batch``.
+        accumulate: updates gathered before an optimiser step.
+        weight_decay: of AdamW, for matrices only; vectors and scalars do not decay.
+        betas: of AdamW.
+        warmup: optimiser steps to the peak learning rate.
+        final_rate: share of the peak that the cosine ends at.
+        clip: largest norm of the gradient.
+        precision: ``fp32`` or ``bf16-mixed``.
+        ema: decay of the averaged weights, or 0 for none.
+        losses: weights of the losses.
+        validation: when and on what.
+        save_every: batches between saved states.
+    """
+
+    model: str
+    base: str
+    start: str
+    trained: tuple[str, ...]
+    learning_rate: dict[str, float]
+    splits: tuple[str, ...]
+    levels: tuple[str, ...]
+    degradation: str
+    cache: bool
+    augment: bool
+    seed: int
+    batches: int
+    epochs: int
+    batch: int
+    masks_per_image: int
+    interactions: int
+    gradient: str
+    updates: str
+    accumulate: int
+    weight_decay: float
+    betas: tuple[float, float]
+    warmup: int
+    final_rate: float
+    clip: float
+    precision: str
+    ema: float
+    losses: LossWeights
+    validation: Validation
+    save_every: int
+    stages: tuple[Stage, ...] = ()
+    enhancer: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        for name, allowed in _CHOICES.items():
+            _one_of(name, [getattr(self, name)], allowed)
+        _one_of("trained", self.trained, PARTS)
+        _one_of("splits", self.splits, SPLITS)
+        _one_of("levels", self.levels, LEVELS)
+        for part in self.trained:
+            if part not in self.learning_rate:
+                raise UsageError(f'learning_rate has no entry for the trained part "{part}"')
+        for problem in self._contradictions():
+            raise UsageError(problem)
+
+    def _contradictions(self) -> Sequence[str]:
+        """Return what does not go together."""
+        encoder_trains = "all" in self.trained
+        checks = (
+            (not self.trained, "trained is empty: name at least one part"),
+            (encoder_trains and len(self.trained) > 1, 'trained: "all" stands alone'),
+            ("enhancer" in self.trained and self.enhancer is None, 'trained has "enhancer", but there is none'),
+            (
+                encoder_trains and self.updates == "interaction",
+                'updates = "interaction" needs a frozen encoder: its features would be those of older weights; '
+                'give updates = "batch"',
+            ),
+            (
+                self.gradient == "first-last" and self.updates == "interaction",
+                'gradient = "first-last" needs updates = "batch"',
+            ),
+            (self.cache and encoder_trains, "cache = true needs a frozen encoder"),
+            (self.cache and self.augment, "cache = true keeps one version of each picture: give augment = false"),
+            (
+                self.cache and self.degradation == "fresh",
+                'cache = true keeps one version of each picture: give degradation = "fixed"',
+            ),
+            (self.cache and bool(self.stages), "cache = true keeps features of one side: leave out stages"),
+            (self.interactions < 1, "interactions must be at least 1"),
+            (self.gradient == "first-last" and self.interactions < 2, "first-last needs at least 2 interactions"),
+            (min(self.batch, self.masks_per_image, self.accumulate, self.save_every) < 1, _POSITIVE),
+            (self.batches < 1 and self.epochs < 1, "give batches or epochs"),
+            (bool(self.stages) and self.stages[-1].until < 1, "the last stage must last until 1"),
+        )
+        return [message for wrong, message in checks if wrong]
+
+    def to_json(self) -> str:
+        """Return all choices as canonical JSON."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+
+    @property
+    def digest(self) -> str:
+        """sha256 of :meth:`to_json`: the name of exactly these choices."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+
+_POSITIVE = "batch, masks_per_image, accumulate and save_every must be at least 1"
+
+
+def _one_of(kind: str, given: Sequence[str], allowed: Sequence[str]) -> None:
+    for name in given:
+        if name not in allowed:
+            raise unknown_name(kind, name, allowed)
+
+
+@dataclass(frozen=True, slots=True)
+class _Presets:
+    """The file of presets: choices all share, families that some share, and what each adds."""
+
+    base: dict[str, Any]
+    presets: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+def preset_names() -> tuple[str, ...]:
+    """Return the names of the presets."""
+    return tuple(_table().presets)
+
+
+def _table() -> _Presets:
+    return record(_Presets, packaged_table("dmseg.training", "presets.toml"), "presets.toml")
+
+
+def load_config(source: str, changes: Sequence[str] = ()) -> TrainConfig:
+    """Return the configuration that a preset or a TOML file gives, with changes.
+
+    Args:
+        source: name of a preset, or the path of a TOML file, whose key ``like`` may name the preset it starts from.
+        changes: ``key=value`` texts; dots reach into tables (``losses.focal=10``), values are written as in TOML.
+
+    Raises:
+        UsageError: an unknown preset or choice, or choices that do not go together.
+        DataError: the file is not TOML, or a key is unknown, missing or of the wrong type.
+    """
+    if source.endswith(".toml"):
+        values = _inherited(file_table(Path(source)), ())
+    elif source in preset_names():
+        values = _inherited({"like": source}, ())
+    else:
+        raise UsageError(f"{unknown_name('training preset', source, preset_names())}; or give a file FILE.toml")
+    for change in changes:
+        values = _merged(values, _parsed(change))
+    return record(TrainConfig, values, source)
+
+
+def _inherited(values: Mapping[str, Any], seen: tuple[str, ...]) -> dict[str, Any]:
+    """Return a table over those that it is ``like``, down to the base table."""
+    table = _table()
+    parent = values.get("like")
+    own = {key: value for key, value in values.items() if key != "like"}
+    if parent is None:
+        return _merged(table.base, own)
+    if parent not in table.presets or parent in seen:
+        raise unknown_name("training preset", str(parent), [name for name in table.presets if name not in seen])
+    return _merged(_inherited(table.presets[parent], (*seen, parent)), own)
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``below`` with the keys of ``above`` over it, table by table."""
+    result = dict(below)
+    for key, value in above.items():
+        old = result.get(key)
+        result[key] = _merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return result
+
+
+def _parsed(change: str) -> dict[str, Any]:
+    """Return ``a.b=value`` as a nested table; a value that is no TOML is taken as text."""
+    key, equals, value = change.partition("=")
+    if not equals or not key.strip():
+        raise UsageError(f'--set "{change}": give key=value, such as batches=500 or losses.focal=10')
+    for text in (value, json.dumps(value)):
+        try:
+            return tomllib.loads(f"{key} = {text}")
+        except tomllib.TOMLDecodeError:
+            continue
+    raise UsageError(f'--set "{change}": "{key}" is not the name of a choice')

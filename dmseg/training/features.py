@@ -1,0 +1,113 @@
+"""Features of the frozen encoder, kept on disk: each picture at each level is encoded once for all runs.
+
+One folder per encoder, benchmark and side: ``index.json`` (pictures, levels, shapes), one file of float16 numbers per
+tensor, and ``done.u8`` with a 1 for each row that is complete, so that filling goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dmseg.baselines.networks.sam import Encoded
+from dmseg.files import write_text
+from dmseg.progress import progress
+from dmseg.types import LEVELS
+
+_EMBEDDING = "embedding"
+_CHUNK = 16
+Item = tuple[str, str]
+"""An image id and a level."""
+
+
+class FeatureCache:
+    """Embedding and intermediate features of pictures at levels, memory-mapped.
+
+    Args:
+        folder: of this cache; made where it is not there.
+        items: every (image id, level) that it holds, in order.
+        example: an encoding of one picture, for names and shapes.
+    """
+
+    def __init__(self, folder: Path, items: Sequence[Item], example: Encoded) -> None:
+        self.folder = folder
+        self._rows = {item: row for row, item in enumerate(items)}
+        shapes = {
+            _EMBEDDING: tuple(example.embedding.shape[1:]),
+            **{name: tuple(value.shape[1:]) for name, value in example.intermediate.items()},
+        }
+        folder.mkdir(parents=True, exist_ok=True)
+        index = json.dumps({"items": items, "shapes": shapes}, indent=0) + "\n"
+        place = folder / "index.json"
+        if not place.is_file() or place.read_text(encoding="utf-8") != index:
+            (folder / "done.u8").unlink(missing_ok=True)
+            write_text(place, index)
+        self._done = _mapped(folder / "done.u8", (len(items),), np.dtype(np.uint8))
+        self._arrays = {
+            name: _mapped(folder / f"{name}.f16", (len(items), *shape), np.dtype(np.float16))
+            for name, shape in shapes.items()
+        }
+
+    def fill(
+        self,
+        read: Callable[[Item], Tensor],
+        encode: Callable[[Tensor], Encoded],
+        executor: Executor,
+        device: torch.device,
+    ) -> int:
+        """Encode what is missing and return how many that were.
+
+        Args:
+            read: a picture at a level as network input (3, S, S).
+            encode: (B, 3, S, S) on ``device`` to features, without gradients.
+        """
+        missing = [item for item, row in self._rows.items() if not self._done[row]]
+        chunks = [missing[start : start + _CHUNK] for start in range(0, len(missing), _CHUNK)]
+        for chunk in progress(chunks, len(chunks), "features", "chunks") if chunks else ():
+            encoded = encode(torch.stack(list(executor.map(read, chunk))).to(device))
+            rows = [self._rows[item] for item in chunk]
+            self._arrays[_EMBEDDING][rows] = encoded.embedding.float().cpu().numpy()
+            for name, value in encoded.intermediate.items():
+                self._arrays[name][rows] = value.float().cpu().numpy()
+            self._done[rows] = 1
+        for array in (*self._arrays.values(), self._done):
+            array.flush()
+        return len(missing)
+
+    def read(self, items: Sequence[Item], *, intermediate: bool = True) -> Encoded:
+        """Return features of pictures at levels, float32 on the CPU, in the order asked for."""
+        rows = [self._rows[item] for item in items]
+        names = [name for name in self._arrays if name != _EMBEDDING] if intermediate else []
+        return Encoded(self._tensor(_EMBEDDING, rows), {name: self._tensor(name, rows) for name in names})
+
+    def _tensor(self, name: str, rows: Sequence[int]) -> Tensor:
+        return torch.from_numpy(np.stack([self._arrays[name][row] for row in rows])).float()
+
+
+def _mapped(path: Path, shape: tuple[int, ...], kind: np.dtype) -> NDArray:  # type: ignore[type-arg]
+    size = int(np.prod(shape)) * kind.itemsize
+    fits = path.is_file() and path.stat().st_size == size
+    return np.memmap(path, dtype=kind, mode="r+" if fits else "w+", shape=shape)
+
+
+def cache_key(encoder: torch.nn.Module, benchmark_digest: str, side: int, items: Sequence[Item]) -> str:
+    """Return the name of a cache's folder: it changes with any weight, the benchmark, the side and the pictures."""
+    digest = hashlib.sha256(f"{benchmark_digest} {side} {json.dumps(items)}".encode())
+    for name, tensor in encoder.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def all_items(image_ids: Sequence[str], levels: Sequence[str]) -> list[Item]:
+    """Return every picture at every level wanted, and at the clear one, which reconstruction needs."""
+    wanted = [level for level in LEVELS if level in {*levels, "clear"}]
+    return [(image_id, level) for image_id in image_ids for level in wanted]

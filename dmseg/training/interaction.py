@@ -1,0 +1,114 @@
+"""One interaction of a batch: prompts in, logits out, losses and gradients of the samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dmseg.baselines.networks.sam import Encoded, PromptedNetwork
+from dmseg.baselines.pge_sam import EnhancedNetwork
+from dmseg.training import losses
+from dmseg.training.config import LossWeights
+from dmseg.training.prompts import groups, tensors
+from dmseg.types import Prompts
+
+TERMS = ("dice", "focal", "reconstruction", "iou")
+
+
+@dataclass(slots=True)
+class Samples:
+    """The objects of a batch while they are interacted with.
+
+    Attributes:
+        encoded: features of the B pictures.
+        clear: embedding of the clear pictures (B, C, E, E), or None where nothing is reconstructed.
+        picture: (N,) picture of each object.
+        targets: (N, 1, h, w) float32.
+        scale: input pixels per pixel of the low-resolution grid.
+        logits: (N, 1, h, w) of the last interaction, detached, or None before the first.
+    """
+
+    encoded: Encoded
+    clear: Tensor | None
+    picture: Tensor
+    targets: Tensor
+    scale: float
+    logits: Tensor | None = None
+
+
+def answer(
+    network: PromptedNetwork, samples: Samples, prompts: Sequence[Prompts], members: Tensor
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return logits (n, 1, h, w), IoU estimates (n, 1) and enhanced features of the samples ``members``."""
+    points, labels, box = tensors([prompts[i] for i in members.tolist()], samples.scale, samples.targets.device)
+    pictures = samples.picture[members]
+    encoded = Encoded(
+        samples.encoded.embedding[pictures],
+        {name: value[pictures] for name, value in samples.encoded.intermediate.items()},
+    )
+    previous = None if samples.logits is None else samples.logits[members]
+    if isinstance(network, EnhancedNetwork):
+        return network.forward_enhanced(encoded, points, labels, box, previous, False)
+    low_res, iou = network.forward_prompts(encoded, points, labels, box, previous, False)
+    return low_res, iou, None
+
+
+def loss_terms(
+    logits: Tensor, iou: Tensor, enhanced: Tensor | None, clear: Tensor | None, target: Tensor, support: str
+) -> dict[str, Tensor]:
+    """Return each loss per sample, (n,); reconstruction only where there is something to reconstruct."""
+    terms = {
+        "dice": losses.dice_loss(logits, target),
+        "focal": losses.focal_loss(logits, target),
+        "iou": losses.iou_loss(iou, logits, target),
+    }
+    if enhanced is not None and clear is not None:
+        terms["reconstruction"] = losses.reconstruction_loss(enhanced, clear, target, support)
+    return terms
+
+
+def interact(
+    network: PromptedNetwork,
+    samples: Samples,
+    prompts: Sequence[Prompts],
+    weights: LossWeights,
+    *,
+    gradient: bool,
+    share: float,
+    autocast: Callable[[], AbstractContextManager[object]],
+) -> dict[str, float]:
+    """Answer the prompts of all samples, add the gradients of their losses, and keep the logits, detached.
+
+    Args:
+        gradient: False only answers.
+        share: what one sample's loss counts in the gradient.
+
+    Returns:
+        The sum over samples of each loss and of the IoU reached.
+    """
+    device = samples.targets.device
+    kept = torch.empty_like(samples.targets)
+    sums = dict.fromkeys((*TERMS, "reached"), 0.0)
+    for group in groups(prompts):
+        members = torch.tensor(group, device=device)
+        target = samples.targets[members]
+        with autocast(), torch.set_grad_enabled(gradient):
+            logits, iou, enhanced = answer(network, samples, prompts, members)
+        clear = None if samples.clear is None else samples.clear[samples.picture[members]]
+        with torch.set_grad_enabled(gradient):
+            terms = loss_terms(logits, iou, enhanced, clear, target, weights.reconstruction_support)
+            total = sum(
+                (getattr(weights, name) * value for name, value in terms.items()), torch.zeros(1, device=device)
+            )
+        if gradient:
+            (total.sum() * share).backward()  # type: ignore[no-untyped-call]
+        kept[members] = logits.detach().float()
+        for name, value in terms.items():
+            sums[name] += float(value.detach().sum())
+        sums["reached"] += float(losses.measured_iou(logits, target).sum())
+    samples.logits = kept
+    return sums

@@ -1,0 +1,238 @@
+"""Which pictures, levels and objects each batch holds, and how they are read. A pure function of config and batch.
+
+One epoch visits every picture of the splits once, in keyed order; each visit draws a level, objects and a turn. Neither
+the number of processes nor a restart changes what a batch holds: a process takes every n-th visit of it.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dmseg import simulators
+from dmseg.baselines.prompted import Frame, PromptedAdapter
+from dmseg.build import Benchmark
+from dmseg.errors import DataError
+from dmseg.rng import Stream
+from dmseg.training.config import Stage, TrainConfig
+from dmseg.training.prompts import KEY
+from dmseg.types import Image, Mask
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One picture in one batch.
+
+    Attributes:
+        image_id, level, mask_ids: what is trained on.
+        epoch: how often the picture was visited before.
+        turn: 0..7, quarter turns and a flip; 0 leaves it as it is.
+    """
+
+    image_id: str
+    level: str
+    mask_ids: tuple[str, ...]
+    epoch: int
+    turn: int
+
+    def key(self, mask_id: str) -> str:
+        """Name an object at this visit: the key of its prompts."""
+        return f"{mask_id}@{self.epoch}"
+
+
+class Curriculum:
+    """The batches of a run.
+
+    Attributes:
+        batches: how many there are.
+        image_ids: the pictures, sorted.
+    """
+
+    def __init__(self, benchmark: Benchmark, config: TrainConfig, side: int) -> None:
+        chosen = benchmark.images[benchmark.images["split"].isin(config.splits)]
+        by_image = benchmark.masks.groupby("image_id")["mask_id"].agg(tuple).to_dict()
+        self.image_ids = sorted(image_id for image_id in chosen["image_id"] if image_id in by_image)
+        if not self.image_ids:
+            raise DataError(f"{benchmark.path}: no pictures with objects in the splits {', '.join(config.splits)}")
+        missing = [level for level in config.levels if level not in benchmark.levels]
+        if missing:
+            raise DataError(f"{benchmark.path}: has no level {', '.join(missing)}; build it with all of them")
+        self._masks = by_image
+        self._config = config
+        self.batches = config.batches or -(-config.epochs * len(self.image_ids) // config.batch)
+        stages = config.stages or (Stage(1.0, side, config.batch),)
+        ends = [min(self.batches, round(stage.until * self.batches)) for stage in stages]
+        self._plan: list[tuple[int, int, int, Stage]] = []  # first batch, end, first position, stage
+        start = position = 0
+        for stage, end in zip(stages, ends, strict=True):
+            self._plan.append((start, end, position, stage))
+            position += max(0, end - start) * stage.batch
+            start = max(start, end)
+
+    def side(self, batch: int) -> int:
+        """Return the side of the pictures of a batch."""
+        return self._stage(batch)[3].side
+
+    def visits(self, batch: int) -> list[Visit]:
+        """Return what a batch holds, over all processes."""
+        start, _, position, stage = self._stage(batch)
+        first = position + (batch - start) * stage.batch
+        return [self._visit(place) for place in range(first, first + stage.batch)]
+
+    def _stage(self, batch: int) -> tuple[int, int, int, Stage]:
+        return next(entry for entry in self._plan if entry[0] <= batch < entry[1])
+
+    def _visit(self, position: int) -> Visit:
+        epoch, slot = divmod(position, len(self.image_ids))
+        config = self._config
+        image_id = self.image_ids[_order(config.seed, epoch, len(self.image_ids))[slot]]
+        draw = Stream(KEY, config.seed, "visit", epoch, image_id)
+        level = draw.choice(config.levels)
+        turn = draw.integer(0, 7) if config.augment else 0
+        known = self._masks[image_id]
+        mask_ids = tuple(draw.sample(known, min(config.masks_per_image, len(known))))
+        return Visit(image_id, level, mask_ids, epoch, turn)
+
+
+@functools.lru_cache(maxsize=4)
+def _order(seed: int, epoch: int, n: int) -> list[int]:
+    return Stream(KEY, seed, "order", epoch).permutation(n).tolist()
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A batch, or one process's share of it, read.
+
+    Attributes:
+        visits: the pictures, B of them.
+        pixels: (B, 3, S, S), or None where features are cached.
+        clear: the same of the clear level, or None where it is not needed.
+        picture: (N,) index of each object's picture.
+        masks: N objects on the low-resolution grid, (h, w) bool.
+        keys: names of objects and visits, N.
+    """
+
+    visits: Sequence[Visit]
+    pixels: Tensor | None
+    clear: Tensor | None
+    picture: Tensor
+    masks: Sequence[Mask]
+    keys: Sequence[str]
+
+    @property
+    def targets(self) -> Tensor:
+        """The objects as (N, 1, h, w) float32."""
+        return torch.from_numpy(np.stack(self.masks))[:, None].float()
+
+
+class Loader:
+    """Reads visits: pictures through the adapter's own preparation, objects onto the low-resolution grid.
+
+    Args:
+        pixels: whether pictures are needed, or cached features take their place.
+        clear: whether the clear picture is needed beside the degraded one.
+    """
+
+    def __init__(
+        self, benchmark: Benchmark, adapter: PromptedAdapter, config: TrainConfig, *, pixels: bool, clear: bool
+    ) -> None:
+        self._benchmark, self._adapter, self._config = benchmark, adapter, config
+        self._pixels, self._clear = pixels, clear
+
+    def load(self, visits: Sequence[Visit], executor: Executor) -> Loaded:
+        """Read visits, several at a time."""
+        read = list(executor.map(self._read, visits))
+        masks = [mask for _, _, part in read for mask in part]
+        counts = [len(part) for _, _, part in read]
+        return Loaded(
+            visits=visits,
+            pixels=_stacked([pixels for pixels, _, _ in read]),
+            clear=_stacked([clear for _, clear, _ in read]),
+            picture=torch.repeat_interleave(torch.arange(len(visits)), torch.tensor(counts)),
+            masks=masks,
+            keys=[visit.key(mask_id) for visit in visits for mask_id in visit.mask_ids],
+        )
+
+    def _read(self, visit: Visit) -> tuple[Tensor | None, Tensor | None, list[Mask]]:
+        shapes = [turned(self._benchmark.mask(mask_id), visit.turn) for mask_id in visit.mask_ids]
+        pixels = clear = None
+        if self._pixels:
+            original = self._benchmark.image(visit.image_id, "clear") if self._needs_clear(visit) else None
+            pixels, frame = self._prepared(self._degraded(visit, original), visit.turn)
+            if self._clear and original is not None:
+                clear, _ = self._prepared(original, visit.turn)
+        else:
+            frame = self._adapter.prepare(np.zeros((*shapes[0].shape, 3), np.uint8))[1]
+        network = self._adapter.network
+        side, grid = network.side, network.prompt_encoder.mask_input_size[0]
+        return pixels, clear, [grid_mask(mask, frame, side, grid) for mask in shapes]
+
+    def _needs_clear(self, visit: Visit) -> bool:
+        return self._clear or self._config.degradation == "fresh" or visit.level == "clear"
+
+    def _degraded(self, visit: Visit, clear: Image | None) -> Image:
+        if visit.level == "clear" and clear is not None:
+            return clear
+        if self._config.degradation == "fixed" or clear is None:
+            return self._benchmark.image(visit.image_id, visit.level)
+        return fresh_plan(self._benchmark, visit, clear, self._config.seed).apply(clear, visit.level)
+
+    def _prepared(self, image: Image, turn: int) -> tuple[Tensor, Frame]:
+        return self._adapter.prepare(turned(rgb(image), turn))
+
+
+def _stacked(parts: Sequence[Tensor | None]) -> Tensor | None:
+    present = [part for part in parts if part is not None]
+    return torch.stack(present) if present else None
+
+
+def fresh_plan(benchmark: Benchmark, visit: Visit, clear: Image, seed: int) -> simulators.Plan:
+    """Return a new degradation plan for a visit, of the kind that the benchmark's own plan is."""
+    stored = benchmark.plan(visit.image_id, benchmark.levels[-1])
+    return simulators.plan(
+        f"{visit.image_id}@{visit.epoch}",
+        modality=stored.modality,
+        domain=[step.name for step in stored.domain],
+        image=clear,
+        seed=seed,
+        window=stored.window,
+        geometry=stored.geometry,
+    )
+
+
+def rgb(image: Image) -> NDArray[np.uint8]:
+    """Return a grey or colour picture as (H, W, 3)."""
+    return np.ascontiguousarray(np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image)
+
+
+def turned(array: NDArray[np.generic], turn: int) -> NDArray[np.generic]:
+    """Return (H, W, ...) after ``turn % 4`` quarter turns, mirrored where ``turn`` is above 3."""
+    result = np.rot90(array, turn % 4)
+    return np.ascontiguousarray(result[:, ::-1] if turn > 3 else result)
+
+
+def grid_mask(mask: Mask, frame: Frame, side: int, grid: int) -> Mask:
+    """Return an object on the low-resolution grid: cells it covers by half or more, else those it covers most.
+
+    Args:
+        mask: (H, W) bool on the canvas, not empty.
+        frame: where the canvas lies in the network's input.
+        side, grid: of the input and of the low-resolution grid; ``side`` is a multiple of ``grid``.
+    """
+    height, width = frame.content
+    content = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
+    x, y = frame.offset
+    full = np.zeros((side, side), np.float32)
+    full[y : y + height, x : x + width] = content
+    step = side // grid
+    covered = full.reshape(grid, step, grid, step).mean((1, 3))
+    chosen = covered >= 0.5
+    return chosen if chosen.any() else covered >= covered.max()
