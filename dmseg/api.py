@@ -111,7 +111,7 @@ def degrade(
 
 
 def load_model(
-    name: str, weights: str | Path | None = None, device: str = "auto", **arguments: Any
+    name: str, weights: str | Path | None = None, device: str = "auto", precision: str = "fp32", **arguments: Any
 ) -> ModelAdapter | SelfTestAdapter:
     """Load a model by name (``dmseg models`` lists them), by ``pkg.mod:Class`` or by ``file.py:Class``.
 
@@ -120,13 +120,14 @@ def load_model(
         weights: a checkpoint file; None means the installed or shipped weights, never random ones; ``"random"`` gives
             seeded random weights, for tests.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        precision: ``fp32``, or ``bf16`` or ``fp16`` (autocast), for networks; logits are float32 with each.
         arguments: passed to the model's constructor.
 
     Returns:
         An adapter with ``encode(images)`` and ``predict(embeddings, image_index, prompts, state)``.
 
     Raises:
-        UsageError: an unknown name, with a suggestion.
+        UsageError: an unknown name or precision, with a suggestion, or an option that the model has no use for.
         ModelError: weights that are missing or unusable; the message says how to get them.
 
     >>> sorted(load_model("watershed").capabilities)
@@ -134,7 +135,7 @@ def load_model(
     """
     from dmseg import baselines
 
-    return baselines.load_model(name, weights=weights, device=device, arguments=arguments)
+    return baselines.load_model(name, weights=weights, device=device, precision=precision, arguments=arguments)
 
 
 def open(path: str | Path) -> Benchmark:

@@ -76,3 +76,9 @@ def test_named_operations_replace_the_drawn_ones() -> None:
 def test_opening_what_is_no_benchmark(tmp_path) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(DataError, match="dmseg build"):
         dmseg.open(tmp_path)
+
+
+def test_a_model_without_a_choice_of_precision_refuses_one() -> None:
+    assert dmseg.load_model("watershed", precision="fp32").name == "watershed"
+    with pytest.raises(UsageError, match="no choice of precision; leave out --precision bf16"):
+        dmseg.load_model("watershed", precision="bf16")

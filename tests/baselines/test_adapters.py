@@ -168,6 +168,13 @@ def test_bf16_stays_near_fp32(sam: Any, robust: Any) -> None:
         assert 0 < close(model, reduced) < 0.05
 
 
+def test_the_public_loader_hands_the_precision_on() -> None:
+    reduced: Any = dmseg.load_model("sam-med2d", weights="random", device="cpu", precision="bf16")
+    assert reduced.precision == "bf16"
+    with pytest.raises(UsageError, match='unknown precision "fp8"'):
+        dmseg.load_model("sam-med2d", weights="random", device="cpu", precision="fp8")
+
+
 HEAVY = ("sam-vit-l", "sam-vit-h", "robust-sam-l", "gle-sam")
 
 
