@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from dmseg.baselines.networks.sam import TABLE, PromptedNetwork, parameter_count
+from dmseg.baselines.networks.sam import PromptedNetwork, parameter_count
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _NORMALISATIONS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm, nn.InstanceNorm1d, nn.InstanceNorm2d)
@@ -53,10 +53,13 @@ def cost(build: Callable[[], PromptedNetwork]) -> Cost:
 
 def one_click(network: PromptedNetwork) -> None:
     """Encode one image and decode one click; the prompt encoder only looks a click up, which is nothing to count."""
-    table, device = TABLE["prompt"], next(network.parameters()).device
+    device = next(network.parameters()).device
     encoded = network.encode(torch.empty(1, 3, network.side, network.side, device=device))
-    sparse = torch.empty(1, _TOKENS_OF_A_POINT, table["width"], device=device)
-    network.decode(encoded, sparse, torch.empty_like(encoded.embedding), False)
+    width = encoded.embedding.shape[1]
+    sparse = torch.empty(1, _TOKENS_OF_A_POINT, width, device=device)
+    point, label = torch.empty(1, 1, 2, device=device), torch.ones(1, 1, dtype=torch.int64, device=device)
+    dense = network.prompt_encoder.no_mask_embed.weight.detach().view(1, width, 1, 1).expand_as(encoded.embedding)
+    network.decode(network.steered(encoded, point, label, None, dense), sparse, dense, False)
 
 
 @contextmanager

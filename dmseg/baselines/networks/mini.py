@@ -61,7 +61,8 @@ class Attention(nn.Module):
         mixed = functional.scaled_dot_product_attention(query, key, value)  # B, heads, HW, C / heads
         tokens = tokens + self.out(mixed.transpose(1, 2).flatten(2))
         tokens = tokens + self.mlp(self.norm2(tokens))
-        return tokens.transpose(1, 2).unflatten(2, features.shape[2:])
+        result: Tensor = tokens.transpose(1, 2).unflatten(2, features.shape[2:])
+        return result
 
 
 class MiniEncoder(nn.Module):

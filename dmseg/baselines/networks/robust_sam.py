@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from segment_anything.modeling import MaskDecoder
+from segment_anything.modeling import MaskDecoder, PromptEncoder
 from segment_anything.modeling.common import LayerNorm2d
 from segment_anything.modeling.mask_decoder import MLP
 from torch import Tensor, nn
@@ -26,6 +26,7 @@ from dmseg.baselines.networks.sam import (
     PromptedNetwork,
     ViTEncoder,
     decoder_settings,
+    feature_map,
     vit_prompt_encoder,
 )
 
@@ -187,8 +188,8 @@ class RobustMaskDecoder(MaskDecoder):  # type: ignore[misc]  # the library is un
         self.custom_token_block = TokenGeneration(self.num_mask_tokens, width // self.num_mask_tokens)
 
     def robust_features(self, embedding: Tensor, first_block: Tensor) -> Tensor:
-        """Return the prompt-independent features (1, C / 8, 4E, 4E) of one image."""
-        early: Tensor = self.fourier_first_layer_features(first_block.permute(0, 3, 1, 2))
+        """Return the prompt-independent features (B, C / 8, 4E, 4E) of B images."""
+        early: Tensor = self.fourier_first_layer_features(feature_map(first_block))
         late: Tensor = self.fourier_last_layer_features(embedding)
         return early + late
 
@@ -214,42 +215,75 @@ class RobustMaskDecoder(MaskDecoder):  # type: ignore[misc]  # the library is un
 
 @dataclass(frozen=True, slots=True)
 class RobustEncoded(Encoded):
-    """An encoding of one image with RobustSAM's prompt-independent features (1, C / 8, 4E, 4E)."""
+    """An encoding with RobustSAM's prompt-independent features (B, C / 8, 4E, 4E)."""
 
     robust: Tensor
 
 
-class RobustSAMNetwork(PromptedNetwork):
-    """RobustSAM; ``clear=True`` decodes as plain SAM."""
+class RobustNetwork(PromptedNetwork):
+    """RobustSAM on any encoder; ``clear=True`` decodes as plain SAM.
+
+    Args:
+        image_encoder, prompt_encoder, side: as of the base class.
+        first_block: name of the early feature, which has the embedding's grid.
+        first_width: its channels.
+    """
 
     mask_decoder: RobustMaskDecoder
 
-    def __init__(self, size: str, side: int = 1024, clear: bool = False) -> None:
-        super().__init__(
-            ViTEncoder(size, side), vit_prompt_encoder(side), RobustMaskDecoder(TABLE[size]["width"]), side
-        )
+    def __init__(
+        self,
+        image_encoder: nn.Module,
+        prompt_encoder: PromptEncoder,
+        side: int,
+        first_block: str,
+        first_width: int,
+        clear: bool = False,
+    ) -> None:
+        super().__init__(image_encoder, prompt_encoder, RobustMaskDecoder(first_width), side)
+        self.first_block = first_block
         self.clear = clear
-        self.first_block = str(min(TABLE[size]["global_blocks"]))
 
     def encode(self, pixels: Tensor) -> Encoded:
-        """Encode one image (1, 3, S, S) and its prompt-independent robust features."""
-        encoded = super().encode(pixels)
-        if self.clear:
-            return encoded
-        robust = self.mask_decoder.robust_features(encoded.embedding, encoded.intermediate[self.first_block])
-        return RobustEncoded(encoded.embedding, encoded.intermediate, robust)
+        """Encode images (B, 3, S, S) and their prompt-independent robust features."""
+        encoded = self.encode_frozen(pixels)
+        return encoded if self.clear else self._robust(encoded)
 
     def decode(self, encoded: Encoded, sparse: Tensor, dense: Tensor, multimask: bool) -> tuple[Tensor, Tensor]:
         """Decode N masks one by one, since the token block of the published model takes a single one."""
-        if not isinstance(encoded, RobustEncoded):
+        if self.clear:
             return super().decode(encoded, sparse, dense, multimask)
+        known = encoded if isinstance(encoded, RobustEncoded) else self._robust(encoded)
         position = self.prompt_encoder.get_dense_pe()
+        count = sparse.shape[0]
+        embeddings, features = (part.expand(count, -1, -1, -1) for part in (known.embedding, known.robust))
         results = [
             self.mask_decoder.robust_forward(
-                encoded.embedding, position, sparse[i : i + 1], dense[i : i + 1], encoded.robust
+                embeddings[i : i + 1], position, sparse[i : i + 1], dense[i : i + 1], features[i : i + 1]
             )
-            for i in range(sparse.shape[0])
+            for i in range(count)
         ]
         chosen = slice(1, None) if multimask else slice(0, 1)
         logits, iou = (torch.cat(part)[:, chosen] for part in zip(*results, strict=True))
         return logits, iou
+
+    def _robust(self, encoded: Encoded) -> RobustEncoded:
+        features = self.mask_decoder.robust_features(encoded.embedding, encoded.intermediate[self.first_block])
+        return RobustEncoded(encoded.embedding, encoded.intermediate, features)
+
+
+class RobustSAMNetwork(RobustNetwork):
+    """RobustSAM as published, on a ViT."""
+
+    def __init__(self, size: str, side: int = 1024, clear: bool = False) -> None:
+        first_block = str(min(TABLE[size]["global_blocks"]))
+        super().__init__(
+            ViTEncoder(size, side), vit_prompt_encoder(side), side, first_block, TABLE[size]["width"], clear
+        )
+
+
+def robust_on(base: PromptedNetwork, first_block: str, first_width: int) -> RobustNetwork:
+    """Return RobustSAM's blocks, untrained, on a network of SAM's decoder, whose weights it takes over."""
+    network = RobustNetwork(base.image_encoder, base.prompt_encoder, base.side, first_block, first_width)
+    network.mask_decoder.load_state_dict(base.mask_decoder.state_dict(), strict=False)
+    return network

@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from math import isqrt
 from typing import Any
 
 import torch
@@ -35,6 +36,14 @@ class Encoded:
     intermediate: dict[str, Tensor]
 
 
+def feature_map(feature: Tensor) -> Tensor:
+    """Return an intermediate feature, (B, H, W, width) or (B, tokens, width) of a square, as (B, width, H, W)."""
+    if feature.ndim == 3:
+        batch, tokens, width = feature.shape
+        feature = feature.view(batch, isqrt(tokens), isqrt(tokens), width)
+    return feature.permute(0, 3, 1, 2)
+
+
 class PromptedNetwork(nn.Module):
     """Image encoder, prompt encoder and mask decoder under their official names; ``side`` is the input's, S."""
 
@@ -51,6 +60,24 @@ class PromptedNetwork(nn.Module):
         """Encode normalised pixels (B, 3, S, S)."""
         embedding, intermediate = self.image_encoder(pixels)
         return Encoded(embedding, intermediate)
+
+    def encode_frozen(self, pixels: Tensor) -> Encoded:
+        """Encode by the image encoder alone, as training does once for all interactions while the encoder is frozen.
+
+        What :meth:`encode` computes beyond that is computed, with gradients, by :meth:`forward_prompts`.
+        """
+        return PromptedNetwork.encode(self, pixels)
+
+    def steered(
+        self, encoded: Encoded, points: Tensor | None, labels: Tensor | None, box: Tensor | None, dense: Tensor
+    ) -> Encoded:
+        """Return the encoding that the decoder sees for these prompts; here no prompt changes it.
+
+        Args:
+            points, labels, box: as :meth:`forward_prompts` takes them.
+            dense: (N, C, E, E) dense embedding of the previous mask, or of "no mask yet".
+        """
+        return encoded
 
     def forward_prompts(
         self,
@@ -77,7 +104,7 @@ class PromptedNetwork(nn.Module):
         sparse, dense = self.prompt_encoder(
             points=None if points is None else (points, labels), boxes=box, masks=mask_input
         )
-        return self.decode(encoded, sparse, dense, multimask)
+        return self.decode(self.steered(encoded, points, labels, box, dense), sparse, dense, multimask)
 
     def decode(self, encoded: Encoded, sparse: Tensor, dense: Tensor, multimask: bool) -> tuple[Tensor, Tensor]:
         """Run the mask decoder on prompt embeddings (N, n, C) and (N, C, E, E)."""

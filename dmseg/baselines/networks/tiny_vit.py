@@ -91,6 +91,12 @@ class TinyViTEncoder(nn.Module):
         intermediate[str(len(stages) - 1)] = features.flatten(2).transpose(1, 2)
         return self.neck(features), intermediate
 
+    def train(self, mode: bool = True) -> TinyViTEncoder:
+        """Switch the mode; on the way to evaluation forget the attention biases that TinyViT cached in it."""
+        super().train(True)
+        super().train(mode)
+        return self
+
 
 def _after_downsample(stage: Any, features: Tensor) -> Tensor:
     """Run a stage's blocks, which work on (B, H, W, channels), on (B, channels, H, W)."""
@@ -118,12 +124,6 @@ class TinyViTNetwork(PromptedNetwork):
         )
         place = {key: (self.parts.index(key.partition(".")[0]), _layer_order(key)) for key in own}
         return OrderedDict((key, own[key]) for key in sorted(own, key=place.__getitem__))
-
-    def eval(self) -> TinyViTNetwork:
-        """Switch to evaluation and refresh the attention biases, which TinyViT caches at this moment."""
-        super().train(True)
-        super().train(False)
-        return self
 
 
 def _layer_order(key: str) -> int:

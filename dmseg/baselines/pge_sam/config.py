@@ -12,6 +12,8 @@ from dmseg.tables import packaged_table, record
 MAPS = ("gaussian", "binary", "none")
 BLOCKS = ("eblock", "nafblock")
 GATES = ("msag", "attention-gate")
+_TABLES = {"medsam": "vit-b", "sam-vit-b": "vit-b", "sam-vit-l": "vit-l"}
+"""Base network -> its table in ``enhancers.toml``, where that has another name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,7 @@ def enhancer_config(name: str, changes: Mapping[str, Any] | None = None) -> Enha
         DataError: a change of a field that does not exist, or of the wrong type.
     """
     table = packaged_table(__package__, "enhancers.toml")
+    name = _TABLES.get(name, name)
     if name not in table:
         raise unknown_name("base of an enhancer", name, table)
     return record(EnhancerConfig, {**table[name], **(changes or {})}, f"enhancer of {name}")

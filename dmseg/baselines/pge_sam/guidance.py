@@ -101,6 +101,12 @@ class PromptGuidance(nn.Module):
             spatial = spatial + self.points(clicks.to(dense.dtype))
         if self.boxes is not None and boxes is not None:
             spatial = spatial + self.boxes(boxes.to(dense.dtype))
-        mask = self.mask(dense) if self.mask is not None else torch.zeros_like(dense)
-        result: Tensor = self.fuse(torch.cat((spatial, mask), 1))
+        result: Tensor = self.fuse(torch.cat((spatial, self._mask(dense)), 1))
         return result
+
+    def _mask(self, dense: Tensor) -> Tensor:
+        if self.mask is None:
+            return torch.zeros_like(dense)
+        everywhere_alike = dense.stride()[2:] == (0, 0)  # "no mask yet" is one vector, expanded: projected once
+        projected: Tensor = self.mask(dense[..., :1, :1] if everywhere_alike else dense)
+        return projected.expand_as(dense)

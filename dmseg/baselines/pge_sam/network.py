@@ -45,22 +45,14 @@ class EnhancedNetwork(PromptedNetwork):
             laterals.projected if laterals else None,
         )
 
-    def encode_frozen(self, pixels: Tensor) -> Encoded:
-        """Encode normalised pixels by the base encoder alone, as training does once for all interactions."""
-        return super().encode(pixels)
-
-    def forward_prompts(
-        self,
-        encoded: Encoded,
-        points: Tensor | None,
-        labels: Tensor | None,
-        box: Tensor | None,
-        mask_input: Tensor | None,
-        multimask: bool,
-    ) -> tuple[Tensor, Tensor]:
-        """Decode N masks from the enhanced embedding; arguments and results as of the base class."""
-        low_res, iou, _ = self.forward_enhanced(encoded, points, labels, box, mask_input, multimask)
-        return low_res, iou
+    def steered(
+        self, encoded: Encoded, points: Tensor | None, labels: Tensor | None, box: Tensor | None, dense: Tensor
+    ) -> Encoded:
+        """Return the embedding, enhanced for these prompts: (N, C, E, E), or (1, C, E, E) where none changes it."""
+        guidance = None
+        if self.guidance is not None:
+            guidance = self.guidance(points, labels, box, dense, self.side)
+        return Encoded(self.enhancer(encoded.embedding, self._laterals(encoded), guidance), {})
 
     def forward_enhanced(
         self,
@@ -79,12 +71,9 @@ class EnhancedNetwork(PromptedNetwork):
         sparse, dense = self.prompt_encoder(
             points=None if points is None else (points, labels), boxes=box, masks=mask_input
         )
-        guidance = None
-        if self.guidance is not None:
-            guidance = self.guidance(points, labels, box, dense, self.side)
-        enhanced = self.enhancer(encoded.embedding, self._laterals(encoded), guidance)
-        low_res, iou = self.decode(Encoded(enhanced, {}), sparse, dense, multimask)
-        return low_res, iou, enhanced.expand(sparse.shape[0], -1, -1, -1)
+        seen = self.steered(encoded, points, labels, box, dense)
+        low_res, iou = self.decode(seen, sparse, dense, multimask)
+        return low_res, iou, seen.embedding.expand(sparse.shape[0], -1, -1, -1)
 
     def _laterals(self, encoded: Encoded) -> Laterals | None:
         if not isinstance(encoded, EnhancedEncoded):

@@ -1,0 +1,35 @@
+"""What is put on a base network before it is trained: a Feature Enhancer, RobustSAM's blocks, or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dmseg.baselines.networks.robust_sam import robust_on
+from dmseg.baselines.networks.sam import TABLE, PromptedNetwork
+from dmseg.baselines.pge_sam import EnhancedNetwork, enhancer_config
+from dmseg.errors import unknown_name
+
+
+def put_on(network: PromptedNetwork, base: str, config: Mapping[str, Any]) -> PromptedNetwork:
+    """Return a base network with what a training configuration puts on it; the base's parts are taken over.
+
+    Args:
+        network: the base network.
+        base: its name.
+        config: of it, ``enhancer`` (a table of changes of :class:`~dmseg.baselines.pge_sam.EnhancerConfig`, may be
+            empty) and ``robust`` (true or false) are looked at; without either the network is returned as it is.
+
+    Raises:
+        UsageError: the base has no such addition.
+        DataError: a field of the enhancer that does not exist, or of the wrong type.
+    """
+    enhancer = config.get("enhancer")
+    if enhancer is not None:
+        return EnhancedNetwork(network, enhancer_config(base, enhancer))
+    if config.get("robust"):
+        first = TABLE["robust_sam"]["first"]
+        if base not in first:
+            raise unknown_name("base of RobustSAM's blocks", base, first)
+        return robust_on(network, first[base]["name"], first[base]["width"])
+    return network
