@@ -94,15 +94,19 @@ def ring_profile(log_gain: NDArray[np.float64], step: float = RADIAL_STEP) -> ND
 
 @numba.njit(cache=True, nogil=True)
 def _spread(profile, step, x0, y0, out):  # type: ignore[no-untyped-def]
+    # Two passes a row: the first vectorises, the second only looks up.
+    place, index = np.empty(out.shape[1], np.float32), np.empty(out.shape[1], np.int32)
     for y in range(out.shape[0]):
         dy = np.float32(y) - y0
         row = out[y]
-        for x in range(out.shape[1]):
+        for x in range(row.size):
             dx = np.float32(x) - x0
-            place = np.sqrt(dx * dx + dy * dy) / step
-            index = min(int(place), profile.size - 2)
-            share = min(place - np.float32(index), np.float32(1))
-            row[x] = profile[index] + share * (profile[index + 1] - profile[index])
+            place[x] = np.sqrt(dx * dx + dy * dy) / step
+            index[x] = min(np.int32(place[x]), np.int32(profile.size - 2))
+        for x in range(row.size):
+            at = np.uint32(index[x])
+            share = min(place[x] - np.float32(index[x]), np.float32(1))
+            row[x] = profile[at] + share * (profile[at + np.uint32(1)] - profile[at])
 
 
 def detector_errors(scene: Scene, radii: int, channels: int, gain: float, drift: float) -> NDArray[np.float64]:

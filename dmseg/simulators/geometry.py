@@ -198,7 +198,7 @@ def _side(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.
         return None
     near = points[away[best] < _LINE_WIDTH]
     centre = near.mean(axis=0)
-    axis = np.linalg.svd(near - centre)[2][0]
+    axis = np.linalg.svd(near - centre, full_matrices=False)[2][0]
     return centre, axis if axis[1] > 0 else -axis
 
 

@@ -111,8 +111,9 @@ _FINE = 4
 @numba.njit(cache=True, nogil=True)
 def _back_project(fine, views, scale, out):  # type: ignore[no-untyped-def]
     # The filtered rows are interpolated to quarter pixels first, so that the inner loop is one look-up and one
-    # addition.
+    # addition; the places are found in a pass of their own, which vectorises.
     size = out.shape[0]
+    place = np.empty(size, np.int32)
     middle = np.float32((size - 1) / 2)
     axis = np.float32((fine.shape[1] - 1) / 2)
     for view in range(views):
@@ -123,7 +124,9 @@ def _back_project(fine, views, scale, out):  # type: ignore[no-untyped-def]
             row = out[y]
             start = axis + np.float32(0.5) - middle * cosine + (np.float32(y) - middle) * sine
             for x in range(size):
-                row[x] += source[int(start + np.float32(x) * cosine)]
+                place[x] = np.int32(start + np.float32(x) * cosine)
+            for x in range(size):
+                row[x] += source[np.uint32(place[x])]
     for y in range(size):
         row = out[y]
         for x in range(size):

@@ -162,16 +162,25 @@ def _shadow(depth, lateral, inside, across, begin, onset, out):  # type: ignore[
     for k in range(across.shape[0]):
         for column in range(shaded.size):
             shaded[column] |= abs(across[k, column]) > 1e-4
+    # Row by row: the table's column of every px (vectorised), the px that are shaded, and only then the shadows.
+    column, places = np.empty(out.shape[1], np.int32), np.empty(out.shape[1], np.int32)
     for y in range(out.shape[0]):
-        for x in range(out.shape[1]):
-            total = np.float32(0)
-            if inside[y, x]:
-                column = min(int(lateral[y, x] * TABLE_STEPS), TABLE_STEPS - 1)
-                for k in range(across.shape[0] if shaded[column] else 0):
-                    behind = int((depth[y, x] - begin[k, column]) * PER_PX)
-                    if behind > 0:
-                        total += across[k, column] * onset[min(behind, onset.size - 1)]
-            out[y, x] = total
+        row, far, side, within = out[y], depth[y], lateral[y], inside[y]
+        for x in range(row.size):
+            column[x] = min(np.int32(side[x] * TABLE_STEPS), np.int32(TABLE_STEPS - 1))
+            row[x] = 0
+        count = 0
+        for x in range(row.size):
+            places[count] = x
+            count += within[x] and shaded[np.uint32(column[x])]
+        for k in range(across.shape[0]):
+            weights, start = across[k], begin[k]
+            for i in range(count):
+                x = np.uint32(places[i])
+                at = np.uint32(column[x])
+                behind = np.int32((far[x] - start[at]) * PER_PX)
+                if behind > 0:
+                    row[x] += weights[at] * onset[min(behind, np.int32(onset.size - 1))]
 
 
 def shadow_places(scene: Scene, count: int) -> list[tuple[float, float]]:
