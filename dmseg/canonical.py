@@ -27,9 +27,16 @@ def significant(value: float, digits: int = 6) -> str:
     return "0" if float(text) == 0 else text
 
 
+# Told by their exact types, before the dearer questions that follow: this is most of what records hold.
+_PLAIN = frozenset({str, int, bool, type(None)})
+
+
 def plain(value: Any) -> Any:
     """Return ``value`` with numpy scalars, arrays and tuples turned into plain Python, ready for JSON."""
-    if isinstance(value, Mapping):
+    kind = type(value)
+    if kind in _PLAIN or (kind is float and math.isfinite(value)):
+        return value
+    if kind is dict or isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, np.ndarray):
         return plain(value.tolist())

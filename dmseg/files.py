@@ -6,12 +6,14 @@ import contextlib
 import hashlib
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import platformdirs
 
 TEMPORARY_PREFIX = ".dmseg-tmp-"
+_SYNCS_AT_ONCE = 4
 
 
 def cache_folder() -> Path:
@@ -21,33 +23,59 @@ def cache_folder() -> Path:
 
 
 @contextlib.contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, *, sync: bool = True) -> Iterator[Path]:
     """Yield a temporary sibling of ``path``; on success sync it and rename it to ``path``, on error remove it.
 
     The parent folder is made. A reader sees the old file or the new one, never a part. A process that is killed
-    leaves only a file whose name begins with :data:`TEMPORARY_PREFIX`.
+    leaves only a file whose name begins with :data:`TEMPORARY_PREFIX`. Without ``sync`` the same holds for a process
+    that is killed, but not for a machine that loses its power: see :func:`synced_together`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # Random, so that two processes never share a temporary file; the suffix stays last, since encoders look at it.
     temporary = path.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{path.suffix}"
     try:
         yield temporary
-        with temporary.open("rb+") as handle:
-            os.fsync(handle.fileno())
+        if sync:
+            _sync(temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write ``content`` to ``path`` atomically."""
-    with atomic_path(path) as temporary:
+def _sync(path: Path) -> None:
+    try:
+        with path.open("rb+") as handle:
+            os.fsync(handle.fileno())
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
+
+
+@contextlib.contextmanager
+def synced_together() -> Iterator[Callable[[Path], None]]:
+    """Yield a function that syncs a file behind the caller's back; the block ends when all of them are on the disk.
+
+    Waiting for the disk after each of many files can take longer than making them. Here it is done by threads while
+    the next file is made. What relies on the files (a record that says they are there) is written after the block.
+
+    Raises:
+        OSError: at the end of the block, for the first file that could not be synced.
+    """
+    with ThreadPoolExecutor(_SYNCS_AT_ONCE) as pool:
+        waiting: list[Future[None]] = []
+        yield lambda path: waiting.append(pool.submit(_sync, path))
+        for each in waiting:
+            each.result()
+
+
+def write_bytes(path: Path, content: bytes, *, sync: bool = True) -> None:
+    """Write ``content`` to ``path`` atomically; ``sync`` as for :func:`atomic_path`."""
+    with atomic_path(path, sync=sync) as temporary:
         temporary.write_bytes(content)
 
 
-def write_text(path: Path, content: str) -> None:
+def write_text(path: Path, content: str, *, sync: bool = True) -> None:
     """Write UTF-8 text to ``path`` atomically, with ``\\n`` line ends on every system."""
-    write_bytes(path, content.encode())
+    write_bytes(path, content.encode(), sync=sync)
 
 
 def remove_temporaries(folder: Path) -> None:

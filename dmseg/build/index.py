@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import csv
+import functools
 import io
 import platform
 from collections import Counter
@@ -133,8 +134,13 @@ def header(
     info["plan_digest"] = plan_digest(info, tables)
     info["edition"], info["version"] = edition_of(info["manifest_digest"])
     info["created_with"] = {"dmseg": metadata.version("dmseg-bench"), "python": platform.python_version()}
-    info["created_with"] |= {name: metadata.version(name) for name in _LIBRARIES}
+    info["created_with"] |= _library_versions()
     return info
+
+
+@functools.cache
+def _library_versions() -> Mapping[str, str]:
+    return {name: metadata.version(name) for name in _LIBRARIES}
 
 
 def write_report(path: Path, rows: Sequence[ReportRow]) -> None:

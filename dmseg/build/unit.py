@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from dmseg.build.stored import store
 from dmseg.canonical import digest
 from dmseg.datasets import LeftOut, Reader, Source
 from dmseg.errors import DataError, DmsegError
+from dmseg.files import synced_together
 from dmseg.manifests import SCHEMA_VERSION, image_id
 from dmseg.types import Sample
 from dmseg.version import __version__
@@ -158,15 +159,20 @@ def _failed(task: Task, key: str, states: Mapping[str, FileState], reason: str) 
 
 
 def _done(task: Task, key: str, states: Mapping[str, FileState]) -> Part:
-    """Read, degrade and write the source's images; any failure makes the source fail, and only it."""
+    """Read, degrade and write the source's images; any failure makes the source fail, and only it.
+
+    When this returns, every picture that the part speaks of is on the disk, so no power cut can leave a part whose
+    pictures are not whole.
+    """
     part = Part(key, states)
     source_sha256 = _source_sha256(task, states)
     try:
-        for item in _wanted(task):
-            if isinstance(item, LeftOut):
-                part.report.append(ReportRow(task.dataset, item.source, LEFT_OUT, 1, item.reason))
-            else:
-                _store(task, item, source_sha256, part)
+        with synced_together() as sync:
+            for item in _wanted(task):
+                if isinstance(item, LeftOut):
+                    part.report.append(ReportRow(task.dataset, item.source, LEFT_OUT, 1, item.reason))
+                else:
+                    _store(task, item, source_sha256, part, sync)
     except OSError as error:
         if error.errno in _NO_ROOM:
             raise
@@ -193,14 +199,16 @@ def _wanted(task: Task) -> Iterator[Sample | LeftOut]:
     yield from (samples[(2 * k + 1) * len(samples) // (2 * n)] for k in range(n))
 
 
-def _store(task: Task, sample: Sample, source_sha256: str, part: Part) -> None:
+def _store(task: Task, sample: Sample, source_sha256: str, part: Part, sync: Callable[[Path], None]) -> None:
     """Write the images of one sample and add its rows to the part."""
     stored = store(sample, task.reader.recipe, source_sha256=source_sha256, levels=task.levels, seed=task.seed)
     if isinstance(stored, ReportRow):
         part.report.append(stored)
         return
     for level in stored_levels(task.levels, task.storage):
-        imaging.write_png(task.folder.picture(task.dataset, level, stored.image["image_id"]), stored.pictures[level])
+        path = task.folder.picture(task.dataset, level, stored.image["image_id"])
+        imaging.write_png(path, stored.pictures[level], sync=False)
+        sync(path)
     part.images.append(stored.image)
     part.masks.extend(stored.masks)
     part.degradations.extend(stored.degradations)

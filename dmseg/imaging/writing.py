@@ -32,9 +32,9 @@ def png_bytes(image: NDArray[Any]) -> bytes:
     return encoded.tobytes()
 
 
-def write_png(path: str | Path, image: NDArray[np.uint8]) -> None:
-    """Write (H, W) or (H, W, 3) RGB uint8 as PNG; the file is whole or absent."""
-    write_bytes(Path(path), png_bytes(image))
+def write_png(path: str | Path, image: NDArray[np.uint8], *, sync: bool = True) -> None:
+    """Write (H, W) or (H, W, 3) RGB uint8 as PNG; the file is whole or absent (``sync``: after a power cut too)."""
+    write_bytes(Path(path), png_bytes(image), sync=sync)
 
 
 def write_mask(path: str | Path, mask: NDArray[np.bool_]) -> None:

@@ -103,10 +103,10 @@ def test_no_image_at_all_is_an_error_that_points_to_the_report(tmp_path, toy):
 def failing(real, number, when):
     """Return ``real``, raising OSError(number) on the calls whose path satisfies ``when``."""
 
-    def function(path, *arguments):
+    def function(path, *arguments, **named):
         if when(Path(path)):
             raise OSError(number, os.strerror(number), str(path))
-        return real(path, *arguments)
+        return real(path, *arguments, **named)
 
     return function
 
@@ -215,3 +215,38 @@ def test_a_part_of_the_levels_can_be_built(raw, tmp_path):
     assert sorted(path.name for path in (tmp_path / "b" / "images" / "Toy").iterdir()) == ["lq1", "lq3plus"]
     assert verify(bench) == []
     assert json.loads((tmp_path / "b" / "benchmark.json").read_text())["levels"] == ["lq1", "lq3plus"]
+
+
+def test_every_picture_is_on_the_disk_before_the_part_that_speaks_of_it(raw, tmp_path, monkeypatch):
+    from dmseg import files
+    from dmseg.build import unit
+
+    synced: set[str] = set()
+    sync, write = files._sync, unit.write_part
+
+    def noted(path):
+        sync(path)
+        synced.add(path.name)
+
+    def checked(path, part):
+        for row in part.images:
+            for level in ("clear", "lq1"):
+                assert (tmp_path / "b" / "images" / "Toy" / level / f"{row['image_id']}.png").is_file()
+            assert f"{row['image_id']}.png" in synced
+        write(path, part)
+
+    monkeypatch.setattr(files, "_sync", noted)
+    monkeypatch.setattr(unit, "write_part", checked)
+    assert build(raw, tmp_path / "b", levels=["clear", "lq1"]).n_images == 10
+
+
+def test_a_picture_that_cannot_be_synced_fails_its_source(raw, tmp_path, monkeypatch):
+    from dmseg import files
+
+    sync = files._sync
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "_sync", failing(sync, errno.EIO, lambda path: path.name == "Toy__case2_z001.png"))
+        summary = build(raw, tmp_path / "b", levels=["clear", "lq1"])
+    assert (summary.n_images, summary.exit_code) == (8, 1)
+    assert "Toy__case2_z001.png: Input/output error" in summary.errors[0]
+    assert build(raw, tmp_path / "b", levels=["clear", "lq1"]).n_images == 10
