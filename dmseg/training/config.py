@@ -79,6 +79,8 @@ class TrainConfig:
         masks_per_image: objects per picture and visit, or all where it has fewer.
         stages: growing side of the picture; empty: the network's own side and ``batch`` throughout.
         interactions: prompts per sample.
+        prompt_kinds: how many kinds of first prompts (number of clicks, box) a batch holds, since samples of one kind
+            share a call; 0: each sample draws its own.
         gradient: interactions with gradient: ``every``, or the ``first-last`` of a drawn number of them.
         updates: an optimiser step after each ``interaction`` or after each ``batch``.
         accumulate: updates gathered before an optimiser step.
@@ -110,6 +112,7 @@ class TrainConfig:
     batch: int
     masks_per_image: int
     interactions: int
+    prompt_kinds: int
     gradient: str
     updates: str
     accumulate: int

@@ -221,7 +221,7 @@ class Training:
         with_gradient = self._with_gradient(index)
         counted = 1 if config.updates == "interaction" else len([one for one in with_gradient if one])
         share = fabric.world_size / (n_all * counted * config.accumulate)
-        prompts = [user.first(mask, key, config.seed) for mask, key in zip(loaded.masks, loaded.keys, strict=True)]
+        prompts = list(loaded.prompts)
         sums: list[dict[str, float]] = []
         for step, gradient in enumerate(with_gradient):
             if step:

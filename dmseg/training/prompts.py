@@ -19,17 +19,39 @@ from dmseg.types import Mask, Prompts
 KEY = "dmseg-train/1"
 """First part of every key of training that the prompt protocol does not make itself."""
 
+Kind = tuple[int, bool]
+"""Number of points, and whether there is a box: only samples of one kind can share a call of the network."""
+
 _FIRST = preset("dmseg")
+_LARGE = np.ones((32, 32), dtype=np.bool_)
+_LARGE[:, 16:] = False
+_ATTEMPTS = 100  # the rarest of the seven kinds comes once in 24 draws
 
 
-def first(mask: Mask, key: str, seed: int) -> Prompts:
+def kind_of(prompts: Prompts) -> Kind:
+    """Return the kind of some prompts."""
+    return len(prompts.points), prompts.box is not None
+
+
+def drawn_kind(key: str, seed: int) -> Kind:
+    """Return the kind of prompts that a key draws, as often as the evaluation gives it to a large object."""
+    return kind_of(first_prompts(_FIRST, _LARGE, key, seed))
+
+
+def first(mask: Mask, key: str, seed: int, kind: Kind | None = None) -> Prompts:
     """Return the first prompts of one object: several clicks or a jittered box, as the evaluation gives them.
 
     Args:
         mask: (h, w) bool on the low-resolution grid, not empty.
         key: names object and visit.
+        kind: draw until the prompts are of this kind; an object too small for it gets what it draws last.
     """
-    return first_prompts(_FIRST, mask, key, seed)
+    given = first_prompts(_FIRST, mask, key, seed)
+    attempt = 0
+    while kind is not None and kind_of(given) != kind and attempt < _ATTEMPTS:
+        attempt += 1
+        given = first_prompts(_FIRST, mask, f"{key}~{attempt}", seed)
+    return given
 
 
 def corrected(prompts: Prompts, mask: Mask, predicted: Mask, key: str, seed: int) -> Prompts:
@@ -48,9 +70,9 @@ def corrected(prompts: Prompts, mask: Mask, predicted: Mask, key: str, seed: int
 
 def groups(prompts: Sequence[Prompts]) -> list[list[int]]:
     """Return the samples that may share a call: as many points, alike in having a box; never padded, as evaluated."""
-    members: dict[tuple[int, bool], list[int]] = {}
+    members: dict[Kind, list[int]] = {}
     for index, given in enumerate(prompts):
-        members.setdefault((len(given.points), given.box is not None), []).append(index)
+        members.setdefault(kind_of(given), []).append(index)
     return [members[kind] for kind in sorted(members)]
 
 

@@ -23,8 +23,8 @@ from dmseg.build import Benchmark
 from dmseg.errors import DataError
 from dmseg.rng import Stream
 from dmseg.training.config import Stage, TrainConfig
-from dmseg.training.prompts import KEY
-from dmseg.types import Image, Mask
+from dmseg.training.prompts import KEY, Kind, drawn_kind, first
+from dmseg.types import Image, Mask, Prompts
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,7 @@ class Visit:
         image_id, level, mask_ids: what is trained on.
         epoch: how often the picture was visited before.
         turn: 0..7, quarter turns and a flip; 0 leaves it as it is.
+        kind: kind of its first prompts, None where each object draws its own.
     """
 
     image_id: str
@@ -42,6 +43,7 @@ class Visit:
     mask_ids: tuple[str, ...]
     epoch: int
     turn: int
+    kind: Kind | None
 
     def key(self, mask_id: str) -> str:
         """Name an object at this visit: the key of its prompts."""
@@ -85,12 +87,14 @@ class Curriculum:
         """Return what a batch holds, over all processes."""
         start, _, position, stage = self._stage(batch)
         first = position + (batch - start) * stage.batch
-        return [self._visit(place) for place in range(first, first + stage.batch)]
+        n_kinds, seed = self._config.prompt_kinds, self._config.seed
+        kinds = [drawn_kind(f"kind@{batch}:{index}", seed) for index in range(n_kinds)] or [None]
+        return [self._visit(first + slot, kinds[slot % len(kinds)]) for slot in range(stage.batch)]
 
     def _stage(self, batch: int) -> tuple[int, int, int, Stage]:
         return next(entry for entry in self._plan if entry[0] <= batch < entry[1])
 
-    def _visit(self, position: int) -> Visit:
+    def _visit(self, position: int, kind: Kind | None) -> Visit:
         epoch, slot = divmod(position, len(self.image_ids))
         config = self._config
         image_id = self.image_ids[_order(config.seed, epoch, len(self.image_ids))[slot]]
@@ -99,7 +103,7 @@ class Curriculum:
         turn = draw.integer(0, 7) if config.augment else 0
         known = self._masks[image_id]
         mask_ids = tuple(draw.sample(known, min(config.masks_per_image, len(known))))
-        return Visit(image_id, level, mask_ids, epoch, turn)
+        return Visit(image_id, level, mask_ids, epoch, turn, kind)
 
 
 @functools.lru_cache(maxsize=4)
@@ -118,6 +122,7 @@ class Loaded:
         picture: (N,) index of each object's picture.
         masks: N objects on the low-resolution grid, (h, w) bool.
         keys: names of objects and visits, N.
+        prompts: first prompts, N.
     """
 
     visits: Sequence[Visit]
@@ -126,6 +131,7 @@ class Loaded:
     picture: Tensor
     masks: Sequence[Mask]
     keys: Sequence[str]
+    prompts: Sequence[Prompts]
 
     @property
     def targets(self) -> Tensor:
@@ -150,18 +156,19 @@ class Loader:
     def load(self, visits: Sequence[Visit], executor: Executor) -> Loaded:
         """Read visits, several at a time."""
         read = list(executor.map(self._read, visits))
-        masks = [mask for _, _, part in read for mask in part]
-        counts = [len(part) for _, _, part in read]
+        masks = [mask for _, _, part, _ in read for mask in part]
+        counts = [len(part) for _, _, part, _ in read]
         return Loaded(
             visits=visits,
-            pixels=_stacked([pixels for pixels, _, _ in read]),
-            clear=_stacked([clear for _, clear, _ in read]),
+            pixels=_stacked([pixels for pixels, _, _, _ in read]),
+            clear=_stacked([clear for _, clear, _, _ in read]),
             picture=torch.repeat_interleave(torch.arange(len(visits)), torch.tensor(counts)),
             masks=masks,
             keys=[visit.key(mask_id) for visit in visits for mask_id in visit.mask_ids],
+            prompts=[given for _, _, _, part in read for given in part],
         )
 
-    def _read(self, visit: Visit) -> tuple[Tensor | None, Tensor | None, list[Mask]]:
+    def _read(self, visit: Visit) -> tuple[Tensor | None, Tensor | None, list[Mask], list[Prompts]]:
         shapes = [turned(self._benchmark.mask(mask_id), visit.turn) for mask_id in visit.mask_ids]
         pixels = clear = None
         if self._pixels:
@@ -173,7 +180,10 @@ class Loader:
             frame = self._adapter.prepare(np.zeros((*shapes[0].shape, 3), np.uint8))[1]
         network = self._adapter.network
         side, grid = network.side, network.prompt_encoder.mask_input_size[0]
-        return pixels, clear, [grid_mask(mask, frame, side, grid) for mask in shapes]
+        masks = [grid_mask(mask, frame, side, grid) for mask in shapes]
+        keys = [visit.key(mask_id) for mask_id in visit.mask_ids]
+        prompts = [first(mask, key, self._config.seed, visit.kind) for mask, key in zip(masks, keys, strict=True)]
+        return pixels, clear, masks, prompts
 
     def _needs_clear(self, visit: Visit) -> bool:
         return self._clear or self._config.degradation == "fresh" or visit.level == "clear"
