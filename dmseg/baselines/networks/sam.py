@@ -17,6 +17,7 @@ import torch
 from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, TwoWayTransformer
 from torch import Tensor, nn
 
+from dmseg.baselines.networks.attention import HeadwiseAttention
 from dmseg.tables import packaged_table
 
 TABLE = packaged_table(__name__.rpartition(".")[0], "networks.toml")
@@ -193,6 +194,11 @@ class ViTEncoder(ImageEncoderViT):  # type: ignore[misc]  # the library is untyp
             global_attn_indexes=tuple(shape["global_blocks"]),
         )
         self.global_blocks = frozenset(shape["global_blocks"])
+        grid = (side // vit["patch"],) * 2
+        for index in self.global_blocks:
+            self.blocks[index].attn = HeadwiseAttention(
+                shape["width"], shape["heads"], qkv_bias=True, use_rel_pos=True, input_size=grid
+            )
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Encode (B, 3, S, S) to the embedding (B, C, E, E) and the global blocks' outputs (B, E, E, width)."""
