@@ -81,6 +81,28 @@ class Small(torch.nn.Module):
         self.register_buffer("text", torch.zeros(1, 77, 48))
 
 
+def test_the_restored_embedding_is_the_clean_latent_of_the_published_formula() -> None:
+    """w = 3, t = 1, x0 = (x - sqrt(1 - a) eps) / sqrt(a) in double precision, on a U-Net with all weights random."""
+    network: Any = Small()
+    generator = torch.Generator().manual_seed(5)
+    for parameter in network.unet.parameters():
+        torch.nn.init.normal_(parameter, std=0.02, generator=generator)
+    torch.nn.init.normal_(network.text, generator=generator)
+    embedding = torch.randn(2, 256, 8, 8, generator=generator)
+    with torch.inference_mode():
+        restored = GleSAMNetwork.restored(network, embedding)
+        times = torch.ones(2, dtype=torch.long)
+        latent = 3 * embedding
+        noise = network.unet(latent, times, encoder_hidden_states=network.text.repeat(2, 1, 1)).sample
+    betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64).square()
+    a = (1 - betas[0]) * (1 - betas[1])
+    expected = (latent.double() - (1 - a).sqrt() * noise.double()) / a.sqrt() / 3
+    assert noise.std() > 0.01, "the U-Net must have a say"
+    # One rounding to single precision, at the end.
+    assert restored.dtype == torch.float32
+    assert torch.allclose(restored.double(), expected, rtol=2**-23, atol=0)
+
+
 def write_files(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Stable Diffusion's own U-Net in 4 channels and the updates, in the layouts that are published."""
     base = diffusers.UNet2DConditionModel(in_channels=4, out_channels=4, **SMALL).state_dict()
