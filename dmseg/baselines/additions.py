@@ -24,12 +24,19 @@ def put_on(network: PromptedNetwork, base: str, config: Mapping[str, Any]) -> Pr
         UsageError: the base has no such addition.
         DataError: a field of the enhancer that does not exist, or of the wrong type.
     """
-    enhancer = config.get("enhancer")
-    if enhancer is not None:
-        return EnhancedNetwork(network, enhancer_config(base, enhancer))
-    if config.get("robust"):
+    kind = kind_of(config)
+    if kind == "enhancer":
+        return EnhancedNetwork(network, enhancer_config(base, config["enhancer"]))
+    if kind == "robust":
         first = TABLE["robust_sam"]["first"]
         if base not in first:
             raise unknown_name("base of RobustSAM's blocks", base, first)
         return robust_on(network, first[base]["name"], first[base]["width"])
     return network
+
+
+def kind_of(config: Mapping[str, Any]) -> str:
+    """Return what a configuration puts on its base: ``enhancer``, ``robust``, or an empty string."""
+    if config.get("enhancer") is not None:
+        return "enhancer"
+    return "robust" if config.get("robust") else ""

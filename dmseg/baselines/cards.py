@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
 from typing import Any
 
 from dmseg import tables
 from dmseg.baselines.checkpoints import Checkpoint
+from dmseg.errors import ModelError
 
 KINDS: tuple[str, ...] = ("classical", "network", "self-test")
 
@@ -30,6 +33,9 @@ class ModelCard:
         mode: how it is used: ``zero-shot``, ``fine-tuned``, ``classical``, ``self-test``.
         arguments: defaults of the constructor's arguments, which ``--model-arg`` changes.
         checkpoint: the official weights file, None where there is none.
+        shipped: the weights file inside this package (``pge_sam/weights``), None where none ships.
+        bases: networks that a model trained here stands on, the default first.
+        added_params: its parameters above those of its base.
         prompts_note: where the paper's protocol and the authors' own predictor differ.
     """
 
@@ -50,6 +56,9 @@ class ModelCard:
     mode: str = "classical"
     arguments: dict[str, Any] = field(default_factory=dict)
     checkpoint: Checkpoint | None = None
+    shipped: str | None = None
+    bases: tuple[str, ...] = ()
+    added_params: int | None = None
     prompts_note: str | None = None
 
 
@@ -62,3 +71,21 @@ def model_cards() -> dict[str, ModelCard]:
     """
     table = tables.packaged_table("dmseg.baselines", "models.toml")
     return {name: tables.record(ModelCard, values, f"models.toml [{name}]") for name, values in table.items()}
+
+
+def shipped_weights(name: str) -> Path:
+    """Return the weights file of model ``name`` that ships inside the package.
+
+    Raises:
+        ModelError: none ships, or this installation came without it.
+    """
+    shipped = model_cards()[name].shipped
+    if shipped is None:
+        raise ModelError(f'no weights of model "{name}" ship; train it (dmseg train), and give --weights FILE')
+    path = Path(str(resources.files("dmseg.baselines.pge_sam").joinpath("weights", shipped)))
+    if not path.is_file():
+        raise ModelError(
+            f'the weights of model "{name}", {shipped}, are not in this installation ({path.parent}); install dmseg '
+            f"again, or train them (dmseg train {name}) and give --weights FILE"
+        )
+    return path

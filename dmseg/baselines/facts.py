@@ -13,6 +13,8 @@ from dmseg.canonical import plain
 from dmseg.errors import ModelError
 
 _STATED = ("params", "code_url", "paper_url", "license", "input_size", "trained_on", "mode")
+_PLACES = ("base_weights",)
+"""Arguments that say where a file lies: the sha256 of the weights names it, since that file names its base's."""
 
 
 def model_facts(model: ModelAdapter | SelfTestAdapter, arguments: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -30,7 +32,8 @@ def model_facts(model: ModelAdapter | SelfTestAdapter, arguments: Mapping[str, A
         facts[key] = getattr(model, key, getattr(card, key, None))
     facts["trained_on"] = sorted(facts["trained_on"] or ())
     facts["weights_sha256"] = getattr(model, "weights_sha256", None)
-    facts["arguments"] = {**(card.arguments if card else {}), **(arguments or {})}
+    chosen = {**(card.arguments if card else {}), **(arguments or {})}
+    facts["arguments"] = {key: value for key, value in chosen.items() if key not in _PLACES}
     try:
         record: dict[str, Any] = plain(facts)
     except ValueError as error:
@@ -40,8 +43,9 @@ def model_facts(model: ModelAdapter | SelfTestAdapter, arguments: Mapping[str, A
 
 
 def _card(model: ModelAdapter | SelfTestAdapter) -> ModelCard | None:
-    ships = type(model).__module__.startswith("dmseg.baselines.") and model.name in FACTORIES
-    return model_cards()[model.name] if ships else None
+    name = getattr(model, "card", None) or model.name
+    ships = type(model).__module__.startswith("dmseg.baselines.") and name in FACTORIES
+    return model_cards()[name] if ships else None
 
 
 def _version(model: ModelAdapter | SelfTestAdapter, card: ModelCard | None) -> str:

@@ -1,25 +1,29 @@
 """The network baselines by name: which adapter, which network, and how their weights are loaded.
 
-``weights`` is an official file, None for the installed one, or ``"random"`` for seeded random weights in tests. Files
-are accepted strictly (:mod:`dmseg.baselines.checkpoints`).
+``weights`` is an official file, None for the installed or shipped one, or ``"random"`` for seeded random weights in
+tests. Files are accepted strictly (:mod:`dmseg.baselines.checkpoints`). Models that are trained here, on top of another
+network, are loaded by :mod:`dmseg.baselines.trained_models`.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from dmseg.baselines import checkpoints
-from dmseg.baselines.cards import model_cards
+from dmseg.baselines.additions import put_on
+from dmseg.baselines.cards import model_cards, shipped_weights
 from dmseg.baselines.checkpoints import Checkpoint
 from dmseg.baselines.gle_sam import GleSamAdapter, load_companions
 from dmseg.baselines.lite_medsam import LiteMedSamAdapter
 from dmseg.baselines.medsam import MedSamAdapter
+from dmseg.baselines.networks.mini import build_mini_sam
 from dmseg.baselines.networks.robust_sam import RobustSAMNetwork
 from dmseg.baselines.networks.sam import PromptedNetwork, build_sam
 from dmseg.baselines.networks.sam_med2d import build_sam_med2d
@@ -44,12 +48,17 @@ class Family:
         build: makes the network.
         layout: a label shared by checkpoint files of equal keys and shapes.
         companions: reads what lies in files beside the checkpoint, from their folder.
+        bases: networks that the model may stand on, the default first; empty for a network of its own, which has a file
+            of its own.
+        addition: what is put on the base (:func:`dmseg.baselines.additions.put_on`).
     """
 
     adapter: Callable[..., PromptedAdapter]
     build: Callable[..., PromptedNetwork]
     layout: str
     companions: Callable[[PromptedNetwork, Path], None] | None = None
+    bases: tuple[str, ...] = ()
+    addition: Mapping[str, Any] = field(default_factory=dict)
 
 
 def _build_gle_sam(base: str = "sd21-base") -> PromptedNetwork:
@@ -73,7 +82,33 @@ FAMILIES: dict[str, Family] = {
     "robust-sam-b": Family(RobustSamAdapter, partial(RobustSAMNetwork, "vit_b"), "robust_sam_b"),
     "robust-sam-l": Family(RobustSamAdapter, partial(RobustSAMNetwork, "vit_l"), "robust_sam_l"),
     "gle-sam": Family(GleSamAdapter, _build_gle_sam, "vit_l", load_companions),
+    "mini-sam": Family(SamAdapter, build_mini_sam, "mini_sam"),
 }
+
+
+def _standing_on(bases: tuple[str, ...], addition: Mapping[str, Any]) -> Family:
+    base = FAMILIES[bases[0]]
+    return Family(
+        base.adapter,
+        lambda: put_on(base.build(), bases[0], addition),
+        f"{base.layout} with {addition}",
+        bases=bases,
+        addition=addition,
+    )
+
+
+_ENHANCER: Mapping[str, Any] = {"enhancer": {}}
+_ADDITIONS: dict[str, Mapping[str, Any]] = {
+    "mini-ft": {},
+    "mini-pge-sam": _ENHANCER,
+    "lite-medsam-ft": {},
+    "lite-pge-sam": _ENHANCER,
+    "lite-robust-sam": {"robust": True},
+    "mobile-pge-sam": _ENHANCER,
+    "pge-sam": _ENHANCER,
+    "pge-sam-l": _ENHANCER,
+}
+FAMILIES |= {name: _standing_on(model_cards()[name].bases, addition) for name, addition in _ADDITIONS.items()}
 
 
 def load_network_model(
@@ -91,7 +126,7 @@ def load_network_model(
         network = random_network(family, **shape)
         digest = None
     else:
-        path = Path(weights) if weights is not None else checkpoints.installed(name, official_file(name))
+        path = Path(weights) if weights is not None else own_file(name)
         network = family.build(**shape)
         digest = load_weights(name, network, path)
         if family.companions is not None:
@@ -112,8 +147,19 @@ def official_file(name: str) -> Checkpoint:
     """Return what is known of a network baseline's official file."""
     checkpoint = model_cards()[name].checkpoint
     if checkpoint is None:
-        raise ModelError(f'model "{name}" has no official weights; train it, or give --weights FILE')
+        raise ModelError(f'model "{name}" has no official weights; train it (dmseg train), or give --weights FILE')
     return checkpoint
+
+
+def own_file(name: str) -> Path:
+    """Return the file that a network is loaded from unasked: the one that ships, or the installed official one.
+
+    Raises:
+        ModelError: there is none; the message says how to get it.
+    """
+    if model_cards()[name].shipped is not None:
+        return shipped_weights(name)
+    return checkpoints.installed(name, official_file(name))
 
 
 def load_weights(name: str, network: PromptedNetwork, path: Path) -> str:
@@ -126,7 +172,8 @@ def load_weights(name: str, network: PromptedNetwork, path: Path) -> str:
     if checkpoints.difference(found, checkpoints.shapes(target)):
         checkpoints.check_state(name, path, found, known_layouts())
     layout = FAMILIES[name].layout
-    twins = {other: official_file(other) for other, one in FAMILIES.items() if one.layout == layout}
+    alike = [other for other, one in FAMILIES.items() if one.layout == layout]
+    twins = {other: card for other in alike if (card := model_cards()[other].checkpoint) is not None}
     doubt = checkpoints.identity(name, path, twins)
     if doubt:
         warnings.warn(doubt, stacklevel=2)
@@ -140,7 +187,8 @@ def known_layouts() -> dict[str, Mapping[str, tuple[int, ...]]]:
     """Return model name -> official keys and shapes, of networks built without memory."""
     built: dict[str, dict[str, tuple[int, ...]]] = {}
     with torch.device("meta"):
-        for family in FAMILIES.values():
+        own = {name: family for name, family in FAMILIES.items() if not family.bases}
+        for family in own.values():
             if family.layout not in built:
                 built[family.layout] = checkpoints.shapes(family.build().checkpoint_state_dict())
-    return {name: built[family.layout] for name, family in FAMILIES.items()}
+    return {name: built[family.layout] for name, family in own.items()}

@@ -101,6 +101,7 @@ class PromptedAdapter(ABC):
         if precision not in PRECISIONS:
             raise unknown_name("precision", precision, PRECISIONS)
         self.name = name
+        self.card = name  # of the model card, where the weights' own name is another
         self.mode = mode
         self.weights_sha256: str | None = None
         self.precision = precision

@@ -50,8 +50,22 @@ FACTORIES: dict[str, str] = {
             "robust-sam-b",
             "robust-sam-l",
             "gle-sam",
+            "mini-sam",
         ),
         "dmseg.baselines.families:load_network_model",
+    ),
+    **dict.fromkeys(
+        (
+            "mini-ft",
+            "mini-pge-sam",
+            "lite-medsam-ft",
+            "lite-pge-sam",
+            "lite-robust-sam",
+            "mobile-pge-sam",
+            "pge-sam",
+            "pge-sam-l",
+        ),
+        "dmseg.baselines.trained_models:load_trained_model",
     ),
 }
 """Name -> ``module:callable`` of every model that ships; each has a card of the same name in ``models.toml``.

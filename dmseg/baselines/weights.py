@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from dmseg.baselines.cards import model_cards
+from dmseg.baselines.cards import model_cards, shipped_weights
 from dmseg.baselines.checkpoints import Checkpoint, weights_folder
 from dmseg.errors import ModelError, UsageError, unknown_name
 from dmseg.files import atomic_path, sha256_file
@@ -23,7 +23,7 @@ class WeightsFile:
     """One official file on this machine.
 
     Attributes:
-        models: the models that load it.
+        models: the models that load it, their own or their base's.
         checkpoint: what is known of it.
         path: where it lies or would lie.
         state: ``verified`` (its sha256 begins as published), ``installed`` (there, but the authors publish no hash),
@@ -38,17 +38,31 @@ class WeightsFile:
 
 def weights_files() -> list[WeightsFile]:
     """Return the official files of all models, in the order of the cards; a file of several models once."""
+    cards = model_cards()
     users: dict[str, list[str]] = {}
     known: dict[str, Checkpoint] = {}
-    for name, card in model_cards().items():
-        if card.checkpoint is not None:
-            users.setdefault(card.checkpoint.file, []).append(name)
-            known.setdefault(card.checkpoint.file, card.checkpoint)
+    for name, card in cards.items():
+        for owner in (card, *(cards[base] for base in card.bases)):
+            if owner.checkpoint is not None:
+                users.setdefault(owner.checkpoint.file, []).append(name)
+                known.setdefault(owner.checkpoint.file, owner.checkpoint)
     folder = weights_folder()
     return [
         WeightsFile(tuple(users[file]), checkpoint, folder / file, state_of(folder / file, checkpoint))
         for file, checkpoint in known.items()
     ]
+
+
+def shipped() -> dict[str, bool]:
+    """Return the models whose weights ship inside the package, and whether this installation has them."""
+    found = {}
+    for name, card in model_cards().items():
+        if card.shipped is not None:
+            try:
+                found[name] = shipped_weights(name).is_file()
+            except ModelError:
+                found[name] = False
+    return found
 
 
 def state_of(path: Path, checkpoint: Checkpoint) -> str:

@@ -64,7 +64,8 @@ def _show(name: str, card: ModelCard) -> None:
         "kind": card.kind,
         "summary": card.summary,
         "takes": ", ".join(card.capabilities),
-        "parameters": card.params,
+        "parameters": card.params if card.added_params is None else f"{card.params} ({card.added_params} added)",
+        "stands on": " or ".join(card.bases) or None,
         "input size": card.input_size or "native",
         "paper": card.paper,
         "paper url": card.paper_url,
@@ -74,7 +75,7 @@ def _show(name: str, card: ModelCard) -> None:
         "known from": card.trained_on_note,
         "arguments": ", ".join(f"{key}={value}" for key, value in card.arguments.items()) or None,
         "prompts": card.prompts_note,
-        "weights": f"{card.checkpoint.file} from {card.checkpoint.source}" if card.checkpoint else None,
+        "weights": _weights(card),
         "needs": ", ".join(card.needs) or None,
         "missing here": f'{", ".join(missing)}; pip install "dmseg-bench[{card.extra}]"' if missing else None,
     }
@@ -82,6 +83,15 @@ def _show(name: str, card: ModelCard) -> None:
     for key, value in facts.items():
         if value is not None:
             click.echo(f"  {key:<13}{value}")
+
+
+def _weights(card: ModelCard) -> str | None:
+    """Say in a few words where the weights of a network come from."""
+    if card.checkpoint is not None:
+        return f"{card.checkpoint.file} from {card.checkpoint.source}"
+    if card.shipped is not None:
+        return f"{card.shipped}, in this package"
+    return "none published: dmseg train, then --weights FILE" if card.kind == "network" else None
 
 
 def _flops(name: str | None) -> None:

@@ -49,8 +49,14 @@ def test_every_network_has_a_family_a_factory_a_card_and_a_file() -> None:
     networks = [name for name, card in model_cards().items() if card.kind == "network"]
     assert networks == list(families.FAMILIES)
     for name in networks:
-        assert FACTORIES[name] == "dmseg.baselines.families:load_network_model"
-        assert families.official_file(name).file
+        card, bases = model_cards()[name], families.FAMILIES[name].bases
+        if bases:
+            assert FACTORIES[name] == "dmseg.baselines.trained_models:load_trained_model"
+            assert card.checkpoint is None and bases == card.bases
+            assert not any(families.FAMILIES[base].bases for base in bases)
+        else:
+            assert FACTORIES[name] == "dmseg.baselines.families:load_network_model"
+            assert card.shipped or families.official_file(name).file
 
 
 def test_stated_parameter_counts_are_those_of_the_networks() -> None:
@@ -60,7 +66,11 @@ def test_stated_parameter_counts_are_those_of_the_networks() -> None:
         for name, family in families.FAMILIES.items():
             if missing_packages(model_cards()[name]):
                 continue
-            assert model_cards()[name].params == parameter_count(family.build()), name
+            card, count = model_cards()[name], parameter_count(family.build())
+            assert card.params == count, name
+            if family.bases:
+                base = families.FAMILIES[family.bases[0]].build()
+                assert card.added_params == count - parameter_count(base), name
 
 
 @pytest.mark.parametrize(
