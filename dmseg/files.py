@@ -38,8 +38,9 @@ def atomic_path(path: Path, *, sync: bool = True) -> Iterator[Path]:
         if sync:
             _sync(temporary)
         temporary.replace(path)
-    finally:
+    except BaseException:
         temporary.unlink(missing_ok=True)
+        raise
 
 
 def _sync(path: Path) -> None:

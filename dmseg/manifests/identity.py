@@ -45,10 +45,12 @@ def thumbprint(image: Image) -> NDArray[np.uint8]:
     height, width = image.shape[:2]
     channels = image.shape[2] if image.ndim == 3 else 1
     top, left = (np.arange(THUMBPRINT_SIDE) * length // THUMBPRINT_SIDE for length in (height, width))
-    # Where two blocks begin at the same row, reduceat gives that one row.
-    rows = np.add.reduceat(image.reshape(height, -1), top, axis=0, dtype=np.int64)
-    block = np.add.reduceat(rows.reshape(THUMBPRINT_SIDE, width, channels).sum(axis=2), left, axis=1)
-    area = np.outer(_lengths(top, height), _lengths(left, width)) * channels
+    high, wide = _lengths(top, height), _lengths(left, width)
+    bands = [image[first : first + n].sum(axis=0, dtype=np.uint32) for first, n in zip(top, high, strict=True)]
+    columns = np.stack(bands).reshape(THUMBPRINT_SIDE, width, channels).sum(axis=2, dtype=np.int64)
+    # Where two blocks begin at the same column, reduceat gives that one column.
+    block = np.add.reduceat(columns, left, axis=1)
+    area = np.outer(high, wide) * channels
     mean: NDArray[np.uint8] = ((2 * block + area) // (2 * area)).astype(np.uint8)
     return mean
 
