@@ -19,6 +19,7 @@ from parity_weights import common  # noqa: E402
 from PIL import Image  # noqa: E402
 from segment_anything.modeling import Sam  # noqa: E402
 from segment_anything.utils.transforms import ResizeLongestSide  # noqa: E402
+from skimage.transform import resize  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
 from dmseg.baselines.gle_sam import GleSamAdapter  # noqa: E402
@@ -119,6 +120,14 @@ class TestMedSam:
         assert frame.content == (1024, 1024)
         # Back in 8 bit before the stretch: no more than 256 values.
         assert len(np.unique(pixels.numpy())) <= 256
+
+    def test_the_stretch_is_cubic_anti_aliased_and_cut_to_eight_bit(self) -> None:
+        large = np.random.RandomState(2).randint(0, 256, (90, 110, 3)).astype(np.uint8)
+        pixels = adapter(MedSamAdapter, 32).prepare(large)[0]
+        stretch: Any = resize
+        expected = stretch(large, (32, 32), order=3, preserve_range=True, anti_aliasing=True).astype(np.uint8)
+        low, high = int(expected.min()), int(expected.max())
+        assert np.allclose(pixels.permute(1, 2, 0).numpy(), (expected - float(low)) / (high - low), atol=1e-6)
 
     def test_a_constant_picture_is_zero_and_finite(self) -> None:
         for kind, side in ((MedSamAdapter, 1024), (LiteMedSamAdapter, 256)):
@@ -244,6 +253,26 @@ class TestGleSam:
         monkeypatch.setattr(PromptedAdapter, "_answer", lambda self, embedding, prompts, state: given.append(state))
         adapter(GleSamAdapter, 1024, mode)._answer(None, [click()], ["logits"])
         assert given == [[fed]]
+
+
+@pytest.mark.parametrize(
+    "kind", [SamAdapter, MedSamAdapter, LiteMedSamAdapter, SamMed2dAdapter, RobustSamAdapter, GleSamAdapter]
+)
+def test_raw_logits_of_the_chosen_mask_are_fed_back(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By default, in every family; SAM-Med2D's test script and the box rows are tested above."""
+    low_res, iou = low_res_logits(64, 2).repeat(1, 3, 1, 1), torch.tensor([[0.1, 0.7, 0.3], [0.9, 0.2, 0.5]])
+    low_res += torch.arange(3)[:, None, None]
+    given: list[Any] = []
+    model = adapter(kind, 256)
+    monkeypatch.setattr(model, "forward_prompts", lambda *asked: given.append(asked[4]) or (low_res, iou))
+    frame = Frame((HEIGHT, WIDTH), (179, 256), (1.0, 1.0))
+    embedding: Any = SimpleNamespace(frame=frame)
+    first = model.predict([embedding], [0, 0], [click(), click()], [None, None])
+    assert given.pop() is None
+    assert torch.equal(torch.stack(first.state), torch.stack([low_res[0, 1:2], low_res[1, 0:1]]))
+    assert first.scores == pytest.approx([0.7, 0.9])
+    model.predict([embedding], [0, 0], [click(count=2)] * 2, first.state)
+    assert torch.equal(given.pop(), torch.stack(first.state))
 
 
 def test_unknown_modes_and_precisions_are_refused() -> None:
