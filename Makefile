@@ -60,7 +60,7 @@ $(PEERS)/installed: setup.cfg benchmarks/requirements.txt
 	$(PYTHON) -m venv $(PEERS)
 	$(PEERS)/bin/python -m pip install --quiet --upgrade pip
 	$(PEERS)/bin/python -m pip install --quiet -e ".$(call bracketed,$(EXTRAS))"
-	grep -v '^#' benchmarks/requirements.txt | while read -r peer; do \
+	sed 's/ *#.*//; /^$$/d' benchmarks/requirements.txt | while read -r peer; do \
 	  $(PEERS)/bin/python -m pip install --quiet "$$peer" || echo "peer not installed: $$peer"; done
 	touch "$@"
 

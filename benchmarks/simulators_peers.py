@@ -18,22 +18,36 @@ Image = NDArray[Any]
 warnings.filterwarnings("ignore")
 
 
+def _scaled(length: float, image: Image) -> float:
+    """Return a length given at a 512-px short side in px of the image, as ours are."""
+    return length * min(image.shape[:2]) / 512
+
+
 def _albumentations(library: Any, image: Image) -> Iterator[tuple[str, Call]]:
+    spread = _scaled(1.5, image), _scaled(3.0, image)
+    length = int(_scaled(15, image)) // 2 * 2 + 1
     transforms = {
         "gaussian_noise": library.GaussNoise(std_range=(0.07, 0.07), p=1),
         "salt_pepper": library.SaltAndPepper(amount=(0.028, 0.028), p=1),
-        "motion_blur": library.MotionBlur(blur_limit=(15, 15), p=1),
-        "gaussian_blur": library.GaussianBlur(sigma_limit=(2.2, 2.2), blur_limit=0, p=1),
+        "motion_blur": library.MotionBlur(blur_limit=(length, length), p=1),
+        "gaussian_blur": library.GaussianBlur(sigma_limit=spread, blur_limit=0, p=1),
         "brightness_contrast": library.RandomBrightnessContrast(p=1),
         "gamma": library.RandomGamma(gamma_limit=(150, 150), p=1),
         "jpeg": library.ImageCompression(quality_range=(38, 38), p=1),
-        "glare": library.RandomSunFlare(src_radius=image.shape[0] // 4, p=1),
         "speckle": library.MultiplicativeNoise(multiplier=(0.7, 1.3), elementwise=True, p=1),
         "acoustic_shadow": library.RandomShadow(p=1),
         "illumination_shadow": library.PlasmaShadow(p=1),
         "gibbs_ringing": library.RingingOvershoot(blur_limit=(15, 15), p=1),
-        "fog": library.RandomFog(p=1),
         "dead_pixels": library.PixelDropout(dropout_prob=0.002, p=1),
+    }
+    for name, transform in transforms.items():
+        yield name, lambda transform=transform: transform(image=image)["image"]
+
+
+def _albumentations_colour(library: Any, image: Image) -> Iterator[tuple[str, Call]]:
+    transforms = {
+        "glare": library.RandomSunFlare(src_radius=image.shape[0] // 4, p=1),
+        "fog": library.RandomFog(p=1),
     }
     for name, transform in transforms.items():
         yield name, lambda transform=transform: transform(image=image)["image"]
@@ -47,7 +61,7 @@ def _torchio(library: Any, image: Image) -> Iterator[tuple[str, Call]]:
     tensor = tensor.float() / 255
     transforms = {
         "gaussian_noise": library.RandomNoise(std=(0.07, 0.07)),
-        "gaussian_blur": library.RandomBlur(std=(2.2, 2.2)),
+        "gaussian_blur": library.RandomBlur(std=(_scaled(1.5, image), _scaled(3.0, image))),
         "gamma": library.RandomGamma(log_gamma=(0.4, 0.4)),
         "bias_field": library.RandomBiasField(),
         "mr_ghosting": library.RandomGhosting(num_ghosts=(4, 4), axes=(0,), intensity=(0.3, 0.3)),
@@ -64,7 +78,7 @@ def _monai(library: Any, image: Image) -> Iterator[tuple[str, Call]]:
     grey = np.ascontiguousarray(image[..., 0] if image.ndim == 3 else image)[None].astype(np.float32) / 255
     chosen = {
         "gaussian_noise": transforms.RandGaussianNoise(prob=1, std=0.07, sample_std=False),
-        "gaussian_blur": transforms.GaussianSmooth(sigma=2.2),
+        "gaussian_blur": transforms.GaussianSmooth(sigma=_scaled(2.25, image)),
         "gamma": transforms.AdjustContrast(gamma=1.5),
         "bias_field": transforms.RandBiasField(prob=1),
         "gibbs_ringing": transforms.GibbsNoise(alpha=0.5),
@@ -154,22 +168,23 @@ def _astra(library: Any, image: Image) -> Iterator[tuple[str, Call]]:
     yield "beam_hardening", once
 
 
-LIBRARIES: dict[str, tuple[Callable[[Any, Image], Iterator[tuple[str, Call]]], int]] = {
-    "albumentations": (_albumentations, 1),
-    "torchio": (_torchio, 1),
-    "monai": (_monai, 1),
-    "medmnistc": (_medmnistc, 3),
-    "imagecorruptions": (_imagecorruptions, 3),
-    "skimage": (_skimage, 1),
-    "astra": (_astra, 1),
+LIBRARIES: dict[str, tuple[str, Callable[[Any, Image], Iterator[tuple[str, Call]]], int]] = {
+    "albumentations": ("albumentations", _albumentations, 1),
+    "albumentations (RGB)": ("albumentations", _albumentations_colour, 3),
+    "torchio": ("torchio", _torchio, 1),
+    "monai": ("monai", _monai, 1),
+    "medmnistc (RGB)": ("medmnistc", _medmnistc, 3),
+    "imagecorruptions (RGB)": ("imagecorruptions", _imagecorruptions, 3),
+    "skimage": ("skimage", _skimage, 1),
+    "astra": ("astra", _astra, 1),
 }
-"""Library -> (its operations on an image, channels that it needs)."""
+"""Name in print -> (module, its operations on an image, channels that it needs)."""
 
 
 def calls(image: Image) -> Iterator[tuple[str, str, int, Call]]:
-    """Yield (operation, library, channels, call) for every peer that can be imported."""
-    for name, (operations, channels) in LIBRARIES.items():
-        library = peer(name)
+    """Yield (operation, name in print, channels, call) for every peer that can be imported."""
+    for name, (module, operations, channels) in LIBRARIES.items():
+        library = peer(module)
         if library is None:
             continue
         given = image if channels == 1 else np.repeat(image[..., None], 3, axis=2)

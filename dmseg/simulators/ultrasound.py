@@ -35,14 +35,13 @@ def point_spread(deviation: float) -> NDArray[np.float32]:
 
 
 @numba.njit(cache=True, nogil=True)
-def _decibels(real, imaginary, bits, floats, scale, offset, out):  # type: ignore[no-untyped-def]
-    # bits and floats are one array seen twice; the logarithm is exponent + polynomial in the mantissa (Chebyshev fit,
-    # error below 5e-5, that is 2e-4 dB), which vectorises.
+def _decibels(real, imaginary, bits, floats, scale, offset):  # type: ignore[no-untyped-def]
+    # The result overwrites real. bits and floats are one array seen twice; the logarithm is exponent + polynomial in
+    # the mantissa (Chebyshev fit, error below 5e-5, that is 2e-4 dB), which vectorises.
     for y in range(real.shape[0]):
         re, im = real[y], imaginary[y]
         for x in range(re.size):
             floats[x] = re[x] * re[x] + im[x] * im[x] + np.float32(1e-20)
-        row = out[y]
         for x in range(re.size):
             exponent = np.float32((bits[x] >> 23) - 127)
             m = np.float32((bits[x] & 0x7FFFFF) - 0x400000) * np.float32(2.0**-23)
@@ -54,7 +53,7 @@ def _decibels(real, imaginary, bits, floats, scale, offset, out):  # type: ignor
                     + m * (np.float32(0.14171816) + m * (np.float32(-0.08001088) + m * np.float32(0.04392863)))
                 )
             )
-            row[x] = (exponent + log2) * scale + offset
+            re[x] = (exponent + log2) * scale + offset
 
 
 def speckle_decibels(
@@ -73,12 +72,12 @@ def speckle_decibels(
         white = fields.normals(key, shape[0] * shape[1]).reshape(shape)
         parts.append(cv2.sepFilter2D(white, cv2.CV_32F, across, down, borderType=cv2.BORDER_REFLECT_101))
     bits = np.empty(shape[1], np.int32)
-    out = np.empty(shape, np.float32)
     per_octave = 10 * np.log10(2.0)
     # Each quadrature has variance 4096**2 in table units, so the mean intensity is twice that.
     offset = -per_octave * (2 * fields.NORMAL_BITS + 1) - MEAN_LOG_DB
-    _decibels(parts[0], parts[1], bits, bits.view(np.float32), np.float32(per_octave), np.float32(offset), out)
-    return out
+    real, imaginary = (np.asarray(part, np.float32) for part in parts)
+    _decibels(real, imaginary, bits, bits.view(np.float32), np.float32(per_octave), np.float32(offset))
+    return real
 
 
 @numba.njit(cache=True, nogil=True)
@@ -125,8 +124,7 @@ def speckle(image: Image, scene: Scene, *, weight: float, axial: float, lateral:
         dynamic_range: DR, dB between black and white.
     """
     decibels = beam_field(scene, image.shape, axial, lateral)
-    decibels *= np.float32(weight / dynamic_range)
-    decibels *= echo_present(scene.clear)
+    develop(decibels, scene.clear, weight / dynamic_range)
     return pixels.affine(image, None, decibels)
 
 
@@ -135,21 +133,20 @@ ECHO_FROM, ECHO_FULL = 2 / 255, 10 / 255
 
 
 @numba.njit(cache=True, nogil=True)
-def _ramp(values, low, scale, out):  # type: ignore[no-untyped-def]
+def _times_ramp(values, low, scale, share, out):  # type: ignore[no-untyped-def]
     for y in range(out.shape[0]):
         row, target = values[y], out[y]
         for x in range(row.size):
-            target[x] = min(max((np.float32(row[x]) - low) * scale, np.float32(0)), np.float32(1))
+            ramp = min(max((np.float32(row[x]) - low) * scale, np.float32(0)), np.float32(1))
+            target[x] = target[x] * share * ramp
 
 
-def echo_present(clear: Image) -> NDArray[np.float32]:
-    """Return 0 where Clear is black (letters' surround, cysts), 1 where there is echo, float32 (H, W)."""
+def develop(decibels: NDArray[np.float32], clear: Image, share: float) -> None:
+    """Multiply in place by ``share``, and by 0 where Clear is black (letters' surround, cysts), by 1 where lit."""
     grey = clear if clear.ndim == 2 else np.ascontiguousarray(clear[..., 1])
-    mean = cv2.blur(grey, (5, 5))
     low, high = ECHO_FROM * pixels.top(clear), ECHO_FULL * pixels.top(clear)
-    out = np.empty(grey.shape, np.float32)
-    _ramp(mean, np.float32(low), np.float32(1 / (high - low)), out)
-    return out
+    mean = cv2.blur(grey, (5, 5))
+    _times_ramp(mean, np.float32(low), np.float32(1 / (high - low)), np.float32(share), decibels)
 
 
 TABLE_STEPS = 4096
@@ -160,8 +157,8 @@ PER_PX = 4
 def _shadow(depth, lateral, inside, across, begin, onset, out):  # type: ignore[no-untyped-def]
     shaded = np.zeros(across.shape[1], np.bool_)
     for k in range(across.shape[0]):
-        for column in range(shaded.size):
-            shaded[column] |= abs(across[k, column]) > 1e-4
+        for at in range(shaded.size):
+            shaded[at] |= abs(across[k, at]) > 1e-4
     # Row by row: the table's column of every px (vectorised), the px that are shaded, and only then the shadows.
     column, places = np.empty(out.shape[1], np.int32), np.empty(out.shape[1], np.int32)
     for y in range(out.shape[0]):
@@ -176,11 +173,11 @@ def _shadow(depth, lateral, inside, across, begin, onset, out):  # type: ignore[
         for k in range(across.shape[0]):
             weights, start = across[k], begin[k]
             for i in range(count):
-                x = np.uint32(places[i])
-                at = np.uint32(column[x])
-                behind = np.int32((far[x] - start[at]) * PER_PX)
+                px = np.uint32(places[i])
+                beam = np.uint32(column[px])
+                behind = np.int32((far[px] - start[beam]) * PER_PX)
                 if behind > 0:
-                    row[x] += weights[at] * onset[min(behind, np.int32(onset.size - 1))]
+                    row[px] += weights[beam] * onset[min(behind, np.int32(onset.size - 1))]
 
 
 def shadow_places(scene: Scene, count: int) -> list[tuple[float, float]]:
