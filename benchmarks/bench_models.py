@@ -134,7 +134,7 @@ def measure(name: str, rounds: int) -> None:
     for turn in range(rounds + 1):
         for key, loop in loops.items():
             value = cpu_ms(loop, 0)
-            if turn:
+            if turn or rounds == 0:
                 spent[key].append(value)
     first, second = (statistics.median(spent[key]) for key in loops)
     ratios = [b / a for a, b in zip(spent["ours"], spent["authors"], strict=True)]
@@ -151,12 +151,13 @@ def main() -> None:
     networks = [name for name, card in model_cards().items() if card.kind == "network"]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"default: {' '.join(DEFAULT)}; all: every network")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=3, help="after one that is not counted; 0: a single, cold one")
     parser.add_argument("--threads", type=int, default=2)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     names = networks if given.names == ["all"] else given.names or list(DEFAULT)
-    print(f"CPU ms, median of {given.rounds} rounds, {given.threads} threads, {SIDE} x {SIDE}")
+    rounds = f"median of {given.rounds} rounds" if given.rounds else "one cold round"
+    print(f"CPU ms, {rounds}, {given.threads} threads, {SIDE} x {SIDE}")
     for name in names:
         measure(name, given.rounds)
 
