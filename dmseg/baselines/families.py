@@ -7,6 +7,7 @@ network, are loaded by :mod:`dmseg.baselines.trained_models`.
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from typing import Any
 import torch
 
 from dmseg.baselines import checkpoints
-from dmseg.baselines.additions import put_on
+from dmseg.baselines.additions import kind_of, put_on
 from dmseg.baselines.cards import model_cards, shipped_weights
 from dmseg.baselines.checkpoints import Checkpoint
 from dmseg.baselines.gle_sam import GleSamAdapter, load_companions
@@ -32,6 +33,7 @@ from dmseg.baselines.prompted import PromptedAdapter
 from dmseg.baselines.robust_sam import RobustSamAdapter
 from dmseg.baselines.sam import SamAdapter
 from dmseg.baselines.sam_med2d import SamMed2dAdapter
+from dmseg.baselines.trained import Trained, is_trained, read_trained
 from dmseg.errors import ModelError
 from dmseg.files import sha256_file
 
@@ -170,6 +172,8 @@ def load_weights(name: str, network: PromptedNetwork, path: Path) -> str:
     state = checkpoints.read_state(path)
     found, target = checkpoints.shapes(state), network.checkpoint_state_dict()
     if checkpoints.difference(found, checkpoints.shapes(target)):
+        if is_trained(path):
+            raise ModelError(f"{path}: not the weights of {name}: {contents(read_trained(path))}")
         checkpoints.check_state(name, path, found, known_layouts())
     layout = FAMILIES[name].layout
     alike = [other for other, one in FAMILIES.items() if one.layout == layout]
@@ -181,6 +185,21 @@ def load_weights(name: str, network: PromptedNetwork, path: Path) -> str:
         for key, tensor in target.items():
             tensor.copy_(state[key])
     return sha256_file(path)
+
+
+def contents(trained: Trained) -> str:
+    """Say what a file of ``dmseg train`` holds, and which models load it."""
+    model, base = trained.metadata["model"], trained.metadata["base"]
+    parts = sorted({key.partition(".")[0] for key in trained.tensors})
+    text = f'it holds "{model}", trained on {base} ({len(trained.tensors)} tensors of {", ".join(parts)})'
+    try:
+        kind = kind_of(json.loads(trained.metadata["config"]))
+    except (ValueError, AttributeError):
+        return text
+    fitting = [one for one, known in FAMILIES.items() if base in known.bases and kind_of(known.addition) == kind]
+    if not trained.metadata["base_sha256"] and base in FAMILIES:
+        fitting = [base]  # trained from nothing: the whole network
+    return text + (f"; use --model {' or '.join(fitting)}" if fitting else "")
 
 
 def known_layouts() -> dict[str, Mapping[str, tuple[int, ...]]]:

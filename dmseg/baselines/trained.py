@@ -7,17 +7,18 @@ nothing) and ``config`` (JSON).
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from dmseg.errors import ModelError
-from dmseg.files import atomic_path
+from dmseg.files import write_bytes
 
 FORMAT = "dmseg-trained/1"
 FIELDS = ("model", "base", "base_sha256", "config")
@@ -46,13 +47,31 @@ def save_trained(
     missing = [field for field in FIELDS if field not in metadata]
     if missing:
         raise ValueError(f"metadata lacks {', '.join(missing)}")
-    with atomic_path(path) as temporary:
-        save_file(tensors, temporary, {"format": FORMAT, **metadata})
+    write_bytes(path, _with_sorted_header(save(tensors, {"format": FORMAT, **metadata})))
+
+
+def _with_sorted_header(content: bytes) -> bytes:
+    """Return a safetensors file whose metadata are in order, which the library leaves to chance: equal bytes."""
+    start = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:start])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[start:]
 
 
 def _stored(tensor: Tensor, half: bool) -> Tensor:
     kept = tensor.detach().to("cpu", torch.float16) if half and tensor.is_floating_point() else tensor.detach().cpu()
     return kept.contiguous().clone()
+
+
+def is_trained(path: Path) -> bool:
+    """Whether a file's header says that :func:`save_trained` wrote it."""
+    try:
+        with safe_open(path, "pt") as opened:
+            return (opened.metadata() or {}).get("format") == FORMAT
+    except (SafetensorError, OSError):
+        return False
 
 
 def read_trained(path: Path) -> Trained:

@@ -19,7 +19,7 @@ import torch
 from dmseg.baselines import checkpoints
 from dmseg.baselines.additions import kind_of, put_on
 from dmseg.baselines.cards import shipped_weights
-from dmseg.baselines.families import FAMILIES, RANDOM, load_weights, own_file, random_network
+from dmseg.baselines.families import FAMILIES, RANDOM, contents, load_weights, own_file, random_network
 from dmseg.baselines.networks.sam import PromptedNetwork
 from dmseg.baselines.prompted import PromptedAdapter
 from dmseg.baselines.trained import Trained, load_trained, read_trained
@@ -73,28 +73,15 @@ def _config(name: str, trained: Trained, path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise ModelError(f"{path}: its configuration is not JSON: {error}") from None
     if not isinstance(config, dict) or kind_of(config) != kind_of(FAMILIES[name].addition):
-        raise ModelError(f"{path}: not the weights of {name}: {_what(trained)}")
+        raise ModelError(f"{path}: not the weights of {name}: {contents(trained)}")
     return config
-
-
-def _what(trained: Trained) -> str:
-    """Say what a file holds, and which model loads it."""
-    model, base = trained.metadata["model"], trained.metadata["base"]
-    parts = sorted({key.partition(".")[0] for key in trained.tensors})
-    text = f'it holds "{model}", trained on {base} ({len(trained.tensors)} tensors of {", ".join(parts)})'
-    try:
-        kind = kind_of(json.loads(trained.metadata["config"]))
-    except (ValueError, AttributeError):
-        return text
-    fitting = [one for one, known in FAMILIES.items() if base in known.bases and kind_of(known.addition) == kind]
-    return text + (f"; use --model {' or '.join(fitting)}" if fitting else "")
 
 
 def _base(name: str, base: str, trained: Trained, path: Path) -> str:
     """Return the network that a file stands on, if ``name`` can stand on it and no other was asked for."""
     stated, allowed = trained.metadata["base"], FAMILIES[name].bases
     if stated not in allowed:
-        raise ModelError(f"{path}: {name} stands on {' or '.join(allowed)}, but {_what(trained)}")
+        raise ModelError(f"{path}: {name} stands on {' or '.join(allowed)}, but {contents(trained)}")
     if base not in (AUTO, stated):
         raise ModelError(
             f'{path}: base={base} was asked for, but "{trained.metadata["model"]}" was trained on {stated}'
@@ -115,7 +102,7 @@ def _check_tensors(name: str, base: str, config: Mapping[str, Any], trained: Tra
     wanted = {key: shape for key, shape in state.items() if key in found or key not in of_base}
     gap = checkpoints.difference(found, wanted)
     if gap:
-        raise ModelError(f"{path}: not the weights of {name} on {base}: {gap}; {_what(trained)}")
+        raise ModelError(f"{path}: not the weights of {name} on {base}: {gap}; {contents(trained)}")
     return set(found) == set(state)
 
 

@@ -15,7 +15,7 @@ from dmseg.errors import UsageError, unknown_name
 from dmseg.tables import file_table, packaged_table, record
 from dmseg.types import LEVELS, SPLITS
 
-PARTS = ("all", "enhancer", "mask_decoder", "prompt_encoder", "output_token")
+PARTS = ("all", "enhancer", "robust", "mask_decoder", "prompt_encoder", "output_token")
 PRECISIONS = {"fp32": "32-true", "bf16-mixed": "bf16-mixed"}
 _CHOICES = {
     "start": ("weights", "random"),
@@ -65,7 +65,8 @@ class TrainConfig:
         model: name of what comes out.
         base: name of the network that is trained or that the enhancer is put on.
         start: ``weights`` of the base, or ``random`` ones (seeded).
-        enhancer: the enhancer's own configuration, or None for a network without one.
+        enhancer: changes of the base's enhancer (:class:`dmseg.baselines.pge_sam.EnhancerConfig`), or None for none.
+        robust: put RobustSAM's blocks on the base; ``trained`` then names the part ``robust``.
         trained: parts of the network that change, of :data:`PARTS`.
         learning_rate: peak learning rate of each trained part.
         splits, levels: pictures that are trained on; levels are drawn uniformly.
@@ -128,6 +129,7 @@ class TrainConfig:
     save_every: int
     stages: tuple[Stage, ...] = ()
     enhancer: dict[str, Any] | None = None
+    robust: bool = False
 
     def __post_init__(self) -> None:
         for name, allowed in _CHOICES.items():
@@ -148,6 +150,8 @@ class TrainConfig:
             (not self.trained, "trained is empty: name at least one part"),
             (encoder_trains and len(self.trained) > 1, 'trained: "all" stands alone'),
             ("enhancer" in self.trained and self.enhancer is None, 'trained has "enhancer", but there is none'),
+            ("robust" in self.trained and not self.robust, 'trained has "robust", but robust is false'),
+            (self.robust and self.enhancer is not None, "give an enhancer or robust = true, not both"),
             (
                 encoder_trains and self.updates == "interaction",
                 'updates = "interaction" needs a frozen encoder: its features would be those of older weights; '

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import math
 import time
@@ -18,6 +19,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from dmseg.baselines.networks.mini import set_side
+from dmseg.baselines.networks.robust_sam import RobustNetwork
 from dmseg.baselines.networks.sam import Encoded
 from dmseg.baselines.pge_sam import EnhancedNetwork
 from dmseg.baselines.trained import save_trained
@@ -200,11 +202,18 @@ class Training:
             "model": self.config.model,
             "base": self.config.base,
             "base_sha256": self.trainee.base_sha256,
-            "config": self.config.to_json(),
+            "config": json.dumps(self._choices(), sort_keys=True),
         }
         save_trained(self.out / WEIGHTS_FILE, self.network, self.trainee.state_names, metadata, self._half)
         if self.average is not None:
             self.average.swap()
+
+    def _choices(self) -> dict[str, Any]:
+        """Return the configuration with the whole of the enhancer's: later defaults do not change what was trained."""
+        choices = dataclasses.asdict(self.config)
+        if isinstance(self.network, EnhancedNetwork):
+            choices["enhancer"] = dataclasses.asdict(self.network.config)
+        return choices
 
     # One batch
 
@@ -320,7 +329,7 @@ class Training:
         device = self.fabric.device
         if self.features is not None:
             items = [(visit.image_id, visit.level) for visit in loaded.visits]
-            encoded = _moved(self.features.read(items, intermediate=self._enhanced), device)
+            encoded = _moved(self.features.read(items, intermediate=self._uses_intermediate), device)
             if not self._reconstructs:
                 return encoded, None
             clear = self.features.read([(item[0], "clear") for item in items], intermediate=False)
@@ -335,8 +344,8 @@ class Training:
             return encoded, self.trainee.encode(loaded.clear.to(device)).embedding
 
     @property
-    def _enhanced(self) -> bool:
-        return isinstance(self.network, EnhancedNetwork)
+    def _uses_intermediate(self) -> bool:
+        return isinstance(self.network, (EnhancedNetwork, RobustNetwork))
 
     def _filled(self, folder: Path) -> FeatureCache:
         """Return the kept features of all pictures, encoding what is missing; in full precision."""

@@ -8,36 +8,25 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from dmseg.baselines.additions import put_on
 from dmseg.baselines.families import FAMILIES, load_network_model
-from dmseg.baselines.networks.mini import build_mini_sam
+from dmseg.baselines.networks.robust_sam import ROBUST_PARTS
 from dmseg.baselines.networks.sam import Encoded, PromptedNetwork
-from dmseg.baselines.pge_sam import EnhancedNetwork, build, enhancer_config
 from dmseg.baselines.prompted import PromptedAdapter
-from dmseg.baselines.sam import SamAdapter
-from dmseg.baselines.trained import load_trained, read_trained
 from dmseg.errors import UsageError, unknown_name
-from dmseg.files import sha256_file
 from dmseg.rng import key_words
 from dmseg.training.config import TrainConfig
 from dmseg.training.prompts import KEY
 
 MINI = "mini-sam"
-ENHANCER_TABLES = {
-    MINI: MINI,
-    "lite-medsam": "lite-medsam",
-    "mobile-sam": "mobile-sam",
-    "medsam": "vit-b",
-    "sam-vit-b": "vit-b",
-    "sam-vit-l": "vit-l",
-}
-"""Base network -> name of its enhancer's table."""
-
 _MODULES = {
     "all": ("image_encoder", "prompt_encoder", "mask_decoder", "enhancer", "guidance"),
     "enhancer": ("enhancer", "guidance"),
     "mask_decoder": ("mask_decoder",),
     "prompt_encoder": ("prompt_encoder",),
+    "robust": tuple(f"mask_decoder.{name}" for name in ROBUST_PARTS),
 }
+"""Trained part -> modules; ``mask_decoder`` leaves those of ``robust`` out."""
 _OUTPUT_TOKEN = "mask_decoder.mask_tokens.weight"
 
 
@@ -70,24 +59,24 @@ class Trainee:
     @property
     def state_names(self) -> list[str]:
         """Names in the network's ``state_dict()`` that training changes: parameters and buffers of trained parts."""
-        prefixes = tuple(f"{module}." for part in self.groups for module in _MODULES.get(part, ()))
         names = set(self.parameters)
-        return [name for name in self.network.state_dict() if name in names or name.startswith(prefixes)]
+        return [
+            name
+            for name in self.network.state_dict()
+            if name in names or any(_within(name, part) for part in self.groups)
+        ]
 
     def modes(self) -> None:
         """Put trained parts into training mode and the rest into evaluation mode, batch normalisation included."""
         self.network.eval()
         for part in self.groups:
-            for name in _MODULES.get(part, ()):
-                module = getattr(self.network, name, None)
-                if module is not None:
+            for name, module in self.network.named_modules():
+                if name in _MODULES.get(part, ()):
                     module.train()
 
     def encode(self, pixels: Tensor) -> Encoded:
         """Return the base encoder's features of (B, 3, S, S)."""
-        if isinstance(self.network, EnhancedNetwork):
-            return self.network.encode_frozen(pixels)
-        return self.network.encode(pixels)
+        return self.network.encode_frozen(pixels)
 
 
 def build_trainee(config: TrainConfig, weights: Path | str | None, device: torch.device) -> Trainee:
@@ -101,15 +90,10 @@ def build_trainee(config: TrainConfig, weights: Path | str | None, device: torch
         ModelError: weights that are unreadable or of another network.
     """
     adapter, digest = _base(config, weights)
-    network = adapter.network
-    if config.enhancer is not None:
-        if config.base not in ENHANCER_TABLES:
-            raise unknown_name("base of an enhancer", config.base, ENHANCER_TABLES)
-        choices = enhancer_config(ENHANCER_TABLES[config.base], config.enhancer)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(_torch_seed(config.seed, "enhancer"))
-            network = build(network, choices)
-        adapter.network = network
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(_torch_seed(config.seed, "enhancer"))
+        network = put_on(adapter.network, config.base, {"enhancer": config.enhancer, "robust": config.robust})
+    adapter.network = network
     network.to(device).requires_grad_(False)
     groups = {part: trained_parameters(network, part) for part in config.trained}
     for group in groups.values():
@@ -124,12 +108,14 @@ def trained_parameters(network: PromptedNetwork, part: str) -> dict[str, nn.Para
     """Return the parameters of one part of a network by name."""
     if part == "output_token":
         return {name: value for name, value in network.named_parameters() if name == _OUTPUT_TOKEN}
-    prefixes = tuple(f"{module}." for module in _MODULES[part])
-    return {
-        name: value
-        for name, value in network.named_parameters()
-        if name.startswith(prefixes) and value.is_floating_point()
-    }
+    return {name: value for name, value in network.named_parameters() if _within(name, part)}
+
+
+def _within(name: str, part: str) -> bool:
+    """Whether a tensor lies in a trained part."""
+    prefixes = tuple(f"{module}." for module in _MODULES.get(part, ()))
+    others = tuple(f"{module}." for module in _MODULES["robust"]) if part == "mask_decoder" else ()
+    return name.startswith(prefixes) and not name.startswith(others)
 
 
 def _torch_seed(seed: int, purpose: str) -> int:
@@ -137,21 +123,15 @@ def _torch_seed(seed: int, purpose: str) -> int:
 
 
 def _base(config: TrainConfig, weights: Path | str | None) -> tuple[PromptedAdapter, str]:
-    if config.base != MINI and config.base not in FAMILIES:
-        raise unknown_name("base network", config.base, (MINI, *FAMILIES))
+    known = [name for name, family in FAMILIES.items() if not family.bases]
+    if config.base not in known:
+        raise unknown_name("base network", config.base, known)
     if config.start == "random":
         if weights is not None:
             raise UsageError('this training starts from nothing (start = "random"): leave out --base-weights')
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(_torch_seed(config.seed, "base"))
-            network = build_mini_sam() if config.base == MINI else FAMILIES[config.base].build()
-        kind = SamAdapter if config.base == MINI else FAMILIES[config.base].adapter
-        return kind(config.base, network), ""
-    if config.base != MINI:
-        adapter = load_network_model(config.base, weights, "cpu", "fp32")
-        return adapter, adapter.weights_sha256 or ""
-    if weights is None:
-        raise UsageError(f'"{config.model}" stands on trained weights of {MINI}: give them with --base-weights FILE')
-    network, path = build_mini_sam(), Path(weights)
-    load_trained(network, read_trained(path), path)
-    return SamAdapter(MINI, network), sha256_file(path)
+            network = FAMILIES[config.base].build()
+        return FAMILIES[config.base].adapter(config.base, network), ""
+    adapter = load_network_model(config.base, weights, "cpu", "fp32")
+    return adapter, adapter.weights_sha256 or ""

@@ -172,6 +172,17 @@ def _refinement(width: int) -> nn.Sequential:
     )
 
 
+ROBUST_PARTS = (
+    "custom_robust_token",
+    "robust_mlp",
+    "fourier_mask_features",
+    "fourier_first_layer_features",
+    "fourier_last_layer_features",
+    "custom_token_block",
+)
+"""What :class:`RobustMaskDecoder` has above SAM's."""
+
+
 class RobustMaskDecoder(MaskDecoder):  # type: ignore[misc]  # the library is untyped
     """SAM's mask decoder with the robust token and features beside it."""
 
