@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from dmseg.errors import UsageError
 from dmseg.simulators import OPS, Operation, Parameter, apply, observe, operation, plan, tables
+from dmseg.simulators.general import jpeg_bytes
 from dmseg.simulators.operations import home_modality
 from dmseg.types import MODALITIES, Window
 
@@ -161,6 +162,10 @@ def golden() -> dict[str, str]:
             for shape in ((61, 83), (40, 48, 3)):
                 out = apply(name, textured_exactly(shape, kind), key="golden", modality=home(name))
                 digests[f"{name} {kind} {len(shape)}"] = hashlib.sha256(out.tobytes()).hexdigest()
+    for shape in ((61, 83), (40, 48, 3)):
+        for quality in (10, 38, 75):
+            data = jpeg_bytes(textured_exactly(shape, "uint8"), quality)
+            digests[f"jpeg file {quality} {len(shape)}"] = hashlib.sha256(data).hexdigest()
     return digests
 
 
@@ -175,7 +180,7 @@ def textured_exactly(shape: tuple[int, ...], kind: str) -> np.ndarray:
     )
 
 
-def test_integer_and_noise_operations_are_frozen_bits() -> None:
+def test_integer_and_noise_operations_and_jpeg_files_are_frozen_bits() -> None:
     assert golden() == json.loads(GOLDEN.read_text())
 
 
