@@ -234,11 +234,12 @@ class Plan:
         factor = self.visibility if self.visibility is not None else 1.0
         for number, (step, severity) in enumerate(self.steps(level), 1):
             entry = operation(step.operation)
-            values = ", ".join(
-                f"{name} {float(value):g} {entry.parameters[name].unit}"
-                for name, value in visibility.weaker(step.operation, step.numbers(severity), factor).items()
-            )
-            line = f"{number}. {step.operation} ({severity}): {values}"
+            values = visibility.weaker(step.operation, step.numbers(severity), factor)
+            said = ", ".join(f"{name} {float(value):g} {entry.parameters[name].unit}" for name, value in values.items())
+            line = f"{number}. {step.operation} ({severity}): {said}"
+            if step.operation == "brightness_contrast" and self.observed:
+                share = visibility.clipped_share(self.observed, values["brightness"], values["contrast"])
+                line += f"; clips about {share:.0%} of Clear's greys"
             if step.operation in visibility.CAPPED and factor < 1:
                 line += f"; strength reduced to {factor:g} to keep the picture visible"
             if step.operation in inert:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -44,6 +45,22 @@ CAPPED: tuple[str, ...] = tuple(_WEAKER)
 def weaker(operation: str, values: Values, factor: float) -> Values:
     """Return the values at ``factor`` of their strength (1: unchanged, 0: no effect); other operations keep theirs."""
     return _WEAKER[operation](values, factor) if operation in _WEAKER and factor != 1 else values
+
+
+def clipped_share(observed: Mapping[str, Any], brightness: float, contrast: float) -> float:
+    """Return about which share of Clear's pixels between black and white the stretch makes black or white.
+
+    Read off the recorded histogram, within a bin of it by straight lines.
+    """
+    midtones, white, mean = (float(observed[name]) for name in ("midtones", "white", "mean"))
+    counts = np.array(observed["histogram"], np.float64)
+    counts[0] -= 1 - midtones - white
+    counts[-1] -= white
+    reached = np.concatenate([[0.0], np.cumsum(counts)])
+    edges = np.linspace(0, 1, reached.size)
+    low, high = (mean + (end - mean - brightness) / contrast for end in (0.0, 1.0))
+    below, above = np.interp(low, edges, reached), reached[-1] - np.interp(high, edges, reached)
+    return float(np.clip((below + above) / max(midtones, 1e-9), 0, 1))
 
 
 def cap(clear: Image, chain: Callable[[Image, float], Image]) -> float:

@@ -130,14 +130,25 @@ def test_no_picture_turns_white_or_black(phantoms: list[Case]) -> None:
         assert ends < 0.6 + impulses, (case.key, ends)
 
 
-@pytest.mark.real
-def test_damage_of_chains_rises_on_real_samples(real_data: Path) -> None:
+@pytest.fixture(scope="module")
+def samples(real_data: Path) -> list[Case]:
     found = list(cases(real_data, 12))
     assert len(found) > 40
-    check_chains(found)
+    return found
 
 
 @pytest.mark.real
-def test_objects_of_real_samples_keep_their_contrast(real_data: Path) -> None:
-    found = list(cases(real_data, 12))
-    assert np.mean([kept(case) for case in found]) >= 0.97
+@pytest.mark.parametrize("name", GENERAL)
+def test_damage_of_one_operation_rises_on_real_samples(name: str, samples: list[Case]) -> None:
+    failed = [case.key for case in samples if not rising(case, (name,))[0]]
+    assert 1 - len(failed) / len(samples) >= SHARE[name], f"{name}: {failed}"
+
+
+@pytest.mark.real
+def test_damage_of_chains_rises_on_real_samples(samples: list[Case]) -> None:
+    check_chains(samples)
+
+
+@pytest.mark.real
+def test_objects_of_real_samples_keep_their_contrast(samples: list[Case]) -> None:
+    assert np.mean([kept(case) for case in samples]) >= 0.97

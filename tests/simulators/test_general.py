@@ -5,13 +5,15 @@ from __future__ import annotations
 import io
 import itertools
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image as Pillow
 from scipy import stats
 
-from dmseg.simulators import apply
+from dmseg.simulators import apply, observe, plan
 from dmseg.simulators.general import jpeg_bytes
+from dmseg.simulators.visibility import clipped_share
 
 SIDE = 512
 
@@ -160,6 +162,20 @@ def test_brightness_and_contrast_come_back_from_the_pixels(brightness: float, co
     assert np.all(np.diff(out[0].astype(int)) >= 0)
 
 
+@pytest.mark.parametrize(("brightness", "contrast"), [(0.3, 1.0), (-0.2, 1.8), (0.0, 0.6), (0.35, 1.9)])
+def test_share_that_is_clipped_is_reported(brightness: float, contrast: float, picture) -> None:  # type: ignore[no-untyped-def]
+    for image in (picture("ct"), picture("ultrasound"), picture("dermoscopy")):
+        out = apply("brightness_contrast", image, brightness=brightness, contrast=contrast)
+        free = (image > 0) & (image < 255)
+        found = ((out[free] == 0) | (out[free] == 255)).mean()
+        assert clipped_share(observe(image), brightness, contrast) == pytest.approx(found, abs=0.08)
+
+
+def test_plan_says_what_brightness_clips(picture) -> None:  # type: ignore[no-untyped-def]
+    drawn = plan("words", ops=["brightness_contrast"], image=picture("mri"))
+    assert "of Clear's greys" in drawn.describe("lq3")
+
+
 @pytest.mark.parametrize("exponent", [0.45, 0.8, 1.3, 2.4])
 def test_gamma_is_a_power_with_fixed_ends(exponent: float) -> None:
     ramp = np.tile(np.arange(0, 65536, 64, dtype=np.uint16), (16, 1))
@@ -212,6 +228,8 @@ def test_jpeg_is_what_another_reader_decodes(picture) -> None:  # type: ignore[n
     image = picture("ct")
     decoded = np.asarray(Pillow.open(io.BytesIO(jpeg_bytes(image, 20))))
     assert np.abs(apply("jpeg", image, quality=20).astype(int) - decoded).max() <= 1
+    data = np.frombuffer(jpeg_bytes(image, 20), np.uint8)
+    assert np.array_equal(apply("jpeg", image, quality=20), cv2.imdecode(data, cv2.IMREAD_GRAYSCALE))
     colour = picture("endoscopy")
     other = np.asarray(Pillow.open(io.BytesIO(jpeg_bytes(colour, 60))))
     assert np.abs(apply("jpeg", colour, quality=60).astype(int) - other).mean() < 1

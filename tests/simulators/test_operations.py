@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
@@ -34,8 +35,8 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "simulators.json"
 
 
 def textured(shape: tuple[int, ...], kind: str, seed: int = 0) -> np.ndarray:
-    random = np.random.default_rng(seed)
-    image = 0.15 + 0.7 * random.random(shape, dtype=np.float32)
+    generator = np.random.default_rng(seed)
+    image = 0.15 + 0.7 * generator.random(shape, dtype=np.float32)
     return (image * WHITE[kind]).astype(kind)
 
 
@@ -182,6 +183,17 @@ def textured_exactly(shape: tuple[int, ...], kind: str) -> np.ndarray:
 
 def test_integer_and_noise_operations_and_jpeg_files_are_frozen_bits() -> None:
     assert golden() == json.loads(GOLDEN.read_text())
+
+
+def test_no_global_generator_is_read_or_moved() -> None:
+    image = textured((48, 48), "uint8")
+    wanted = [apply(name, image, key="g", modality=home(name)) for name in ALL]
+    np.random.seed(5)  # noqa: NPY002 - the global states are what this test watches
+    random.seed(5)
+    before = np.random.get_state()[1].copy(), random.getstate()  # noqa: NPY002
+    again = [apply(name, image, key="g", modality=home(name)) for name in ALL]
+    assert all(np.array_equal(a, b) for a, b in zip(wanted, again, strict=True))
+    assert np.array_equal(before[0], np.random.get_state()[1]) and random.getstate() == before[1]  # noqa: NPY002
 
 
 def test_threads_do_not_change_a_bit() -> None:
