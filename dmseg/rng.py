@@ -110,5 +110,5 @@ class Stream:
 
     def normal(self, mean: float = 0.0, sd: float = 1.0) -> float:
         """Return one normal number (Box-Muller, cosine branch, two words)."""
-        first, second = self.uniforms(2)
+        first, second = self.uniform(), self.uniform()
         return mean + sd * math.sqrt(-2.0 * math.log(1.0 - first)) * math.cos(2.0 * math.pi * second)

@@ -208,8 +208,12 @@ def gamma(image: Image, scene: Scene, *, gamma: float) -> Image:
     return pixels.pointwise(image, lambda value: np.power(value, gamma))
 
 
-def jpeg_bytes(image: Image, quality: int) -> bytes:
-    """Return the JPEG file of an image: libjpeg quality, 4:2:0 for colour, one channel for grey; 8 bits always."""
+def jpeg_bytes(image: Image, quality: int) -> NDArray[np.uint8]:
+    """Return the JPEG file of an image: libjpeg quality, 4:2:0 for colour, one channel for grey; 8 bits always.
+
+    Returns:
+        The bytes of the file, uint8 (n,).
+    """
     eight = image if image.dtype == np.uint8 else np.floor(pixels.unit(image) * 255 + 0.5).astype(np.uint8)
     options = [
         cv2.IMWRITE_JPEG_QUALITY,
@@ -221,7 +225,7 @@ def jpeg_bytes(image: Image, quality: int) -> bytes:
     coded, data = cv2.imencode(".jpg", ordered, options)
     if not coded:
         raise RuntimeError("OpenCV could not encode JPEG")
-    return bytes(data)
+    return np.asarray(data, np.uint8)
 
 
 def jpeg(image: Image, scene: Scene, *, quality: float) -> Image:
@@ -232,8 +236,9 @@ def jpeg(image: Image, scene: Scene, *, quality: float) -> Image:
     Args:
         quality: libjpeg quality, 1..100.
     """
-    data = np.frombuffer(jpeg_bytes(image, int(quality)), np.uint8)
-    decoded = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE if image.ndim == 2 else cv2.IMREAD_COLOR)
+    decoded = cv2.imdecode(
+        jpeg_bytes(image, int(quality)), cv2.IMREAD_GRAYSCALE if image.ndim == 2 else cv2.IMREAD_COLOR
+    )
     if decoded is None:
         raise RuntimeError("OpenCV could not decode its own JPEG")
     if image.ndim == 3:

@@ -26,16 +26,29 @@ def legendre(size: int) -> NDArray[np.float64]:
 @numba.njit(cache=True, nogil=True)
 def _log_field(down, across, coefficients, out):  # type: ignore[no-untyped-def]
     low, high = np.float32(np.inf), np.float32(-np.inf)
+    first, second, third, fourth = across[0], across[1], across[2], across[3]
+    weights = np.zeros(coefficients.shape[1], np.float32)
     for y in range(out.shape[0]):
-        row = out[y]
-        row[:] = 0
-        for j in range(coefficients.shape[1]):
-            weight = np.float32(0)
+        for j in range(weights.size):
+            weights[j] = 0
             for i in range(coefficients.shape[0]):
-                weight += coefficients[i, j] * down[i, y]
-            basis = across[j]
-            for x in range(row.size):
-                row[x] += weight * basis[x]
+                weights[j] += coefficients[i, j] * down[i, y]
+        row, a, b, c, d = out[y], weights[0], weights[1], weights[2], weights[3]
+        for x in range(row.size):
+            row[x] = a * first[x] + b * second[x] + c * third[x] + d * fourth[x]
+        for x in range(row.size):
+            low, high = min(low, row[x]), max(high, row[x])
+    return low, high
+
+
+@numba.njit(cache=True, nogil=True)
+def _lean(field, depth, scale, slope, most):  # type: ignore[no-untyped-def]
+    # field * scale - (depth * slope, limited to 0..most), in place.
+    low, high = np.float32(np.inf), np.float32(-np.inf)
+    for y in range(field.shape[0]):
+        row, far = field[y], depth[y]
+        for x in range(row.size):
+            row[x] = row[x] * scale - min(max(far[x] * slope, np.float32(0)), most)
         for x in range(row.size):
             low, high = min(low, row[x]), max(high, row[x])
     return low, high
@@ -75,9 +88,9 @@ def bias_gain(scene: Scene, shape: tuple[int, ...], ratio: float, depth_share: f
     low, high = _log_field(*single, field)
     if depth_share > 0:
         where = scene.beams(shape)
-        field *= np.float32((1 - depth_share) / max(high - low, 1e-6))
-        field -= np.clip(where.depth * np.float32(depth_share / max(where.deepest, 1)), 0, np.float32(depth_share))
-        low, high = float(field.min()), float(field.max())
+        slope = np.float32(depth_share / max(where.deepest, 1))
+        spread = np.float32((1 - depth_share) / max(high - low, 1e-6))
+        low, high = map(float, _lean(field, where.depth, spread, slope, np.float32(depth_share)))
         mean = float(field.mean(dtype=np.float64))
     else:
         mean = float(down.mean(axis=1) @ coefficients @ across.mean(axis=1))

@@ -166,7 +166,7 @@ def golden() -> dict[str, str]:
     for shape in ((61, 83), (40, 48, 3)):
         for quality in (10, 38, 75):
             data = jpeg_bytes(textured_exactly(shape, "uint8"), quality)
-            digests[f"jpeg file {quality} {len(shape)}"] = hashlib.sha256(data).hexdigest()
+            digests[f"jpeg file {quality} {len(shape)}"] = hashlib.sha256(data.tobytes()).hexdigest()
     return digests
 
 
