@@ -1,4 +1,4 @@
-"""Files that are either whole or absent: atomic writing, hashing, free names."""
+"""Files that are either whole or absent: atomic writing, locking, hashing, free names."""
 
 from __future__ import annotations
 
@@ -6,11 +6,19 @@ import contextlib
 import hashlib
 import os
 import secrets
+import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import BinaryIO
 
 import platformdirs
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
 
 TEMPORARY_PREFIX = ".dmseg-tmp-"
 _SYNCS_AT_ONCE = 4
@@ -77,6 +85,37 @@ def write_bytes(path: Path, content: bytes, *, sync: bool = True) -> None:
 def write_text(path: Path, content: str, *, sync: bool = True) -> None:
     """Write UTF-8 text to ``path`` atomically, with ``\\n`` line ends on every system."""
     write_bytes(path, content.encode(), sync=sync)
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the file ``path``, made for this purpose alone, against every other holder; wait until it is free.
+
+    The system frees it when its process ends, in whatever way, so nothing stale can stay behind.
+
+    Raises:
+        OSError: the file cannot be made, or its file system has no locks.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as handle:
+        _hold(handle)
+        yield
+
+
+if sys.platform == "win32":
+
+    def _hold(handle: BinaryIO) -> None:
+        while True:
+            try:
+                msvcrt.locking(handle.fileno(), msvcrt.LK_LOCK, 1)  # gives up after ten seconds
+                return
+            except OSError:
+                time.sleep(1)
+
+else:
+
+    def _hold(handle: BinaryIO) -> None:
+        fcntl.flock(handle, fcntl.LOCK_EX)
 
 
 def remove_temporaries(folder: Path) -> None:

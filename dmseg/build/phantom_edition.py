@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from dmseg import datasets, phantoms
 from dmseg.canonical import digest
-from dmseg.files import cache_folder
+from dmseg.errors import DataError
+from dmseg.files import cache_folder, locked
 from dmseg.tables import packaged_table
 
 IMAGES_PER_DATASET: int = packaged_table("dmseg.build", "build.toml")["phantom"]["images_per_dataset"]
@@ -16,16 +20,47 @@ IMAGES_PER_DATASET: int = packaged_table("dmseg.build", "build.toml")["phantom"]
 def phantom_raw(per_dataset: int = IMAGES_PER_DATASET, jobs: int = 1) -> Path:
     """Return the raw data of the phantom edition in the user's cache, written there on first use.
 
+    Several processes may ask at once: one writes, the others wait for it.
+
     Args:
         per_dataset: images of each dataset; the edition has 24.
         jobs: worker processes; the files do not depend on it.
+
+    Raises:
+        DataError: the cache cannot be written or locked.
     """
     names = tuple(name for name in datasets.RECIPES if name in phantoms.DATASETS)
     made_of = digest([phantoms.GENERATOR_VERSION, names])[:8]
     folder = cache_folder() / "phantoms" / f"{made_of}-{per_dataset}"
-    index = phantoms.read_index(folder)
-    missing = [name for name in names if not any(file.startswith(f"{name}/") for file in index)]
-    if missing:
-        print(f"writing the phantom raw data to {folder} (once)", file=sys.stderr)
-        phantoms.write_phantoms(folder, per_dataset=per_dataset, datasets=missing, jobs=jobs)
+    if _missing(folder, names):
+        with held(folder):
+            missing = _missing(folder, names)
+            if missing:
+                print(f"writing the phantom raw data to {folder} (once)", file=sys.stderr)
+            for name in missing:  # a process that was killed may have left a set that the index does not know
+                shutil.rmtree(folder / name, ignore_errors=True)
+            if missing:
+                phantoms.write_phantoms(folder, per_dataset=per_dataset, datasets=missing, jobs=jobs)
     return folder
+
+
+def _missing(folder: Path, names: Sequence[str]) -> list[str]:
+    index = phantoms.read_index(folder)
+    return [name for name in names if not any(file.startswith(f"{name}/") for file in index)]
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Hold a folder of the cache while it is filled, so that other processes wait.
+
+    Raises:
+        DataError: it cannot be written, or its file system has no locks.
+    """
+    try:
+        with locked(folder.with_name(f"{folder.name}.lock")):
+            yield
+    except OSError as error:
+        raise DataError(
+            f"{folder}: cannot be written or locked: {error.strerror}; "
+            "set DMSEG_CACHE to a folder on a local disk with some room"
+        ) from None

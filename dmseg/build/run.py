@@ -7,16 +7,21 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from dmseg import datasets, simulators
 from dmseg.build.engine import check_engine, run_tasks
 from dmseg.build.finish import BuildSummary, Listing, finish
 from dmseg.build.folder import Folder
-from dmseg.build.phantom_edition import IMAGES_PER_DATASET, phantom_raw
+from dmseg.build.phantom_edition import IMAGES_PER_DATASET, held, phantom_raw
 from dmseg.build.raw import find_datasets
 from dmseg.build.tasks import checked_options, tasks
 from dmseg.build.unit import Task
+from dmseg.canonical import digest
+from dmseg.errors import DataError
 from dmseg.files import cache_folder
+from dmseg.manifests import SCHEMA_VERSION
 from dmseg.progress import progress
 from dmseg.types import LEVELS
+from dmseg.version import __version__
 
 
 def build(
@@ -81,13 +86,27 @@ def _do(queues: Mapping[str, Sequence[Task]], limit: int | None, jobs: int, engi
 
 
 def phantom_benchmark(limit: int | None = None, jobs: int = 1) -> Path:
-    """Return the phantom edition's folder in the user's cache, built there on first use and checked on every other.
+    """Return the phantom edition's folder in the user's cache, built there on first use and not touched after.
+
+    Its name says what it was built by, so a dmseg with other recipes or tables builds another one. Several processes
+    may ask at once: one builds, the others wait for it.
 
     Args:
         limit: so many images of each dataset instead of the whole edition.
         jobs: worker processes.
+
+    Raises:
+        DataError: the cache cannot be written or locked, or an image could not be made.
     """
     raw = phantom_raw(limit or IMAGES_PER_DATASET, jobs)
-    folder = cache_folder() / "benchmarks" / raw.name
-    build(raw, folder, limit=limit, jobs=jobs)
-    return folder
+    recipes = [datasets.recipe(name).digest for name in datasets.RECIPES]
+    built_by = digest([SCHEMA_VERSION, __version__, recipes, simulators.TABLES_VERSION, simulators.tables_digest()])
+    folder = Folder(cache_folder() / "benchmarks" / f"{raw.name}-{built_by[:8]}")
+    if not folder.header.is_file():
+        with held(folder.path):
+            if not folder.header.is_file():
+                errors = build(raw, folder.path, limit=limit, jobs=jobs).errors
+                if errors:
+                    folder.header.unlink()
+                    raise DataError(f"{folder.path}: {errors[0]}; the next call tries again")
+    return folder.path
