@@ -82,7 +82,7 @@ def shipped_weights(name: str) -> Path:
     shipped = model_cards()[name].shipped
     if shipped is None:
         raise ModelError(f'no weights of model "{name}" ship; train it (dmseg train), and give --weights FILE')
-    path = Path(str(resources.files("dmseg.baselines.pge_sam").joinpath("weights", shipped)))
+    path = Path(str(resources.files("dmseg.baselines").joinpath("pge_sam", "weights", shipped)))
     if not path.is_file():
         raise ModelError(
             f'the weights of model "{name}", {shipped}, are not in this installation ({path.parent}); install dmseg '

@@ -1,9 +1,9 @@
-"""``dmseg demo``: the main job, end to end, on the embedded phantoms; no data, no weights, no network needed."""
+"""``dmseg demo``: the main job, end to end, on the embedded phantoms; no data, no download, no network needed."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,8 +15,8 @@ from dmseg.types import LEVEL_LABELS, Image
 if TYPE_CHECKING:
     from dmseg.build import Benchmark
 
-_MODELS = ("disk", "watershed")
-"""Weight-free models that finish in seconds; networks follow where their weights are installed."""
+_CLASSICAL = ("disk", "watershed")
+"""Weight-free models that finish in seconds; the networks whose weights ship follow where torch is installed."""
 
 
 @click.command("demo")
@@ -44,17 +44,18 @@ def command(out: Path, per_dataset: int, jobs: int) -> int:
     write_png(picture, _levels_sheet(build.open_benchmark(benchmark_folder)))
 
     reports, failed = [], built.exit_code
-    for name in _MODELS:
+    models = (*_CLASSICAL, *_shipped())
+    for name in models:
         run = out / "runs" / name
         summary = harness.evaluate(name, benchmark_folder, run, splits=("train", "seen", "unseen"), jobs=jobs)
         failed = max(failed, summary.exit_code)
         reports.append(report.write_report(run, benchmark_folder))
         leaderboard.add(run, out / "leaderboard")
-    for line in _left_out():
+    for line in _left_out(models):
         click.echo(line)
     click.echo(leaderboard.show(out / "leaderboard"))
     click.echo(
-        f"done in {time.monotonic() - start:.0f} s: {built.n_images} images at five levels, {len(_MODELS)} models"
+        f"done in {time.monotonic() - start:.0f} s: {built.n_images} images at five levels, {len(models)} models"
     )
     click.echo(f"pictures  {picture}")
     for path in reports:
@@ -79,13 +80,22 @@ def _levels_sheet(benchmark: Benchmark) -> Image:
     )
 
 
-def _left_out() -> Iterable[str]:
+def _shipped() -> list[str]:
+    """Return the networks that can be run as they are: their weights ship, and their packages are installed."""
+    from dmseg import baselines
+    from dmseg.baselines.weights import shipped
+
+    cards = baselines.model_cards()
+    return [name for name, there in shipped().items() if there and not baselines.missing_packages(cards[name])]
+
+
+def _left_out(run: Container[str]) -> Iterable[str]:
     """Say which network models were not run, and why: packages or weights that are missing."""
     from dmseg import baselines
 
     reasons: dict[str, list[str]] = {}
     for name, card in baselines.model_cards().items():
-        if card.kind != "network":
+        if card.kind != "network" or name in run:
             continue
         missing = baselines.missing_packages(card)
         if missing:
