@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 
@@ -58,18 +58,22 @@ class FeatureCache:
 
     def fill(
         self,
+        wanted: Iterable[Item],
         read: Callable[[Item], Tensor],
         encode: Callable[[Tensor], Encoded],
         executor: Executor,
         device: torch.device,
     ) -> int:
-        """Encode what is missing and return how many that were.
+        """Encode what is wanted and missing, and return how many that were.
 
         Args:
+            wanted: the items that a run needs; the others can be filled by a later one.
             read: a picture at a level as network input (3, S, S).
             encode: (B, 3, S, S) on ``device`` to features, without gradients.
         """
-        missing = [item for item, row in self._rows.items() if not self._done[row]]
+        rows_wanted = sorted({self._rows[item] for item in wanted})
+        names = list(self._rows)
+        missing = [names[row] for row in rows_wanted if not self._done[row]]
         chunks = [missing[start : start + _CHUNK] for start in range(0, len(missing), _CHUNK)]
         for chunk in progress(chunks, len(chunks), "features", "chunks") if chunks else ():
             encoded = encode(torch.stack(list(executor.map(read, chunk))).to(device))

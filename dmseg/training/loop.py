@@ -348,7 +348,7 @@ class Training:
         return isinstance(self.network, (EnhancedNetwork, RobustNetwork))
 
     def _filled(self, folder: Path) -> FeatureCache:
-        """Return the kept features of all pictures, encoding what is missing; in full precision."""
+        """Return the kept features, encoding what this run needs and is missing; in full precision."""
         items = all_items(self.curriculum.image_ids, self.config.levels)
 
         def read(item: tuple[str, str]) -> Tensor:
@@ -363,7 +363,8 @@ class Training:
             example = encode(read(items[0])[None].to(self.fabric.device))
             features = FeatureCache(folder / key, items, example)
             if self.fabric.is_global_zero:
-                features.fill(read, encode, self.executor, self.fabric.device)
+                wanted = self.curriculum.items(clear=self._reconstructs)
+                features.fill(wanted, read, encode, self.executor, self.fabric.device)
         return features
 
     @contextlib.contextmanager

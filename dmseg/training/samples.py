@@ -91,6 +91,11 @@ class Curriculum:
         kinds = [drawn_kind(f"kind@{batch}:{index}", seed) for index in range(n_kinds)] or [None]
         return [self._visit(first + slot, kinds[slot % len(kinds)]) for slot in range(stage.batch)]
 
+    def items(self, *, clear: bool) -> set[tuple[str, str]]:
+        """Return each picture and level that the run visits, and with ``clear`` its clear version, too."""
+        visits = {(visit.image_id, visit.level) for batch in range(self.batches) for visit in self.visits(batch)}
+        return visits | {(image_id, "clear") for image_id, _ in visits} if clear else visits
+
     def _stage(self, batch: int) -> tuple[int, int, int, Stage]:
         return next(entry for entry in self._plan if entry[0] <= batch < entry[1])
 
