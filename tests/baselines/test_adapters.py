@@ -175,6 +175,19 @@ def test_the_public_loader_hands_the_precision_on() -> None:
         dmseg.load_model("sam-med2d", weights="random", device="cpu", precision="fp8")
 
 
+@pytest.mark.parametrize(
+    ("kind", "build", "mode"),
+    [
+        (SamAdapter, build_sam, "iterative"),
+        (MedSamAdapter, build_sam, "official"),
+        (RobustSamAdapter, RobustSAMNetwork, "iterative"),
+    ],
+)
+def test_full_depth_at_a_small_input_passes_the_self_check(kind: Any, build: Any, mode: str) -> None:
+    model = small("it", kind, partial(build, "vit_b", SIDE), mode=mode)
+    assert [check for check in selfcheck(model) if check.verdict == FAILED] == []
+
+
 HEAVY = ("sam-vit-l", "sam-vit-h", "robust-sam-l", "gle-sam")
 
 
