@@ -10,11 +10,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dmseg.types import Image, Window
+from dmseg.types import Image, Mask, Window
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from dmseg.baselines import ModelAdapter, SelfTestAdapter
+    from dmseg.baselines.explanation import Step
     from dmseg.build import Benchmark
+    from dmseg.protocol import Click
     from dmseg.simulators import Plan
 
 
@@ -136,6 +141,42 @@ def load_model(
     from dmseg import baselines
 
     return baselines.load_model(name, weights=weights, device=device, precision=precision, arguments=arguments)
+
+
+def explain(
+    model: ModelAdapter | SelfTestAdapter,
+    image: Image,
+    *,
+    reference: Mask | None = None,
+    clicks: Sequence[Click] = (),
+    box: NDArray[np.float32] | None = None,
+    steps: int = 5,
+    key: str = "",
+    seed: int = 0,
+) -> tuple[Image, list[Step]]:
+    """Draw what a SAM-style network makes of one object, step by step: prompts, guidance, features, masks.
+
+    Args:
+        model: of :func:`load_model`.
+        image: uint8 (H, W) or (H, W, 3) RGB.
+        reference: (H, W) bool, the object; without clicks and box the evaluation's own user prompts towards it.
+        clicks: each is one step (:class:`dmseg.protocol.Click`).
+        box: (4,) x0, y0, x1, y1 in pixels, a step before the clicks.
+        steps: how many, where the reference prompts.
+        key, seed: name the object in the draw of its first prompts.
+
+    Returns:
+        The picture, uint8 (H', W', 3) RGB, and what it shows: one :class:`dmseg.baselines.explanation.Step` per step.
+
+    Raises:
+        UsageError: a model without such features, a mask of another size, prompts outside of the picture, or none.
+    """
+    from dmseg.baselines import explanation
+
+    explained = explanation.explain(
+        model, image, reference=reference, clicks=clicks, box=box, steps=steps, key=key, seed=seed
+    )
+    return explanation.explanation_picture(image, explained, reference), explained
 
 
 def open(path: str | Path) -> Benchmark:

@@ -119,7 +119,7 @@ def command(
         raise UsageError(f"--out {out}: the contact sheet is a PNG file; end its name in .png")
     if modality is not None:
         check_modality(modality)
-    subjects = _benchmark(source, limit) if source.is_dir() else iter([_file(source, modality, window, key)])
+    subjects = _benchmark(source, limit) if source.is_dir() else iter([shown_file(source, modality, window, key)])
     if by == "level":
         sheet = Sheet([LEVEL_LABELS[level] for level in LEVELS])
         for subject in subjects:
@@ -130,7 +130,7 @@ def command(
     _write(sheet, out)
 
 
-def _file(source: Path, modality: str | None, window: Window | None, key: str | None) -> Subject:
+def shown_file(source: Path, modality: str | None, window: Window | None, key: str | None) -> Subject:
     """Return an image file as it is shown: 8 bits, through its window where it has deeper values."""
     import numpy as np
 

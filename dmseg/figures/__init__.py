@@ -1,7 +1,7 @@
 """Pictures of results: arrays and numbers in, a uint8 image or an SVG text out. No file is read or written here.
 
 Raster (:mod:`~dmseg.figures.raster`): :func:`panel` draws one image with contours, clicks and box;
-:func:`contact_sheet` lays images out in labelled rows and columns.
+:func:`contact_sheet` lays images out in labelled rows and columns; :func:`heat` and :func:`signed_heat` colour maps.
 Vector (:mod:`~dmseg.figures.svg`): :func:`curve_svg`, :func:`histogram_svg`, :func:`interval_svg`,
 :func:`heat_table`, inline in a page, in the page's own light or dark colours.
 Page (:mod:`~dmseg.figures.page`): :func:`page` frames a self-contained HTML document.
@@ -9,6 +9,7 @@ Colours are those of Okabe and Ito (2008), never the only sign: curves have mark
 """
 
 from dmseg.figures.colours import OKABE_ITO
+from dmseg.figures.heat import heat, signed_heat
 from dmseg.figures.page import embedded_png, page
 from dmseg.figures.raster import contact_sheet, panel
 from dmseg.figures.svg import FIGURE_CSS, Series, curve_svg, heat_table, histogram_svg, interval_svg, marker_icon
@@ -20,10 +21,12 @@ __all__ = [
     "contact_sheet",
     "curve_svg",
     "embedded_png",
+    "heat",
     "heat_table",
     "histogram_svg",
     "interval_svg",
     "marker_icon",
     "page",
     "panel",
+    "signed_heat",
 ]
