@@ -20,8 +20,9 @@ _SHOWN = 10
 def command(folder: Path, modality: str, name: str | None, out: Path | None, force: bool) -> None:
     """Guess a recipe for your own folder of images and masks, and say what did not match.
 
-    Pictures (PNG, JPEG, TIFF, DICOM) with mask files, or NIfTI volumes with label volumes, at any depth. Masks are
-    told by a folder such as masks/ or an ending such as _mask.
+    Pictures (PNG, JPEG, TIFF, DICOM) with mask files, NIfTI volumes with label volumes, or DICOM series with DICOM
+    segmentations, at any depth. Mask files are told by a folder such as masks/ or an ending such as _mask; each label
+    or colour in them is a structure.
     """
     from dmseg.datasets import own
     from dmseg.errors import UsageError
@@ -36,9 +37,15 @@ def command(folder: Path, modality: str, name: str | None, out: Path | None, for
         raise UsageError(f"{path}: there already; give another --out, or --force to replace it")
     write_text(path, guessed.text)
     parameters = guessed.recipe.parameters
-    click.echo(f"images: {parameters['image']}    masks: {parameters['mask']}")
-    labels = ", ".join(f"{label} = {value}" for label, value in parameters.get("labels", {}).items())
-    click.echo(f"objects: {labels or 'one per mask file, grey above ' + str(parameters['mask_above'])}")
+    if "image" in parameters:
+        click.echo(f"images: {parameters['image']}    masks: {parameters['mask']}")
+    else:
+        click.echo("images: DICOM series    masks: DICOM segmentations that refer to them")
+    named: dict[str, object] = next(
+        (parameters[kind] for kind in ("labels", "colours", "segments") if kind in parameters), {}
+    )
+    objects = ", ".join(f"{structure} = {value}" for structure, value in named.items())
+    click.echo(f"objects: {objects or 'one per mask file, grey above ' + str(parameters['mask_above'])}")
     click.echo(f"{guessed.n_sources} with masks, {len(guessed.left_out)} without a partner")
     lines = [f"  {item.source}: {item.reason}" for item in guessed.left_out]
     lines += [f"  {file}: matches neither path" for file in guessed.unmatched]

@@ -6,6 +6,7 @@ before anything is decoded. Degradations and datasets live above; nothing here k
 
 from __future__ import annotations
 
+from dmseg.imaging.dicom_seg import DicomTags, dicom_tags, highdicom, read_dicom_segments
 from dmseg.imaging.formats import EXTENSIONS, MAX_PIXELS, check_size, extension, kind_of, stem
 from dmseg.imaging.grey import add_change, apply_window, normalise, percentile_window
 from dmseg.imaging.like import check_target, write_like
@@ -28,6 +29,7 @@ from dmseg.imaging.writing import png_bytes, write_mask, write_png
 __all__ = [
     "EXTENSIONS",
     "MAX_PIXELS",
+    "DicomTags",
     "LoadedImage",
     "Rle",
     "Volume",
@@ -36,15 +38,18 @@ __all__ = [
     "check_size",
     "check_target",
     "decode_rle",
+    "dicom_tags",
     "encode_rle",
     "extension",
     "grey_if_colourless",
+    "highdicom",
     "image_header",
     "kind_of",
     "normalise",
     "percentile_window",
     "png_bytes",
     "radiological",
+    "read_dicom_segments",
     "read_dicom_series",
     "read_grey",
     "read_image",

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from dmseg import datasets
 from dmseg.datasets import own, templates
@@ -101,6 +102,58 @@ def test_labels_become_structures_and_zero_one_masks_do_not(
     assert int(_read(single, files.root, tmp_path_factory)[0].structures[0].mask.sum()) == 25
 
 
+def _painted(block: Any, *colours: tuple[int, int, int]) -> NDArray[np.uint8]:
+    """Return a drawing on black with a 5 x 5 block of each colour, side by side."""
+    drawn = [block(x=1 + 5 * k, value=1)[..., None] * np.array(colour, np.uint8) for k, colour in enumerate(colours)]
+    return np.asarray(sum(drawn), np.uint8)
+
+
+def test_each_colour_of_a_drawing_is_a_structure(
+    files: Any, grey: Any, block: Any, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    red, yellow, blue = (255, 0, 0), (255, 255, 0), (0, 0, 255)
+    for name, colours in (("a", (red, yellow)), ("b", (yellow, blue)), ("c", ())):
+        files.picture(f"mine/images/{name}.png", grey())
+        drawing = _painted(block, *colours) if colours else np.zeros((*grey().shape, 3), np.uint8)
+        files.picture(f"mine/masks/{name}.png", drawing)
+    guessed = _guess(files.root / "mine")
+    assert guessed.recipe.structures == ("colour_0000ff", "colour_ff0000", "colour_ffff00")
+    found = [
+        {s.name: (int(s.mask.sum()), int(np.nonzero(s.mask)[1].min())) for s in sample.structures}
+        for sample in _read(guessed, files.root, tmp_path_factory)
+    ]
+    assert found == [
+        {"colour_ff0000": (25, 1), "colour_ffff00": (25, 6)},
+        {"colour_ffff00": (25, 1), "colour_0000ff": (25, 6)},
+    ]
+
+
+def test_a_drawing_without_black_has_its_commonest_colour_as_background(
+    files: Any, grey: Any, block: Any, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    files.picture("mine/images/a.png", grey())
+    drawing = _painted(block, (255, 0, 0))
+    drawing[drawing.sum(axis=2) == 0] = (250, 250, 255)
+    files.picture("mine/masks/a.png", drawing)
+    guessed = _guess(files.root / "mine")
+    assert guessed.recipe.parameters["background"] == [250, 250, 255]
+    (sample,) = _read(guessed, files.root, tmp_path_factory)
+    assert [(s.name, int(s.mask.sum())) for s in sample.structures] == [("colour_ff0000", 25)]
+
+
+def test_pixels_between_two_colours_go_to_one_of_them(
+    files: Any, grey: Any, block: Any, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    files.picture("mine/images/a.png", grey())
+    files.picture("mine/masks/a.png", _painted(block, (255, 0, 0), (0, 0, 255)))
+    guessed = _guess(files.root / "mine")
+    soft = _painted(block, (255, 0, 0), (0, 0, 255))
+    soft[:, 5][soft[:, 5].any(axis=1)] = (200, 0, 60)
+    files.picture("mine/masks/a.png", soft)
+    (sample,) = _read(guessed, files.root, tmp_path_factory)
+    assert {s.name: int(s.mask.sum()) for s in sample.structures} == {"colour_ff0000": 25, "colour_0000ff": 25}
+
+
 def test_jpeg_masks_are_drawn_not_labelled(files: Any, grey: Any, block: Any) -> None:
     files.picture("mine/images/a.png", grey())
     files.picture("mine/masks/a.jpg", block(), quality=60)
@@ -150,7 +203,7 @@ def test_folders_that_cannot_be_guessed_say_what_is_expected(files: Any, grey: A
         _guess(files.root / "apart")
     files.picture("colour/images/a.png", grey())
     files.picture("colour/masks/a.png", np.dstack([block(), grey(), block()]))
-    with pytest.raises(DataError, match=r"colour picture.*init-recipe needs masks of grey values"):
+    with pytest.raises(DataError, match=r"192 colours, so their edges are soft"):
         _guess(files.root / "colour")
     files.picture("deep/x/y/a.png", grey())
     files.picture("deep/u/v/b.png", grey())

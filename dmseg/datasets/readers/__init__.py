@@ -5,6 +5,7 @@ from __future__ import annotations
 from dmseg.datasets.readers.chaos import ChaosReader
 from dmseg.datasets.readers.ddti import DdtiReader
 from dmseg.datasets.readers.dental import ToothReader
+from dmseg.datasets.readers.dicom_seg import DicomSegReader
 from dmseg.datasets.readers.lungrads import LungReader
 from dmseg.datasets.readers.nuclei import NucleiReader
 from dmseg.datasets.readers.own import OwnPictureReader, OwnVolumeReader
@@ -32,6 +33,7 @@ READERS: dict[str, type[Reader]] = {
     "mmotu": MmotuReader,
     "muscle_us": MuscleReader,
     "nerve_us": NerveReader,
+    "own_dicom_seg": DicomSegReader,
     "own_pictures": OwnPictureReader,
     "own_volumes": OwnVolumeReader,
     "paxray": PaxrayReader,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,9 @@ import numpy as np
 from dmseg.datasets import templates, tree
 from dmseg.datasets.readers.pairs import PairReader
 from dmseg.datasets.readers.volumes import NIFTI_SUFFIXES, SliceReader, paired_volumes, percentiles
+from dmseg.datasets.shapes import nearest_colour
 from dmseg.datasets.sources import LeftOut, Reader, Scan, Source, clean_id
+from dmseg.errors import ImageFileError
 from dmseg.imaging import apply_window, read_grey, read_image
 from dmseg.types import Image, Sample, Structure
 
@@ -42,7 +44,7 @@ def paired(reader: Reader, root: Path, suffixes: tuple[str, ...]) -> Scan:
 
 
 class OwnPictureReader(PairReader):
-    """PNG, JPEG, TIFF or DICOM pictures; masks are files of one object each, or label maps with the recipe's labels.
+    """PNG, JPEG, TIFF or DICOM pictures; masks are files of one object each, or have the recipe's labels or colours.
 
     Pictures of more than 8 bits are windowed: by the recipe's window, else between percentiles of the picture.
     """
@@ -63,15 +65,30 @@ class OwnPictureReader(PairReader):
         return apply_window(loaded.pixels, window), loaded.spacing
 
     def structures(self, root: Path, source: Source, pixels: Image) -> Iterator[Structure]:
-        """Yield one object per mask file, or one per label that occurs in it."""
-        labels = self.recipe.parameters.get("labels")
-        if not labels:
+        """Yield one object per mask file, or one per label or colour that occurs in it."""
+        rules = self.recipe.parameters
+        if colours := rules.get("colours"):
+            for file in source.files[1:]:
+                yield from self._coloured(root / file, colours)
+        elif labels := rules.get("labels"):
+            for file in source.files[1:]:
+                values = read_grey(root / file)
+                for name, value in labels.items():
+                    yield Structure(name, values == value)
+        else:
             yield from super().structures(root, source, pixels)
-            return
-        for file in source.files[1:]:
-            values = read_grey(root / file)
-            for name, value in labels.items():
-                yield Structure(name, values == value)
+
+    def _coloured(self, path: Path, colours: Mapping[str, Sequence[int]]) -> Iterator[Structure]:
+        """Yield the area of each colour; a pixel of none of them (a soft edge) counts as the nearest that is of one."""
+        rules = self.recipe.parameters
+        palette = np.array([rules["background"], *colours.values()])
+        drawing = np.asarray(read_image(path).pixels)
+        if drawing.dtype != np.uint8:
+            raise ImageFileError(f"{path}: pixels are {drawing.dtype.name}; expected an 8-bit drawing in colours")
+        drawing = drawing if drawing.ndim == 3 else drawing[..., None].repeat(3, axis=2)
+        index = nearest_colour(drawing, palette, rules["colour_within"], rules["colour_core"])
+        for k, name in enumerate(colours, start=1):
+            yield Structure(name, index == k)
 
 
 class OwnVolumeReader(SliceReader):
