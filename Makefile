@@ -6,7 +6,7 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 # The torch stack (about 6 GB) serves the network baselines; `make demo EXTRAS=` does without it.
-EXTRAS ?= models
+EXTRAS ?= models train
 # Test processes; 2 is right for the smallest machine that we support.
 WORKERS ?= 2
 PYTEST = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)

@@ -11,10 +11,10 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from dmseg.baselines.networks.sam import Encoded
@@ -96,7 +96,7 @@ class FeatureCache:
         return torch.from_numpy(np.stack([self._arrays[name][row] for row in rows])).float()
 
 
-def _mapped(path: Path, shape: tuple[int, ...], kind: np.dtype) -> NDArray:  # type: ignore[type-arg]
+def _mapped(path: Path, shape: tuple[int, ...], kind: np.dtype[Any]) -> np.memmap[Any, np.dtype[Any]]:
     size = int(np.prod(shape)) * kind.itemsize
     fits = path.is_file() and path.stat().st_size == size
     return np.memmap(path, dtype=kind, mode="r+" if fits else "w+", shape=shape)

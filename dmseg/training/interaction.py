@@ -105,7 +105,7 @@ def interact(
                 (getattr(weights, name) * value for name, value in terms.items()), torch.zeros(1, device=device)
             )
         if gradient:
-            (total.sum() * share).backward()  # type: ignore[no-untyped-call]
+            (total.sum() * share).backward()
         kept[members] = logits.detach().float()
         for name, value in terms.items():
             sums[name] += float(value.detach().sum())

@@ -55,7 +55,7 @@ def reconstruction_loss(enhanced: Tensor, clear: Tensor, target: Tensor, support
         enhanced, clear: (N, C, E, E).
         target: (N, 1, h, w), 0 or 1, h and w multiples of E.
     """
-    cells = functional.adaptive_avg_pool2d(target, enhanced.shape[-2:])
+    cells = functional.adaptive_avg_pool2d(target, (enhanced.shape[-2], enhanced.shape[-1]))
     if support == "binary":
         cells = (cells >= 0.5).to(cells)
     elif support == "global":

@@ -94,6 +94,7 @@ def build_trainee(config: TrainConfig, weights: Path | str | None, device: torch
         torch.manual_seed(_torch_seed(config.seed, "enhancer"))
         network = put_on(adapter.network, config.base, {"enhancer": config.enhancer, "robust": config.robust})
     adapter.network = network
+    adapter.device = device
     network.to(device).requires_grad_(False)
     groups = {part: trained_parameters(network, part) for part in config.trained}
     for group in groups.values():

@@ -10,6 +10,7 @@ import functools
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -25,6 +26,8 @@ from dmseg.rng import Stream
 from dmseg.training.config import Stage, TrainConfig
 from dmseg.training.prompts import KEY, Kind, drawn_kind, first
 from dmseg.types import Image, Mask, Prompts
+
+T = TypeVar("T", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,8 @@ class Curriculum:
         start, _, position, stage = self._stage(batch)
         first = position + (batch - start) * stage.batch
         n_kinds, seed = self._config.prompt_kinds, self._config.seed
-        kinds = [drawn_kind(f"kind@{batch}:{index}", seed) for index in range(n_kinds)] or [None]
+        drawn = [drawn_kind(f"kind@{batch}:{index}", seed) for index in range(n_kinds)]
+        kinds: Sequence[Kind | None] = drawn or [None]
         return [self._visit(first + slot, kinds[slot % len(kinds)]) for slot in range(stage.batch)]
 
     def items(self, *, clear: bool) -> set[tuple[str, str]]:
@@ -113,7 +117,7 @@ class Curriculum:
 
 @functools.lru_cache(maxsize=4)
 def _order(seed: int, epoch: int, n: int) -> list[int]:
-    return Stream(KEY, seed, "order", epoch).permutation(n).tolist()
+    return [int(place) for place in Stream(KEY, seed, "order", epoch).permutation(n)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +219,7 @@ def fresh_plan(benchmark: Benchmark, visit: Visit, clear: Image, seed: int) -> s
     return simulators.plan(
         f"{visit.image_id}@{visit.epoch}",
         modality=stored.modality,
-        domain=[step.name for step in stored.domain],
+        domain=[step.operation for step in stored.domain],
         image=clear,
         seed=seed,
         window=stored.window,
@@ -228,7 +232,7 @@ def rgb(image: Image) -> NDArray[np.uint8]:
     return np.ascontiguousarray(np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image)
 
 
-def turned(array: NDArray[np.generic], turn: int) -> NDArray[np.generic]:
+def turned(array: NDArray[T], turn: int) -> NDArray[T]:
     """Return (H, W, ...) after ``turn % 4`` quarter turns, mirrored where ``turn`` is above 3."""
     result = np.rot90(array, turn % 4)
     return np.ascontiguousarray(result[:, ::-1] if turn > 3 else result)
@@ -249,5 +253,5 @@ def grid_mask(mask: Mask, frame: Frame, side: int, grid: int) -> Mask:
     full[y : y + height, x : x + width] = content
     step = side // grid
     covered = full.reshape(grid, step, grid, step).mean((1, 3))
-    chosen = covered >= 0.5
-    return chosen if chosen.any() else covered >= covered.max()
+    chosen: Mask = covered >= min(0.5, covered.max())
+    return chosen

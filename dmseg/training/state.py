@@ -21,11 +21,11 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
         torch.save({"format": FORMAT, **state}, temporary)
 
 
-def load_state(path: Path, config_digest: str, benchmark_digest: str) -> dict[str, Any] | None:
+def load_state(path: Path, config_digest: str, benchmark_digest: str, base_sha256: str) -> dict[str, Any] | None:
     """Return the state to go on from, None where there is none; nothing in the file is executed.
 
     Raises:
-        DataError: the file is damaged, no state, or of a run with other choices or another benchmark.
+        DataError: the file is damaged, no state, or of a run with other choices, benchmark or base weights.
     """
     if not path.is_file():
         return None
@@ -39,6 +39,7 @@ def load_state(path: Path, config_digest: str, benchmark_digest: str) -> dict[st
     for field, wanted, what in (
         ("config", config_digest, "with other choices"),
         ("benchmark", benchmark_digest, "on another benchmark"),
+        ("base_sha256", base_sha256, "on other base weights"),
     ):
         if state.get(field) != wanted:
             raise DataError(f"{path.parent}: holds a run {what}; give another --out, or the same command as before")

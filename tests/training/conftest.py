@@ -9,17 +9,10 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs the extra [train]")
 pytest.importorskip("lightning_fabric", reason="training needs the extra [train]")
 
+from small_training import small  # noqa: E402
 from tiny_benchmark import write_tiny_benchmark  # noqa: E402
 
-from dmseg.training import TrainConfig, load_config, train  # noqa: E402
-
-SMALL = ("batches=4", "save_every=1", "splits=['seen', 'unseen', 'train']", "prompt_kinds=1", "interactions=2")
-SIDE = "stages=[{until=1.0, side=64, batch=2}]"
-
-
-def small(preset: str, *changes: str) -> TrainConfig:
-    """A preset, cut down to seconds: two pictures of 64 pixels a batch, without kept features."""
-    return load_config(preset, (*SMALL, "cache=false", "batch=2", SIDE, *changes))
+from dmseg.training import train  # noqa: E402
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,126 @@
+"""What training is fed with: batches read ahead, features from the encoder or from disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from dmseg.baselines.networks.mini import set_side
+from dmseg.baselines.networks.robust_sam import RobustNetwork
+from dmseg.baselines.networks.sam import Encoded
+from dmseg.baselines.pge_sam import EnhancedNetwork
+from dmseg.build import Benchmark
+from dmseg.training.config import TrainConfig
+from dmseg.training.features import FeatureCache, all_items, cache_key
+from dmseg.training.networks import Trainee
+from dmseg.training.samples import Curriculum, Loaded, Loader, Visit, rgb
+
+
+class Feed:
+    """One process's share of the batches.
+
+    Args:
+        executor: threads that read pictures.
+        cache: folder for kept features; used where the configuration keeps them.
+
+    Attributes:
+        curriculum: which batches there are.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        benchmark: Benchmark,
+        trainee: Trainee,
+        fabric: Fabric,
+        executor: Executor,
+        cache: Path,
+    ) -> None:
+        self._config, self._benchmark, self._trainee = config, benchmark, trainee
+        self._fabric, self._executor = fabric, executor
+        self._network = trainee.network
+        self.curriculum = Curriculum(benchmark, config, self._network.side)
+        self._reconstructs = isinstance(self._network, EnhancedNetwork) and config.losses.reconstruction > 0
+        self._intermediate = isinstance(self._network, EnhancedNetwork | RobustNetwork)
+        self._loader = Loader(benchmark, trainee.adapter, config, pixels=not config.cache, clear=self._reconstructs)
+        self._features = self._filled(cache) if config.cache else None
+        self._ahead: Future[Loaded] | None = None
+
+    def batches(self, first: int) -> Iterator[tuple[int, Loaded]]:
+        """Yield the batches from ``first`` on, each read while the one before is trained on."""
+        total = self.curriculum.batches
+        with ThreadPoolExecutor(1) as reader:
+            for index in range(first, total):
+                self._at_side(self.curriculum.side(index))
+                loaded = self._ahead.result() if self._ahead is not None else self._load(index)
+                self._ahead = None
+                if index + 1 < total and self.curriculum.side(index + 1) == self._network.side:
+                    self._ahead = reader.submit(self._load, index + 1)
+                yield index, loaded
+                self._at_side(self.curriculum.side(index))
+
+    def at_full_side(self) -> None:
+        """Give the network the side that training ends with, as validation wants it; the next batch sets its own."""
+        if self._ahead is not None:
+            wait([self._ahead])
+        self._at_side(self.curriculum.side(self.curriculum.batches - 1))
+
+    def features(self, loaded: Loaded) -> tuple[Encoded, Tensor | None]:
+        """Return features of a batch's pictures and, where needed, the embedding of their clear versions."""
+        device = self._fabric.device
+        if self._features is not None:
+            items = [(visit.image_id, visit.level) for visit in loaded.visits]
+            encoded = _moved(self._features.read(items, intermediate=self._intermediate), device)
+            if not self._reconstructs:
+                return encoded, None
+            clear = self._features.read([(image_id, "clear") for image_id, _ in items], intermediate=False)
+            return encoded, clear.embedding.to(device)
+        if loaded.pixels is None:
+            raise AssertionError("pictures were not read")
+        with self._fabric.autocast(), torch.set_grad_enabled(not self._trainee.encoder_frozen):
+            encoded = self._trainee.encode(loaded.pixels.to(device))
+        if loaded.clear is None:
+            return encoded, None
+        with self._fabric.autocast(), torch.no_grad():
+            return encoded, self._trainee.encode(loaded.clear.to(device)).embedding
+
+    def _at_side(self, side: int) -> None:
+        if side != self._network.side:
+            set_side(self._network, side)
+
+    def _load(self, index: int) -> Loaded:
+        return self._loader.load(self._own(self.curriculum.visits(index)), self._executor)
+
+    def _own(self, visits: Sequence[Visit]) -> Sequence[Visit]:
+        return visits[self._fabric.global_rank :: self._fabric.world_size]
+
+    def _filled(self, folder: Path) -> FeatureCache:
+        """Return the kept features, encoding what this run needs and is missing; in full precision."""
+        items = all_items(self.curriculum.image_ids, self._config.levels)
+
+        def read(item: tuple[str, str]) -> Tensor:
+            return self._trainee.adapter.prepare(rgb(self._benchmark.image(*item)))[0]
+
+        @torch.no_grad()
+        def encode(pixels: Tensor) -> Encoded:
+            return self._trainee.encode(pixels)
+
+        key = cache_key(self._network.image_encoder, self._benchmark.digest, self._network.side, items)
+        with self._fabric.rank_zero_first():
+            example = encode(read(items[0])[None].to(self._fabric.device))
+            features = FeatureCache(folder / key, items, example)
+            if self._fabric.is_global_zero:
+                wanted = self.curriculum.items(clear=self._reconstructs)
+                features.fill(wanted, read, encode, self._executor, self._fabric.device)
+        return features
+
+
+def _moved(encoded: Encoded, device: torch.device) -> Encoded:
+    return Encoded(
+        encoded.embedding.to(device), {name: value.to(device) for name, value in encoded.intermediate.items()}
+    )

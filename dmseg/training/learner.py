@@ -1,0 +1,187 @@
+"""One batch of training: interactions, gradients, optimiser steps."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from dmseg.baselines.networks.sam import Encoded
+from dmseg.rng import Stream, key_words
+from dmseg.training import prompts as user
+from dmseg.training.config import TrainConfig
+from dmseg.training.feed import Feed
+from dmseg.training.interaction import TERMS, Samples, interact
+from dmseg.training.networks import Trainee
+from dmseg.training.optimiser import Average, adamw, rate_factor, set_rate
+from dmseg.training.prompts import KEY
+from dmseg.training.samples import Loaded
+from dmseg.types import Prompts
+
+
+class Learner:
+    """A network with its optimiser.
+
+    Attributes:
+        average: averaged weights, or None.
+        settled: no gradient waits for an optimiser step.
+    """
+
+    def __init__(self, config: TrainConfig, trainee: Trainee, feed: Feed, fabric: Fabric) -> None:
+        self._config, self._trainee, self._feed, self._fabric = config, trainee, feed, fabric
+        self._parameters = list(trainee.parameters.values())
+        self._optimiser = adamw(trainee.groups, config)
+        self.average = Average(trainee.parameters, config.ema) if config.ema else None
+        per_batch = config.interactions if config.updates == "interaction" else 1
+        self._updates = feed.curriculum.batches * per_batch
+        self._done = 0
+
+    @property
+    def settled(self) -> bool:
+        """Whether all gradients have gone into a step."""
+        return self._done % self._config.accumulate == 0 or self._done == self._updates
+
+    @property
+    def rate(self) -> float:
+        """Learning rate of the first part."""
+        return float(self._optimiser.param_groups[0]["lr"])
+
+    def state(self) -> dict[str, Any]:
+        """Return what :meth:`restore` takes, as plain tensors and numbers."""
+        network = self._trainee.network.state_dict()
+        return {
+            "updates": self._done,
+            "network": {name: network[name] for name in self._trainee.state_names},
+            "optimiser": self._optimiser.state_dict(),
+            "average": self.average.values if self.average else {},
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a state."""
+        self._trainee.network.load_state_dict(state["network"], strict=False)
+        self._optimiser.load_state_dict(state["optimiser"])
+        if self.average is not None:
+            self.average.values = {name: value.to(self._fabric.device) for name, value in state["average"].items()}
+        self._done = state["updates"]
+
+    def learn(self, index: int, loaded: Loaded) -> dict[str, float]:
+        """Interact with batch ``index`` and step; return sums over its samples."""
+        with self._keyed(index):
+            return self._learn(index, loaded)
+
+    def _learn(self, index: int, loaded: Loaded) -> dict[str, float]:
+        config, device = self._config, self._fabric.device
+        each = config.updates == "interaction"
+        encoded, clear = self._feed.features(loaded)
+        leaf = encoded if self._trainee.encoder_frozen else _leaf(encoded)
+        targets = loaded.targets.to(device)
+        scale = self._trainee.network.side / targets.shape[-1]
+        samples = Samples(leaf, clear, loaded.picture.to(device), targets, scale)
+        with_gradient = self._with_gradient(index)
+        share = self._share(index, 1 if each else sum(with_gradient))
+        prompts, sums = list(loaded.prompts), []
+        for step, gradient in enumerate(with_gradient):
+            if step:
+                prompts = self._corrected(prompts, loaded, samples)
+            sums.append(
+                interact(
+                    self._trainee.network,
+                    samples,
+                    prompts,
+                    config.losses,
+                    gradient=gradient,
+                    share=share,
+                    autocast=self._fabric.autocast,
+                )
+            )
+            if each:
+                self._update()
+        if not each:
+            if leaf is not encoded:
+                _backward(encoded, leaf)
+            self._update()
+        return {**_summed(sums, with_gradient), "with_gradient": sum(with_gradient) * len(loaded.keys)}
+
+    def _share(self, index: int, counted: int) -> float:
+        """Return what one sample counts in the gradient: the mean is over the samples of all processes."""
+        n_all = sum(len(visit.mask_ids) for visit in self._feed.curriculum.visits(index))
+        return self._fabric.world_size / (n_all * counted * self._config.accumulate)
+
+    def _with_gradient(self, index: int) -> list[bool]:
+        """Return for each interaction of a batch whether it has a gradient."""
+        config = self._config
+        if config.gradient == "every":
+            return [True] * config.interactions
+        n = Stream(KEY, config.seed, "interactions", index).integer(2, config.interactions)
+        return [True, *[False] * (n - 2), True]
+
+    def _corrected(self, prompts: Sequence[Prompts], loaded: Loaded, samples: Samples) -> list[Prompts]:
+        if samples.logits is None:
+            raise AssertionError("a corrective click needs a first answer")
+        predicted = (samples.logits[:, 0] > 0).cpu().numpy()
+        return [
+            user.corrected(given, mask, found, key, self._config.seed)
+            for given, mask, found, key in zip(prompts, loaded.masks, predicted, loaded.keys, strict=True)
+        ]
+
+    def _update(self) -> None:
+        """Count one update; with enough of them gathered, step."""
+        self._done += 1
+        if not self.settled:
+            return
+        config = self._config
+        self._share_gradients()
+        torch.nn.utils.clip_grad_norm_(self._parameters, config.clip)
+        step, steps = (math.ceil(count / config.accumulate) for count in (self._done, self._updates))
+        set_rate(self._optimiser, rate_factor(step - 1, steps, config.warmup, config.final_rate))
+        self._optimiser.step()
+        self._optimiser.zero_grad(set_to_none=True)
+        if self.average is not None:
+            self.average.update()
+
+    def _share_gradients(self) -> None:
+        """Replace the gradients by their mean over the processes."""
+        if self._fabric.world_size == 1:
+            return
+        flat = torch.cat(
+            [(torch.zeros_like(one) if one.grad is None else one.grad).flatten() for one in self._parameters]
+        )
+        flat = cast(Tensor, self._fabric.all_reduce(flat, reduce_op="mean"))
+        parts = torch.split(flat, [one.numel() for one in self._parameters])
+        for one, mean in zip(self._parameters, parts, strict=True):
+            one.grad = mean.view_as(one).clone()
+
+    @contextlib.contextmanager
+    def _keyed(self, index: int) -> Iterator[None]:
+        """Key torch's own generator (dropout) by the batch, and leave it as it was afterwards."""
+        with torch.random.fork_rng():
+            torch.manual_seed(key_words(KEY, self._config.seed, "torch", index, self._fabric.global_rank)[0] >> 1)
+            yield
+
+
+def _leaf(encoded: Encoded) -> Encoded:
+    """Return the same features, cut off from the encoder, ready to gather gradients."""
+    return Encoded(
+        encoded.embedding.detach().requires_grad_(True),
+        {name: value.detach().requires_grad_(True) for name, value in encoded.intermediate.items()},
+    )
+
+
+def _backward(encoded: Encoded, leaf: Encoded) -> None:
+    """Send what the features gathered through the encoder, once for all interactions."""
+    pairs = [(encoded.embedding, leaf.embedding.grad)]
+    pairs += [(value, leaf.intermediate[name].grad) for name, value in encoded.intermediate.items()]
+    used = [(value, gradient) for value, gradient in pairs if gradient is not None]
+    torch.autograd.backward([value for value, _ in used], [gradient for _, gradient in used])
+
+
+def _summed(sums: Sequence[dict[str, float]], with_gradient: Sequence[bool]) -> dict[str, float]:
+    """Return the losses summed over interactions with gradient, and the IoU of the first and last interaction."""
+    counted = [one for one, gradient in zip(sums, with_gradient, strict=True) if gradient]
+    result = {name: sum(one[name] for one in counted) for name in TERMS}
+    return {**result, "first_iou": sums[0]["reached"], "last_iou": sums[-1]["reached"]}

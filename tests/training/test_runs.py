@@ -1,0 +1,207 @@
+"""Whole runs: what changes, what does not, and that being stopped leaves no trace."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs the extra [train]")
+pytest.importorskip("lightning_fabric", reason="training needs the extra [train]")
+
+from safetensors.torch import load_file  # noqa: E402
+from small_training import small  # noqa: E402
+
+from dmseg.baselines.trained import load_trained, read_trained  # noqa: E402
+from dmseg.errors import DataError, ModelError, UsageError  # noqa: E402
+from dmseg.training import TrainConfig, train  # noqa: E402
+from dmseg.training import learner as learning  # noqa: E402
+from dmseg.training.networks import build_trainee  # noqa: E402
+
+CPU = torch.device("cpu")
+PARTS = {
+    "all": ("image_encoder.", "prompt_encoder.", "mask_decoder."),
+    "mask_decoder": ("mask_decoder.",),
+    "prompt_encoder": ("prompt_encoder.",),
+    "output_token": ("mask_decoder.mask_tokens.",),
+    "enhancer": ("enhancer.", "guidance."),
+}
+
+
+def run(config: TrainConfig, bench: Path, out: Path, base: Path | None = None) -> dict[str, torch.Tensor]:
+    """Train, and return the weights written."""
+    train(config, bench, out, base_weights=base, device="cpu", jobs=1)
+    return load_file(out / "weights.safetensors")
+
+
+def state(config: TrainConfig, base: Path | None) -> dict[str, torch.Tensor]:
+    """All tensors of a network before training."""
+    network = build_trainee(config, base, CPU).network
+    return {name: value.clone() for name, value in network.state_dict().items()}
+
+
+def for_part(part: str) -> TrainConfig:
+    if part == "all":
+        return small("mini-sam", "batches=1", "warmup=1")
+    preset = "mini-pge-sam" if part == "enhancer" else "mini-ft"
+    rates = f"learning_rate={{{part}=1e-2}}"
+    return small(preset, "batches=1", "warmup=1", f"trained=['{part}']", rates)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_exactly_the_parts_meant_to_train_change(
+    part: str, bench: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, weights = for_part(part), None if part == "all" else base
+    trainees = []
+
+    def watched(*arguments: object) -> object:
+        trainees.append(build_trainee(*arguments))  # type: ignore[arg-type]
+        return trainees[-1]
+
+    monkeypatch.setattr("dmseg.training.loop.build_trainee", watched)
+    before, written = state(config, weights), run(config, bench, tmp_path, weights)
+    network = trainees[0].network
+    after = network.state_dict()
+    changed = {name for name, value in after.items() if not torch.equal(value, before[name])}
+    assert changed and all(name.startswith(PARTS[part]) for name in changed)
+    trained = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
+    assert trained == {name for name, _ in network.named_parameters() if name.startswith(PARTS[part])}
+    if part != "all":  # every frozen tensor, batch normalisation's statistics too, is the same to the last bit
+        assert all(torch.equal(after[name], before[name]) for name in before if name.startswith("image_encoder."))
+    assert changed <= set(written) and all(torch.equal(written[name], after[name]) for name in written)
+
+
+def test_a_gradient_reaches_nearly_every_trained_parameter(bench: Path, base: Path, tmp_path: Path) -> None:
+    """Those that stay have no part in the answer: the no-mask embedding once there is a mask, and the like."""
+    config = small("mini-pge-sam", "batches=3", "warmup=1", "stages=[{until=1.0, side=64, batch=4}]")
+    before, after = state(config, base), run(config, bench, tmp_path, base)
+    still = [name for name, value in after.items() if torch.equal(value, before[name])]
+    assert not [name for name in still if name.startswith(("enhancer.", "guidance."))]
+    assert len(still) <= 2
+
+
+@pytest.mark.parametrize("preset", ["mini-sam", "mini-pge-sam"])
+def test_a_run_that_was_stopped_equals_one_that_was_not(
+    preset: str, bench: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = ("batches=3", "ema=0.9", "stages=[{until=0.5, side=64, batch=2}, {until=1.0, side=96, batch=2}]")
+    config, weights = small(preset, *changes), None if preset == "mini-sam" else base
+    whole = run(config, bench, tmp_path / "whole", weights)
+    learn = learning.Learner.learn
+
+    def stopped(self: learning.Learner, index: int, loaded: object) -> dict[str, float]:
+        if index == 2:
+            raise KeyboardInterrupt
+        return learn(self, index, loaded)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(learning.Learner, "learn", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        run(config, bench, tmp_path / "stopped", weights)
+    assert not (tmp_path / "stopped" / "weights.safetensors").exists()
+    monkeypatch.undo()
+    resumed = train(config, bench, tmp_path / "stopped", base_weights=weights, device="cpu", jobs=3)
+    assert resumed.done == 1
+    again = load_file(tmp_path / "stopped" / "weights.safetensors")
+    assert all(torch.equal(value, again[name]) for name, value in whole.items())
+    files = [(tmp_path / name / "weights.safetensors").read_bytes() for name in ("whole", "stopped")]
+    assert files[0] == files[1]
+    logs = [list(csv.DictReader((tmp_path / name / "losses.csv").open())) for name in ("whole", "stopped")]
+    assert [row["batch"] for row in logs[0]] == [row["batch"] for row in logs[1]] == ["3"]
+
+
+def test_gathered_updates_make_the_step_of_one_larger_batch(bench: Path, base: Path, tmp_path: Path) -> None:
+    """Two batches of 2 gathered give the step of one batch of 4 (with as many objects in each, prompts alike)."""
+    same = ("updates=batch", "prompt_kinds=0", "precision=fp32", "warmup=1", "clip=1e9", "interactions=1")
+    one = run(
+        small("mini-ft", *same, "batches=1", "stages=[{until=1.0, side=64, batch=4}]"), bench, tmp_path / "a", base
+    )
+    two = run(small("mini-ft", *same, "batches=2", "accumulate=2"), bench, tmp_path / "b", base)
+    start = load_file(base)
+    for name, value in one.items():
+        assert torch.allclose(value, two[name], atol=2e-5), name
+    assert any(not torch.equal(value, start[name]) for name, value in one.items())
+
+
+@pytest.mark.slow
+def test_kept_features_train_as_fresh_ones_do(bench: Path, base: Path, tmp_path: Path) -> None:
+    """Kept in half precision, so nearly: the first losses agree."""
+    losses = []
+    for cache in ("true", "false"):
+        config = small("mini-pge-sam", "batches=1", f"cache={cache}", "stages=[]", "precision=fp32")
+        out = tmp_path / cache
+        train(config, bench, out, base_weights=base, device="cpu", jobs=1, cache=tmp_path / "features")
+        row = next(csv.DictReader((out / "losses.csv").open()))
+        losses.append([float(row[name]) for name in ("dice", "focal", "reconstruction")])
+    assert losses[0] == pytest.approx(losses[1], rel=0.02)
+    assert losses[0][2] > 0
+
+
+def test_validation_keeps_the_best_weights_and_shows_predictions(bench: Path, tmp_path: Path) -> None:
+    validation = "validation={every=1, images=1, splits=['seen'], levels=['clear', 'lq3plus']}"
+    written = run(small("mini-sam", "batches=2", validation), bench, tmp_path)
+    rows = list(csv.DictReader((tmp_path / "validation.csv").open()))
+    assert [row["batch"] for row in rows] == ["1", "2"]
+    for row in rows:
+        last = [float(row[f"{level}_5"]) for level in ("clear", "lq3plus")]
+        assert float(row["score"]) == pytest.approx(sum(last) / 2, abs=1e-4)
+    best, final = (read_trained(tmp_path / name).tensors for name in ("best.safetensors", "weights.safetensors"))
+    scores = [float(row["score"]) for row in rows]
+    assert all(torch.equal(best[name], final[name]) for name in written) == (scores[1] > scores[0])
+    assert [path.name for path in sorted((tmp_path / "pictures").iterdir())] == ["000001.png", "000002.png"]
+    assert list((tmp_path / "tensorboard").iterdir())
+
+
+def test_files_of_another_run_are_refused(bench: Path, base: Path, tmp_path: Path) -> None:
+    config = small("mini-ft", "batches=1")
+    run(config, bench, tmp_path / "a", base)
+    with pytest.raises(DataError, match="with other choices"):
+        run(small("mini-ft", "batches=1", "seed=1"), bench, tmp_path / "a", base)
+    other = tmp_path / "other.safetensors"
+    train(small("mini-sam", "batches=1", "seed=5"), bench, tmp_path / "b", device="cpu", jobs=1)
+    (tmp_path / "b" / "weights.safetensors").rename(other)
+    with pytest.raises(DataError, match="on other base weights"):
+        run(config, bench, tmp_path / "a", other)
+    (tmp_path / "a" / "last.ckpt").write_bytes(b"nonsense")
+    with pytest.raises(DataError, match="not a readable training state"):
+        run(config, bench, tmp_path / "a", base)
+    torch.save({"format": "other"}, tmp_path / "a" / "last.ckpt")
+    with pytest.raises(DataError, match="not a training state"):
+        run(config, bench, tmp_path / "a", base)
+
+
+def test_trained_weights_are_read_strictly(bench: Path, base: Path, tmp_path: Path) -> None:
+    cut = tmp_path / "cut.safetensors"
+    cut.write_bytes(base.read_bytes()[:-100])
+    with pytest.raises(ModelError, match="perhaps truncated"):
+        read_trained(cut)
+    from safetensors.torch import save_file
+
+    foreign = tmp_path / "foreign.safetensors"
+    save_file({"a": torch.zeros(1)}, foreign)
+    with pytest.raises(ModelError, match="not a checkpoint of `dmseg train`"):
+        read_trained(foreign)
+    with pytest.raises(ModelError, match="no such weights file"):
+        read_trained(tmp_path / "none.safetensors")
+    trained = read_trained(base)
+    assert trained.metadata["model"] == "mini-sam" and trained.metadata["base_sha256"] == ""
+    with pytest.raises(ModelError, match="does not fit this network"):
+        load_trained(torch.nn.Linear(2, 2), trained, base)
+
+
+def test_half_precision_halves_the_file_and_rounds_only(bench: Path, base: Path, tmp_path: Path) -> None:
+    config = small("mini-ft", "batches=1")
+    whole = run(config, bench, tmp_path / "whole", base)
+    train(config, bench, tmp_path / "half", base_weights=base, device="cpu", jobs=1, half=True)
+    half = load_file(tmp_path / "half" / "weights.safetensors")
+    for name, value in whole.items():
+        assert half[name].dtype == torch.float16 and torch.equal(half[name], value.half())
+
+
+def test_devices_must_divide_the_batch_and_be_known(bench: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="do not divide batches"):
+        train(small("mini-sam"), bench, tmp_path, devices=3)
+    with pytest.raises(UsageError, match='unknown device "tpu"'):
+        train(small("mini-sam"), bench, tmp_path, device="tpu")
+    assert not list(tmp_path.iterdir())
