@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,9 +15,9 @@ from dmseg.build.folder import Folder
 from dmseg.build.index import read_parts, write_report
 from dmseg.build.parts import ERROR, ReportRow, Row
 from dmseg.build.phantom_edition import phantom_raw
-from dmseg.build.raw import find_datasets
+from dmseg.build.raw import find_datasets, recipe_named
 from dmseg.build.tasks import checked_options, tasks
-from dmseg.errors import DataError
+from dmseg.errors import DataError, UsageError
 from dmseg.manifests import Manifest
 from dmseg.progress import progress
 
@@ -29,6 +29,7 @@ def rebuild(
     raw: Path | str | None,
     out: Path | str,
     *,
+    recipes: Sequence[str] = (),
     jobs: int = 1,
     storage: str = "png",
     engine: str = "loky",
@@ -38,14 +39,16 @@ def rebuild(
     Args:
         manifest: as read by :func:`dmseg.manifests.read_manifest`, or a published one.
         raw, out, jobs, storage, engine: as for :func:`dmseg.build.build`.
+        recipes: paths of the recipes of those of the manifest's datasets that are not shipped.
 
     Raises:
+        UsageError: a recipe of a dataset that the manifest does not have.
         DataError: recipes or degradation tables of this dmseg are others than the manifest's; or sources are missing
             or changed, which are then all listed in build_report.csv with their sha256.
     """
     info = manifest.info
-    names = tuple(info["recipes"])
-    _check_rules(manifest)
+    names = _names(manifest, recipes)
+    _check_rules(manifest, names)
     options = checked_options(info["seed"], info["levels"], storage, names, None)
     options = dataclasses.replace(options, manifest=manifest.digest)
     check_engine(engine, jobs)
@@ -69,14 +72,30 @@ def rebuild(
     return summary
 
 
-def _check_rules(manifest: Manifest) -> None:
-    """Refuse a manifest that was made by other rules than this dmseg has."""
+def _names(manifest: Manifest, recipes: Sequence[str]) -> tuple[str, ...]:
+    """Return what names the manifest's datasets to a build: their own names, or the paths of their recipes."""
+    own = {recipe_named(path).id: path for path in recipes}
+    for name, path in own.items():
+        if name not in manifest.info["recipes"]:
+            raise UsageError(f"{path}: its dataset {name} is not in the manifest, which has {_listed(manifest)}")
+    names = tuple(own.get(name, name) for name in manifest.info["recipes"])
+    unknown = [name for name in names if name not in own.values() and name not in datasets.RECIPES]
+    if unknown:
+        raise DataError(
+            f"the manifest's dataset {', '.join(unknown)} is none that dmseg ships; give its recipe: --recipe FILE"
+        )
+    return names
+
+
+def _listed(manifest: Manifest) -> str:
+    return ", ".join(manifest.info["recipes"])
+
+
+def _check_rules(manifest: Manifest, names: Sequence[str]) -> None:
+    """Refuse a manifest that was made by other rules than this dmseg, and the recipes given, have."""
     info = manifest.info
-    other = [
-        name
-        for name, digest in info["recipes"].items()
-        if name not in datasets.RECIPES or datasets.recipe(name).digest != digest
-    ]
+    recipes = [recipe_named(name) for name in names]
+    other = [recipe.id for recipe in recipes if recipe.digest != info["recipes"][recipe.id]]
     tables = {"version": simulators.TABLES_VERSION, "digest": simulators.tables_digest()}
     if info["degradation_tables"] != tables:
         version = info["degradation_tables"].get("version")
@@ -85,6 +104,7 @@ def _check_rules(manifest: Manifest) -> None:
         raise DataError(
             f"manifest {info['edition']} {info['version']} was made by other rules than this dmseg has: "
             f"{', '.join(other)}; install dmseg {info['created_with'].get('dmseg', '')}, which made it"
+            + (", and give the recipe that it was made with" if len(set(names) - set(datasets.RECIPES)) else "")
         )
 
 

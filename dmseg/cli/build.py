@@ -84,18 +84,20 @@ def command(
       dmseg build --raw my-scans --recipe my-scans.toml --out bench    (your own data)
       dmseg build --raw raw --out bench --shard 1/8            (in a job array; then: dmseg merge bench)
       dmseg build --raw raw --out bench --manifest paper.zip   (exactly that benchmark, or what differs)
+      dmseg build --raw my-scans --manifest mine.zip --recipe my-scans.toml --out bench
     """
     from dmseg import build
 
     if manifest is not None:
-        _refuse(ctx, "--manifest", ("names", "recipes", "levels", "limit", "seed", "shard", "dry_run"))
+        _refuse(ctx, "--manifest", ("names", "levels", "limit", "seed", "shard", "dry_run"))
     if shard is not None:
         _refuse(ctx, "--shard", ("limit", "dry_run"))
     if raw is None:
         click.echo(f"no --raw given: using the phantom edition in {build.cache_folder()}", err=True)
     where: dict[str, Any] = {"jobs": jobs, "storage": storage, "engine": engine}
-    if recipes:
-        names = (*(names or ()), *(str(path.resolve()) for path in recipes))
+    own = tuple(str(path.resolve()) for path in recipes)
+    if own:
+        names = (*(names or ()), *own)
     what: dict[str, Any] = {"datasets": names, "levels": levels, "seed": seed}
     if dry_run:
         _show_estimate(build.estimate(raw, **what, limit=limit, storage=storage), jobs)
@@ -106,7 +108,7 @@ def command(
         click.echo(f"next, when all {shard[1]} shards are done: dmseg merge {out}")
         return 1 if n_errors else 0
     if manifest is not None:
-        summary = build.rebuild(build.named_manifest(manifest), raw, out, **where)
+        summary = build.rebuild(build.named_manifest(manifest), raw, out, recipes=own, **where)
     else:
         summary = build.build(raw, out, **what, **where, limit=limit)
     return show_summary(out, summary)
@@ -116,9 +118,7 @@ def _refuse(ctx: click.Context, option: str, names: Sequence[str]) -> None:
     """Refuse options that cannot go together with ``option``, which decides them."""
     given = [name for name in names if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE]
     if given:
-        shown = ", ".join(
-            {"names": "--datasets", "recipes": "--recipe"}.get(name, f"--{name.replace('_', '-')}") for name in given
-        )
+        shown = ", ".join("--datasets" if name == "names" else f"--{name.replace('_', '-')}" for name in given)
         raise UsageError(f"{option} cannot be combined with {shown}")
 
 

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
 from dmseg import build
+from dmseg.cli.build import command
 from dmseg.datasets import own
-from dmseg.errors import DataError
+from dmseg.errors import DataError, UsageError
 from dmseg.types import LEVELS
 
 
@@ -44,3 +46,35 @@ def test_a_recipe_may_not_take_the_name_of_a_shipped_dataset(recipe: Path, tmp_p
     with pytest.raises(DataError, match='"BUSI" is that of a shipped dataset'):
         build.build(tmp_path / "mine", tmp_path / "bench", datasets=(str(recipe),))
     assert not (tmp_path / "bench").exists()
+
+
+def test_own_data_are_rebuilt_from_their_manifest_and_recipe(recipe: Path, tmp_path: Path) -> None:
+    names = (str(recipe),)
+    first = build.build(tmp_path / "mine", tmp_path / "bench", datasets=names, seed=5)
+    build.export_manifest(build.open_benchmark(tmp_path / "bench").manifest, tmp_path / "mine.zip")
+    manifest = build.named_manifest(str(tmp_path / "mine.zip"))
+    again = build.rebuild(manifest, tmp_path / "mine", tmp_path / "again", recipes=names)
+    assert again.manifest_digest == first.manifest_digest
+    assert not build.verify(build.open_benchmark(tmp_path / "again"))
+    # The same from the command line, on a copy of the recipe that lies elsewhere.
+    copy = tmp_path / "elsewhere.toml"
+    copy.write_text(recipe.read_text(encoding="utf-8"), encoding="utf-8")
+    options = ["--raw", str(tmp_path / "mine"), "--manifest", str(tmp_path / "mine.zip"), "--recipe", str(copy)]
+    result = CliRunner().invoke(command, [*options, "--out", str(tmp_path / "third")])
+    assert result.exit_code == 0 and first.manifest_digest in result.output
+
+
+def test_a_manifest_of_own_data_asks_for_the_recipe_and_refuses_another(recipe: Path, tmp_path: Path) -> None:
+    build.build(tmp_path / "mine", tmp_path / "bench", datasets=(str(recipe),), levels=["clear"])
+    manifest = build.named_manifest(str(tmp_path / "bench"))
+    with pytest.raises(DataError, match="dataset mine is none that dmseg ships; give its recipe: --recipe FILE"):
+        build.rebuild(manifest, tmp_path / "mine", tmp_path / "again")
+    changed = tmp_path / "changed.toml"
+    changed.write_text(recipe.read_text().replace("version = 1", "version = 2"))
+    with pytest.raises(DataError, match=r"other rules.*mine.*recipe that it was made with"):
+        build.rebuild(manifest, tmp_path / "mine", tmp_path / "again", recipes=(str(changed),))
+    other = tmp_path / "other.toml"
+    other.write_text(recipe.read_text().replace('id = "mine"', 'id = "yours"'))
+    with pytest.raises(UsageError, match="its dataset yours is not in the manifest, which has mine"):
+        build.rebuild(manifest, tmp_path / "mine", tmp_path / "again", recipes=(str(other),))
+    assert not (tmp_path / "again").exists()
