@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from dmseg.baselines.interface import Prediction
-from dmseg.baselines.networks.sam import TABLE, Encoded, PromptedNetwork
+from dmseg.baselines.networks.sam import TABLE, Encoded, PromptedNetwork, parameter_count
 from dmseg.errors import ModelError, unknown_name
 from dmseg.types import Image, Prompts
 
@@ -102,6 +102,7 @@ class PromptedAdapter(ABC):
             raise unknown_name("precision", precision, PRECISIONS)
         self.name = name
         self.card = name  # of the model card, where the weights' own name is another
+        self.params = parameter_count(network)
         self.mode = mode
         self.weights_sha256: str | None = None
         self.precision = precision
