@@ -73,5 +73,9 @@ bench: $(BENCHMARKS)
 bench-build: install
 	$(BIN)/python benchmarks/bench_build.py
 
+# Needs no peers either: it compares with a straightforward loop of its own.
+bench-train: install
+	$(BIN)/python benchmarks/bench_train.py
+
 clean:
 	rm -rf demo dist build .pytest_cache .mypy_cache .ruff_cache .coverage .coverage.*

@@ -48,7 +48,11 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """Every so many batches (0: at the end only) the first ``images`` of the splits, under a prompt preset."""
+    """When and on what: ``images`` of the splits under a prompt preset, after every so many batches and at the end.
+
+    With ``every = 0`` it is after each epoch where ``epochs`` give the run's length, else at the end only; with no
+    images, never.
+    """
 
     every: int
     images: int

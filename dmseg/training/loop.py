@@ -131,7 +131,7 @@ class Training:
                     row = window.row(self._fabric, done, self._learner.rate)
                     if log:
                         log.losses(row)
-                if log and self._is_due(done, self._config.validation.every):
+                if log and self._is_due(done, self._config.validation.every or self._feed.curriculum.per_epoch):
                     self._validate(done, log)
                 if self._fabric.is_global_zero and self._is_due(done, self._config.save_every):
                     self._save(done)

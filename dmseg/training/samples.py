@@ -58,6 +58,7 @@ class Curriculum:
 
     Attributes:
         batches: how many there are.
+        per_epoch: how many make an epoch, where epochs give the length; else 0.
         image_ids: the pictures, sorted.
     """
 
@@ -73,6 +74,7 @@ class Curriculum:
         self._masks = by_image
         self._config = config
         self.batches = config.batches or -(-config.epochs * len(self.image_ids) // config.batch)
+        self.per_epoch = 0 if config.batches else -(-len(self.image_ids) // config.batch)
         stages = config.stages or (Stage(1.0, side, config.batch),)
         ends = [min(self.batches, round(stage.until * self.batches)) for stage in stages]
         self._plan: list[tuple[int, int, int, Stage]] = []  # first batch, end, first position, stage

@@ -1,0 +1,76 @@
+"""Runs in processes of their own: killed at any moment, and two that share a batch."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs the extra [train]")
+pytest.importorskip("lightning_fabric", reason="training needs the extra [train]")
+
+from safetensors.torch import load_file  # noqa: E402
+from small_training import SMALL  # noqa: E402
+
+pytestmark = pytest.mark.slow
+LIMIT_S = 600
+
+
+def command(bench: Path, out: Path, preset: str, *options: str, changes: tuple[str, ...] = ()) -> list[str]:
+    sets = [text for change in (*SMALL, "cache=false", *changes) for text in ("--set", change)]
+    where = ["--data", str(bench), "--out", str(out), "--device", "cpu"]
+    return [sys.executable, "-m", "dmseg", "train", preset, *where, *sets, *options]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def run(arguments: list[str]) -> None:
+    done = subprocess.run(arguments, env=environment(), capture_output=True, text=True, timeout=LIMIT_S, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_a_run_killed_at_any_moment_ends_in_the_same_bytes(bench: Path, tmp_path: Path) -> None:
+    changes = ("batches=12", "stages=[{until=0.5, side=64, batch=2}, {until=1.0, side=96, batch=2}]")
+    run(command(bench, tmp_path / "whole", "mini-sam", changes=changes))
+    arguments = command(bench, tmp_path / "killed", "mini-sam", changes=changes)
+    state = tmp_path / "killed" / "last.ckpt"
+    for _ in range(2):
+        before = state.stat().st_mtime_ns if state.exists() else 0
+        process = subprocess.Popen(arguments, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        give_up = time.monotonic() + LIMIT_S
+        while process.poll() is None and time.monotonic() < give_up:
+            if state.exists() and state.stat().st_mtime_ns > before:
+                break
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert state.exists()
+    assert not (tmp_path / "killed" / "weights.safetensors").exists(), "it was done before it was killed"
+    run(arguments)
+    files = [(tmp_path / name / "weights.safetensors").read_bytes() for name in ("whole", "killed")]
+    assert files[0] == files[1]
+
+
+def test_two_processes_give_what_one_gives(bench: Path, base: Path, tmp_path: Path) -> None:
+    """Sums are taken in another order, so nearly; full precision, and no batch normalisation in the decoder."""
+    changes = ("batches=3", "precision=fp32", "warmup=1", "stages=[{until=1.0, side=64, batch=4}]")
+    for preset in ("mini-ft", "mini-pge-sam"):
+        weights = ("--base-weights", str(base))
+        written = []
+        for devices in ("1", "2"):
+            out = tmp_path / preset / devices
+            run(command(bench, out, preset, "--devices", devices, *weights, changes=changes))
+            written.append(load_file(out / "weights.safetensors"))
+        start = load_file(base)
+        one, two = written
+        assert all(torch.allclose(value, two[name], atol=2e-3) for name, value in one.items())
+        distance = sum(float((value - two[name]).square().sum()) for name, value in one.items() if name in start)
+        moved = sum(float((value - start[name]).square().sum()) for name, value in one.items() if name in start)
+        assert moved > 0 and distance < 1e-2 * moved
