@@ -139,9 +139,12 @@ def samples(real_data: Path) -> list[Case]:
 
 @pytest.mark.real
 @pytest.mark.parametrize("name", GENERAL)
-def test_damage_of_one_operation_rises_on_real_samples(name: str, samples: list[Case]) -> None:
-    failed = [case.key for case in samples if not rising(case, (name,))[0]]
-    assert 1 - len(failed) / len(samples) >= SHARE[name], f"{name}: {failed}"
+def test_damage_of_one_operation_rises_on_phantoms_and_real_samples(
+    name: str, phantoms: list[Case], samples: list[Case]
+) -> None:
+    together = phantoms + samples
+    failed = [case.key for case in together if not rising(case, (name,))[0]]
+    assert 1 - len(failed) / len(together) >= SHARE[name], f"{name}: {failed}"
 
 
 @pytest.mark.real
