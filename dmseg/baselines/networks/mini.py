@@ -14,7 +14,7 @@ from segment_anything.modeling.common import LayerNorm2d
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dmseg.baselines.networks.sam import TABLE, PromptedNetwork
+from dmseg.baselines.networks.sam import TABLE, ChannelNorm, PromptedNetwork
 
 _REDUCTION = 8  # of the embedding, relative to the input
 
@@ -23,14 +23,6 @@ def _convolution(given: int, width: int, stride: int = 1) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(given, width, 3, stride, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)
     )
-
-
-class ChannelNorm(nn.LayerNorm):
-    """Layer normalisation over the channels of (B, C, H, W), fused; SAM's own takes single steps, slow to train."""
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Normalise (B, C, H, W)."""
-        return super().forward(features.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 class Residual(nn.Module):

@@ -13,20 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dmseg.baselines.networks.sam import feature_map
+from dmseg.baselines.networks.sam import ChannelNorm, feature_map
 from dmseg.baselines.pge_sam.config import EnhancerConfig, Lateral
 
 
 def _depthwise(width: int, kernels: Sequence[int]) -> nn.ModuleList:
     return nn.ModuleList(nn.Conv2d(width, width, kernel, padding=kernel // 2, groups=width) for kernel in kernels)
-
-
-class ChannelNorm(nn.LayerNorm):
-    """Layer normalisation over the channels of (N, C, E, E), with the fused kernel (several times faster to train)."""
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Normalise every position."""
-        return super().forward(features.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 class Block(nn.Module, ABC):
