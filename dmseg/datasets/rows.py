@@ -26,6 +26,11 @@ from dmseg.imaging import check_size
 
 _PACKAGES = ("pandas", "numpy")
 _OTHER_NAMES = ("builtins.slice", "__builtin__.slice", "copyreg._reconstructor", "builtins.bytearray", "_codecs.encode")
+# For a file of one's own; whoever gets a table from others should not unpickle it.
+_SAVE_AGAIN = (
+    "if you made this table yourself, save it again: table.columns = table.columns.astype(object); "
+    'table.astype(object).to_pickle("FILE.pkl", protocol=4)'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +112,10 @@ class _InertUnpickler(pickle._Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         qualified = f"{module}.{name}"
+        if module == "copy_reg":
+            raise pickle.UnpicklingError(f"it has pickle protocol 0 or 1; {_SAVE_AGAIN}")
+        if module.split(".")[0] == "pyarrow":
+            raise pickle.UnpicklingError(f"its texts are Arrow arrays, as pandas 3 stores them; {_SAVE_AGAIN}")
         if module.split(".")[0] not in _PACKAGES and qualified not in _OTHER_NAMES:
             raise pickle.UnpicklingError(f'it names "{qualified}", which a table of images has no use for; refused')
         return type(name, (Record,), {"qualified": qualified})
@@ -229,6 +238,6 @@ def _simple(item: Any) -> Any:
         raise ValueError(f"a cell holds {item.qualified}")
     content = content.arguments[0] if isinstance(content, Record) and content.arguments else content
     if not isinstance(content, Span):
-        raise ValueError("an array is not stored as bytes; save the table again with pickle protocol 4 or 5")
+        raise ValueError(f"it has pickle protocol 2, which stores no bytes; {_SAVE_AGAIN}")
     byte_order = dtype.state[1] if dtype.state else "|"
     return StoredArray(content.offset, content.length, byte_order + dtype.arguments[0], tuple(shape), bool(fortran))

@@ -169,6 +169,26 @@ def _table(n: int = 3) -> pd.DataFrame:
     return frame
 
 
+@pytest.mark.parametrize(("protocol", "reason"), [(0, "protocol 0 or 1"), (1, "protocol 0 or 1"), (2, "protocol 2")])
+def test_tables_of_old_protocols_say_how_to_save_them_again(files: Any, protocol: int, reason: str) -> None:
+    path = files.path("LungRads/lung_cancer_train.pkl")
+    _table().to_pickle(path, protocol=protocol)
+    with pytest.raises(ImageFileError, match=f"{reason}.*save it again.*protocol=4"):
+        rows.read_columns(path)
+
+
+def test_tables_of_arrow_texts_say_how_to_save_them_again_and_that_helps(files: Any) -> None:
+    path = files.path("LungRads/lung_cancer_train.pkl")
+    table = _table()
+    table["label1"] = pd.array([f"LR{k}" for k in range(len(table))], dtype="string[pyarrow]")
+    table.to_pickle(path, protocol=4)
+    with pytest.raises(ImageFileError, match=r"Arrow arrays, as pandas 3 stores them; .*save it again"):
+        rows.read_columns(path)
+    table.columns = table.columns.astype(object)
+    table.astype(object).to_pickle(path, protocol=4)
+    assert {"label1", "mask", "hu_array_old"} <= set(rows.read_columns(path))
+
+
 @pytest.mark.parametrize("protocol", [3, 4, 5])
 def test_lung_tables_are_read_without_pandas(files: Any, read_all: Any, protocol: int) -> None:
     _table().to_pickle(files.path("LungRads/lung_cancer_train.pkl"), protocol=protocol)
