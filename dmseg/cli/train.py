@@ -44,6 +44,8 @@ def command(
     if precision is not None:
         changes = (*changes, f'precision="{precision}"')
     summary = train(load_config(config, changes), data, out, **choices)  # type: ignore[arg-type]
+    if not summary.leads:
+        return 0
     click.echo(f"{out}: {summary.batches} batches, {summary.done} of them now, in {summary.seconds:.0f} s")
     click.echo(f"trained weights: {out / 'weights.safetensors'}")
     return 0

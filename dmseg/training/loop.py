@@ -36,12 +36,16 @@ LOG_EVERY = 50
 
 @dataclass(frozen=True, slots=True)
 class TrainSummary:
-    """What a run left: its folder, how many batches it has in all, how many this call did, seconds."""
+    """What a run left: its folder, how many batches it has in all, how many this call did, seconds.
+
+    ``leads`` is true in one process of those that share a run: the one that speaks for all.
+    """
 
     path: Path
     batches: int
     done: int
     seconds: float
+    leads: bool = True
 
 
 def train(
@@ -137,7 +141,7 @@ class Training:
                     self._save(done)
         if self._fabric.is_global_zero:
             self._write(WEIGHTS_FILE)
-        return TrainSummary(self._out, total, total - first, time.monotonic() - started)
+        return TrainSummary(self._out, total, total - first, time.monotonic() - started, self._fabric.is_global_zero)
 
     def _log(self, first: int) -> RunLog | None:
         """Return the log in the first process, None in the others."""

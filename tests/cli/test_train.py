@@ -10,8 +10,8 @@ from click.testing import CliRunner
 pytest.importorskip("torch", reason="training needs the extra [train]")
 pytest.importorskip("lightning_fabric", reason="training needs the extra [train]")
 
-from dmseg.cli import group, main  # noqa: E402
-from dmseg.training.config import load_config, preset_names  # noqa: E402
+from dmseg.cli import group, main
+from dmseg.training.config import load_config, preset_names
 
 
 def failed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:

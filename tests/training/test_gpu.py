@@ -1,4 +1,4 @@
-"""On a GPU: time and memory of training steps of the paper's models at its batch sizes; ``pytest -m gpu -s`` shows them.
+"""On a GPU: time and memory of training the paper's models at its batch sizes; ``pytest -m gpu -s`` shows them.
 
 Weights are random, so nothing here says how good a model is.
 """

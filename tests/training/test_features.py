@@ -1,0 +1,78 @@
+"""Features kept on disk: encoded once, found again, never mixed up."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs the extra [train]")
+
+from dmseg.baselines.networks.sam import Encoded  # noqa: E402
+from dmseg.training.features import FeatureCache, all_items, cache_key  # noqa: E402
+
+ITEMS = [(f"image{index}", level) for index in range(20) for level in ("clear", "lq3")]
+ORDER = {item: float(row) for row, item in enumerate(ITEMS)}
+
+
+def read(item: tuple[str, str]) -> torch.Tensor:
+    return torch.full((3, 4, 4), ORDER[item])
+
+
+def encode(pixels: torch.Tensor) -> Encoded:
+    return Encoded(pixels[:, :2] * 2, {"1": pixels.permute(0, 2, 3, 1) + 1})
+
+
+def opened(folder: Path) -> FeatureCache:
+    return FeatureCache(folder, ITEMS, encode(read(ITEMS[0])[None]))
+
+
+def filled(cache: FeatureCache, wanted: list[tuple[str, str]]) -> int:
+    with ThreadPoolExecutor(3) as executor:
+        return cache.fill(wanted, read, encode, executor, torch.device("cpu"))
+
+
+def test_what_is_read_is_what_was_encoded_in_the_order_asked_for(tmp_path: Path) -> None:
+    cache = opened(tmp_path)
+    assert filled(cache, ITEMS) == len(ITEMS)
+    asked = [ITEMS[7], ITEMS[0], ITEMS[7]]
+    found, expected = cache.read(asked), encode(torch.stack([read(item) for item in asked]))
+    assert torch.equal(found.embedding, expected.embedding)
+    assert torch.equal(found.intermediate["1"], expected.intermediate["1"])
+    assert cache.read(asked, intermediate=False).intermediate == {}
+
+
+def test_filling_goes_on_where_it_stopped_even_in_the_middle(tmp_path: Path) -> None:
+    assert filled(opened(tmp_path), ITEMS[:5]) == 5
+    calls = 0
+
+    def broken(item: tuple[str, str]) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        if calls > 20:
+            raise OSError("the disk went away")
+        return read(item)
+
+    with ThreadPoolExecutor(1) as executor, pytest.raises(OSError, match="went away"):
+        opened(tmp_path).fill(ITEMS, broken, encode, executor, torch.device("cpu"))
+    cache = opened(tmp_path)
+    assert filled(cache, ITEMS) == len(ITEMS) - 5 - 16  # one whole chunk was kept
+    assert filled(cache, ITEMS) == 0
+    assert torch.equal(cache.read(ITEMS).embedding[:, 0, 0, 0], torch.arange(40.0) * 2)
+
+
+def test_another_encoder_benchmark_side_or_set_of_pictures_has_another_folder() -> None:
+    encoder = torch.nn.Linear(2, 2)
+    first = cache_key(encoder, "a", 64, ITEMS)
+    assert first == cache_key(encoder, "a", 64, ITEMS)
+    others = {cache_key(encoder, "b", 64, ITEMS), cache_key(encoder, "a", 96, ITEMS)}
+    others.add(cache_key(encoder, "a", 64, ITEMS[1:]))
+    with torch.no_grad():
+        encoder.weight[0, 0] += 1e-3
+    others.add(cache_key(encoder, "a", 64, ITEMS))
+    assert first not in others and len(others) == 4
+
+
+def test_the_clear_version_is_always_among_the_items() -> None:
+    assert all_items(["x"], ["lq3", "lq1"]) == [("x", "clear"), ("x", "lq1"), ("x", "lq3")]
