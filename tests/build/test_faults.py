@@ -250,3 +250,33 @@ def test_a_picture_that_cannot_be_synced_fails_its_source(raw, tmp_path, monkeyp
     assert (summary.n_images, summary.exit_code) == (8, 1)
     assert "Toy__case2_z001.png: Input/output error" in summary.errors[0]
     assert build(raw, tmp_path / "b", levels=["clear", "lq1"]).n_images == 10
+
+
+def test_an_output_folder_that_may_not_be_written_is_named_and_left_alone(raw, tmp_path, monkeypatch, tree):
+    from dmseg.build import folder
+
+    before = tree(tmp_path)
+    monkeypatch.setattr(folder, "write_text", failing(folder.write_text, errno.EACCES, lambda path: True))
+    with pytest.raises(DataError, match=r"b: cannot write there: Permission denied; give --out another folder"):
+        build(raw, tmp_path / "b")
+    assert tree(tmp_path) == before
+
+
+def test_an_image_above_the_limit_fails_alone_and_nothing_outside_is_touched(kvasir, tmp_path, tree):
+    import struct
+    import zlib
+
+    def chunk(content):
+        return struct.pack(">I", len(content) - 4) + content + struct.pack(">I", zlib.crc32(content))
+
+    size = chunk(b"IHDR" + struct.pack(">IIBBBBB", 20_000, 20_000, 8, 2, 0, 0, 0))
+    bomb = b"\x89PNG\r\n\x1a\n" + size + chunk(b"IDAT" + zlib.compress(bytes(1000))) + chunk(b"IEND")
+    (kvasir / "Kvasir-SEG" / "images" / "cju3.jpg").write_bytes(bomb)
+    (kvasir / "Kvasir-SEG" / "images" / "cju4.jpg").write_bytes(b"\xff\xd8\xff\xe0 and no more")
+    before = tree(tmp_path)
+    summary = build(kvasir, tmp_path / "b", levels=["clear"])
+    assert (summary.n_images, summary.exit_code) == (6, 1)
+    assert "400 megapixels" in summary.errors[0] and "cju4.jpg" in summary.errors[1]
+    after = tree(tmp_path)
+    assert {name: state for name, state in after.items() if not name.startswith("b/")} == before
+    assert str(tmp_path) not in (tmp_path / "b" / "build_report.csv").read_text()
