@@ -75,6 +75,11 @@ def test_every_network_is_listed_once_with_the_way_to_get_it(run, folder):
             (line,) = [line for line in out.splitlines() if line.startswith(card.checkpoint.file)]
             assert " missing " in line and name in line.replace(",", "").split()
             assert card.checkpoint.steps in out
+        if card.shipped:
+            assert any("(in this package)" in line and line.endswith(f" {name}") for line in out.splitlines())
+        for base in card.bases:  # whoever wants the model finds the file of its base
+            owner = model_cards()[base].checkpoint
+            assert owner is None or any(owner.file in line and f" {name}" in line for line in out.splitlines())
     assert "next: dmseg weights --download" in out
     assert not folder.exists()
 

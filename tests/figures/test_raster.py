@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from dmseg.figures import contact_sheet, panel
+from dmseg.figures import contact_sheet, heat, panel, signed_heat
+from dmseg.figures.colours import rgb
 from dmseg.figures.raster import BOX, NEGATIVE, POSITIVE, PREDICTION, REFERENCE
 from dmseg.types import Prompts
 
@@ -114,3 +115,15 @@ def test_contact_sheet_refuses_labels_that_do_not_match() -> None:
         contact_sheet([[GREY], [GREY]], ["one"], ["A"])
     with pytest.raises(ValueError, match="contours for 2 rows"):
         contact_sheet([[GREY]], ["one"], ["A"], contours=[[], []])
+
+
+def test_colours_of_maps() -> None:
+    values = np.array([[-2.0, 0.0, 0.5, 9.0]])
+    coloured = heat(values, 0.0, 1.0).astype(int)
+    assert coloured.shape == (1, 4, 3)
+    assert (coloured[0, 0] == coloured[0, 1]).all(), "what lies outside takes the end's colour"
+    brightness = coloured.sum(-1)[0]
+    assert brightness[1] < brightness[2] < brightness[3]
+    assert (heat(np.ones((2, 2)), 1.0, 1.0) == heat(np.zeros((2, 2)), 0.0, 1.0)).all(), "a map without contrast"
+    signs = signed_heat(np.array([[-1.0, 0.0, 1.0]]))[0]
+    assert signs.tolist() == [list(rgb("vermillion")), [255, 255, 255], list(rgb("green"))]
