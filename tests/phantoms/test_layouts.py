@@ -68,6 +68,12 @@ def test_the_reader_of_the_real_download_yields_exactly_the_images_asked_for(raw
             assert 0.0008 < structure.mask.mean() < 0.32, (name, structure.name)
 
 
+@pytest.mark.parametrize("name", DATASETS)
+def test_the_folder_may_be_named_from_where_one_is(raw: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(raw.parent)
+    assert len(samples(Path(raw.name), name)) == 2
+
+
 @pytest.mark.parametrize("name", [name for name in DATASETS if name not in ("abdominalUS", "DDTI", "PAXRay")])
 def test_the_masks_that_are_read_are_the_masks_that_were_drawn(
     raw: Path, pictures: dict[str, list[Any]], name: str

@@ -72,7 +72,7 @@ class NerveReader(PairReader):
         images = [file for file in files if not file.stem.lower().endswith("_mask")]
         scan = matched(root, images, without_suffix(files, "_mask"), {file.stem: _subject(file) for file in images})
         table = tree.child(root, "train_masks.csv")
-        return _completed(scan, root / table, root) if table else scan
+        return _completed(scan, table, root) if table else scan
 
     def structures(self, root: Path, source: Source, pixels: Image) -> Iterator[Structure]:
         """Yield the nerve, from the mask file or, where there is none, from the runs of the table."""
