@@ -31,5 +31,5 @@ class HeadwiseAttention(Attention):  # type: ignore[misc]  # the library is unty
             heads.append(
                 functional.scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=float(self.scale))
             )
-        mixed: Tensor = self.proj(torch.cat(heads, -1).unflatten(1, (height, width)))
+        mixed: Tensor = self.proj(torch.cat(heads, -1).reshape(len(heads[0]), height, width, -1))
         return mixed
