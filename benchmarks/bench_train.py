@@ -2,7 +2,7 @@
 
     .venv/bin/python benchmarks/bench_train.py --batches 4 --rounds 3
 
-Both train mini-pge-sam (random weights: time does not depend on them) on phantoms: the same batches, interactions and
+Both train one preset (random weights: time does not depend on them) on phantoms: the same batches, interactions and
 optimiser steps. Straightforward: the pictures and their clear versions go through the encoder in every batch, all in
 full precision, and each sample draws its own kind of prompts, so that few share a call. Ours: kept features, bfloat16,
 two kinds of prompts per batch. In turns, in one process; CPU time of all threads, so that other processes on the
@@ -27,7 +27,7 @@ from dmseg.training.feed import Feed
 from dmseg.training.learner import Learner
 from dmseg.training.networks import build_trainee
 
-PRESET = "mini-pge-sam"
+OURS = ("cache=true",)
 PLAIN = ("cache=false", "precision=fp32", "prompt_kinds=0")
 
 
@@ -35,9 +35,9 @@ class Run:
     """One way to train, ready to do its next batches."""
 
     def __init__(
-        self, benchmark: Benchmark, folder: Path, changes: tuple[str, ...], executor: ThreadPoolExecutor
+        self, preset: str, benchmark: Benchmark, folder: Path, changes: tuple[str, ...], executor: ThreadPoolExecutor
     ) -> None:
-        config = load_config(PRESET, ("splits=['train', 'seen']", *changes))
+        config = load_config(preset, ("splits=['train', 'seen']", *changes))
         fabric = Fabric(accelerator="cpu", devices=1, precision=PRECISIONS[config.precision])  # type: ignore[arg-type]
         trainee = build_trainee(config, "random", fabric.device)
         started = time.process_time()
@@ -67,15 +67,17 @@ class Run:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--preset", default="mini-pge-sam")
+    parser.add_argument("--batch", type=int, default=16, help="pictures per batch")
     parser.add_argument("--batches", type=int, default=2, help="per round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--limit", type=int, default=2, help="phantoms per dataset")
     chosen = parser.parse_args()
-    length = f"batches={chosen.batches * (chosen.rounds + 1)}"
+    same = (f"batches={chosen.batches * (chosen.rounds + 1)}", "epochs=0", f"batch={chosen.batch}")
     benchmark = open_benchmark(phantom_benchmark(chosen.limit))
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(2) as executor:
-        ours = Run(benchmark, Path(folder), (length,), executor)
-        plain = Run(benchmark, Path(folder), (length, *PLAIN), executor)
+        ours = Run(chosen.preset, benchmark, Path(folder), (*same, *OURS), executor)
+        plain = Run(chosen.preset, benchmark, Path(folder), (*same, *PLAIN), executor)
         for run in (ours, plain):
             run.go(chosen.batches)  # warm
         times: dict[str, list[float]] = {"ours": [], "plain": []}
@@ -86,7 +88,7 @@ def main() -> None:
             times["plain"].append(seconds)
             shares.append(share)
     ratios = [plain_s / ours_s for plain_s, ours_s in zip(times["plain"], times["ours"], strict=True)]
-    print(f"{PRESET}, batches of 16 pictures, 5 interactions each, CPU time of all threads")
+    print(f"{chosen.preset}, batches of {chosen.batch} pictures, 5 interactions each, CPU time of all threads")
     for name, title in (("plain", "straightforward"), ("ours", "dmseg train")):
         print(f"{title:<18}{1 / statistics.median(times[name]):>8.2f} pictures per CPU second")
     print(f"{'ratio':<18}{statistics.median(ratios):>8.2f}   of {', '.join(f'{ratio:.2f}' for ratio in ratios)}")
