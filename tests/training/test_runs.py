@@ -10,10 +10,12 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs the extra [train]")
 pytest.importorskip("lightning_fabric", reason="training needs the extra [train]")
 
+from click.testing import CliRunner  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
-from small_training import small  # noqa: E402
+from small_training import SIDE, SMALL, small  # noqa: E402
 
 from dmseg.baselines.trained import load_trained, read_trained  # noqa: E402
+from dmseg.cli import group  # noqa: E402
 from dmseg.errors import DataError, ModelError, UsageError  # noqa: E402
 from dmseg.training import TrainConfig, train  # noqa: E402
 from dmseg.training import learner as learning  # noqa: E402
@@ -124,12 +126,11 @@ def test_gathered_updates_make_the_step_of_one_larger_batch(bench: Path, base: P
     assert any(not torch.equal(value, start[name]) for name, value in one.items())
 
 
-@pytest.mark.slow
 def test_kept_features_train_as_fresh_ones_do(bench: Path, base: Path, tmp_path: Path) -> None:
     """Kept in half precision, so nearly: the first losses agree."""
     losses = []
     for cache in ("true", "false"):
-        config = small("mini-pge-sam", "batches=1", f"cache={cache}", "stages=[]", "precision=fp32")
+        config = small("mini-pge-sam", "batches=1", f"cache={cache}", "stages=[]", "precision=fp32", "interactions=1")
         out = tmp_path / cache
         train(config, bench, out, base_weights=base, device="cpu", jobs=1, cache=tmp_path / "features")
         row = next(csv.DictReader((out / "losses.csv").open()))
@@ -197,6 +198,20 @@ def test_half_precision_halves_the_file_and_rounds_only(bench: Path, base: Path,
     half = load_file(tmp_path / "half" / "weights.safetensors")
     for name, value in whole.items():
         assert half[name].dtype == torch.float16 and torch.equal(half[name], value.half())
+
+
+def test_the_command_says_what_it_wrote_and_goes_on_from_a_finished_run(
+    bench: Path, base: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    sets = [text for change in (*SMALL, SIDE, "cache=false", "batches=1") for text in ("--set", change)]
+    files = ["--data", str(bench), "--out", str(out), "--base-weights", str(base)]
+    for done in (1, 0):
+        shown = CliRunner().invoke(group, ["train", "mini-ft", *files, "--device", "cpu", "--precision", "fp32", *sets])
+        assert shown.exit_code == 0, shown.output
+        assert f"1 batches, {done} of them now" in shown.output
+        assert str(out / "weights.safetensors") in shown.output
+    assert read_trained(out / "weights.safetensors").metadata["base"] == "mini-sam"
 
 
 def test_devices_must_divide_the_batch_and_be_known(bench: Path, tmp_path: Path) -> None:
