@@ -11,7 +11,7 @@ import torch
 from dmseg.errors import DataError
 from dmseg.files import atomic_path
 
-FORMAT = "dmseg-train-state/1"
+FORMAT = "dmseg-train-state/2"
 FILE = "last.ckpt"
 
 
@@ -35,7 +35,7 @@ def load_state(path: Path, config_digest: str, benchmark_digest: str, base_sha25
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(f"{path}: not a readable training state ({reason}); remove it to start anew") from None
     if not isinstance(state, dict) or state.get("format") != FORMAT:
-        raise DataError(f"{path}: not a training state of dmseg ({FORMAT}); remove it to start anew")
+        raise DataError(f"{path}: not a training state of this dmseg ({FORMAT}); remove it to start anew")
     for field, wanted, what in (
         ("config", config_digest, "with other choices"),
         ("benchmark", benchmark_digest, "on another benchmark"),
