@@ -73,34 +73,34 @@ PROOFS = {
 # Milliseconds of CPU time per 512 x 512 image, one thread, medians: grey, RGB, peers. From `make bench-simulators`.
 SPEED = {
     "gaussian_noise": (
-        0.53,
-        1.67,
-        "albumentations 1.11; torchio 2.84; monai 5.60; medmnistc (RGB)* 15.38; imagecorruptions (RGB)* 15.47",
+        0.54,
+        1.70,
+        "albumentations 1.07; torchio 2.48; monai 6.46; medmnistc (RGB)* 17.40; imagecorruptions (RGB)* 18.96",
     ),
-    "salt_pepper": (0.16, 0.27, "albumentations 0.52; imagecorruptions (RGB) 8.79"),
-    "motion_blur": (0.77, 1.81, "albumentations* 6.42; imagecorruptions (RGB)* 30.82"),
-    "gaussian_blur": (0.56, 1.66, "albumentations 0.53; monai 9.41; torchio 17.97; medmnistc (RGB)* 45.55"),
-    "brightness_contrast": (0.10, 0.24, "albumentations 0.03; medmnistc (RGB) 1.78; imagecorruptions (RGB) 12.36"),
-    "gamma": (0.08, 0.19, "albumentations 0.02; medmnistc (RGB) 0.81; monai 1.53; torchio 1.70"),
-    "jpeg": (0.74, 1.51, "albumentations 0.67; medmnistc (RGB) 1.87; imagecorruptions (RGB) 1.94"),
-    "glare": (0.32, 1.38, "albumentations (RGB) 12.68"),
-    "speckle": (1.73, 2.89, "albumentations* 1.22; medmnistc (RGB)* 16.71; imagecorruptions (RGB)* 19.45"),
-    "ct_ring": (0.89, 2.12, "astra 703.85; skimage 1880.29"),
-    "acoustic_shadow": (1.74, 3.31, "albumentations* 1.07"),
-    "gel_reflection": (1.42, 2.49, ""),
-    "bias_field": (1.53, 2.36, "monai* 3.43; torchio* 72.75"),
-    "gibbs_ringing": (0.77, 4.01, "monai* 6.46; albumentations 6.70"),
-    "mr_ghosting": (0.32, 2.05, "torchio* 5.47"),
-    "rician_noise": (0.50, 1.23, "monai 10.89"),
-    "beam_hardening": (14.51, 15.78, "astra 623.10; skimage 1836.14"),
-    "photon_starvation": (5.88, 7.23, ""),
-    "grid_banding": (0.33, 1.17, ""),
-    "vignette": (0.31, 1.12, "medmnistc (RGB)* 1.43"),
-    "illumination_shadow": (0.41, 1.50, "albumentations* 3.19"),
-    "specular_reflection": (0.20, 1.13, ""),
-    "double_exposure": (0.10, 0.21, ""),
-    "fog": (0.27, 1.33, "albumentations (RGB) 94.02"),
-    "dead_pixels": (0.68, 1.95, "albumentations 2.57"),
+    "salt_pepper": (0.18, 0.28, "albumentations 0.54; imagecorruptions (RGB) 9.52"),
+    "motion_blur": (0.85, 1.80, "albumentations* 7.40; imagecorruptions (RGB)* 40.77"),
+    "gaussian_blur": (0.49, 1.30, "albumentations 0.46; monai 8.46; torchio 16.88; medmnistc (RGB)* 47.41"),
+    "brightness_contrast": (0.15, 0.30, "albumentations 0.05; medmnistc (RGB) 1.72; imagecorruptions (RGB) 11.74"),
+    "gamma": (0.09, 0.18, "albumentations 0.02; medmnistc (RGB) 0.93; monai 1.62; torchio 1.63"),
+    "jpeg": (0.81, 1.54, "albumentations 0.74; medmnistc (RGB) 1.77; imagecorruptions (RGB) 2.04"),
+    "glare": (0.40, 1.20, "albumentations (RGB) 11.28"),
+    "speckle": (1.42, 2.39, "albumentations* 1.04; medmnistc (RGB)* 17.11; imagecorruptions (RGB)* 17.26"),
+    "ct_ring": (0.84, 1.73, "astra 577.73; skimage 2081.15"),
+    "acoustic_shadow": (1.01, 2.60, "albumentations* 0.78"),
+    "gel_reflection": (1.21, 2.17, ""),
+    "bias_field": (0.97, 1.95, "monai* 3.13; torchio* 71.66"),
+    "gibbs_ringing": (0.82, 3.95, "monai* 7.27; albumentations 7.34"),
+    "mr_ghosting": (0.41, 2.49, "torchio* 6.54"),
+    "rician_noise": (0.52, 1.54, "monai 14.52"),
+    "beam_hardening": (18.98, 20.03, "astra 572.30; skimage 2000.34"),
+    "photon_starvation": (5.55, 6.67, ""),
+    "grid_banding": (0.32, 1.17, ""),
+    "vignette": (0.27, 1.14, "medmnistc (RGB)* 1.46"),
+    "illumination_shadow": (0.44, 1.53, "albumentations* 4.07"),
+    "specular_reflection": (0.24, 1.28, ""),
+    "double_exposure": (0.15, 0.30, ""),
+    "fog": (0.29, 1.25, "albumentations (RGB) 116.34"),
+    "dead_pixels": (0.77, 2.35, "albumentations 3.25"),
 }
 
 
@@ -220,8 +220,7 @@ Integer and noise operations give the same bits everywhere; others may differ by
 scipy 1.11, OpenCV 4.9 against 2.4, 1.17, 5.0 differ in at most 3 of 100 000 pixels (`benchmarks/simulators_agreement.py`).
 
 **Speed.** Each section ends with the CPU time per 512 x 512 image: one thread, medians of `make bench-simulators`, drawing included. They
-were taken on a shared 2-core machine under load, ours and the peers in turns, so the ratios say more than the milliseconds: idle, ours took
-about a quarter less. A peer with * fails the proof of that operation (the benchmark says how). Under .1 ms nothing is compared: look-up
+were taken on a shared 2-core machine with nothing else running, ours and the peers in turns, so the ratios say more than the milliseconds. A peer with * fails the proof of that operation (the benchmark says how). Under .1 ms nothing is compared: look-up
 tables take albumentations .03 ms.
 
 **Your own operation** is a `dmseg.simulators.Operation` named by an entry point of the group `dmseg.simulators`:
