@@ -4,7 +4,8 @@
 
 Phantoms of the seen data sets are drawn with a seed of their own, so the phantom edition stays held out. Every step
 goes on where it was stopped; a finished one costs nothing. What it leaves below --work: NAME/weights.safetensors,
-NAME/losses.csv and NAME/config.json of each model, runs/BENCHMARK/NAME, and runs/BENCHMARK/table.csv.
+NAME/losses.csv and NAME/config.json of each model, runs/BENCHMARK/NAME, and in
+runs/BENCHMARK table.csv (first and last step, with differences) and steps.csv (every step).
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ SEED = 1001
 PER_DATASET = 200
 BACKBONE = "mini-sam"
 VARIANTS = ("mini-ft", "mini-pge-sam", "mini-pge-sam-no-pgg", "mini-pge-sam-no-fr", "mini-pge-sam-no-msfi")
+Row = dict[str, str | float]
 LEVELS = ("clear", "lq1", "lq2", "lq3", "lq3plus")
 LONG = (BACKBONE, "mini-ft", "mini-pge-sam")
 REFERENCE = "mini-ft"
@@ -57,13 +59,13 @@ def train(work: Path, name: str, devices: int = 1) -> None:
           "--devices", str(devices), "--half", *base)  # fmt: skip
 
 
-def evaluate(work: Path, name: str, benchmark: Path, preset: str, out: Path) -> None:
+def evaluate(work: Path, name: str, benchmark: Path, preset: str, splits: str, out: Path) -> None:
     """Evaluate one trained model."""
     weights = work / name / "weights.safetensors"
     model = BACKBONE if name == BACKBONE else "mini-ft" if name == "mini-ft" else "mini-pge-sam"
     base = [] if name == BACKBONE else ["--model-arg", f"base_weights={work / BACKBONE / 'weights.safetensors'}"]
     dmseg("evaluate", "--model", model, "--weights", weights, *base, "--data", benchmark, "--preset", preset,
-          "--out", out)  # fmt: skip
+          "--split", splits, "--out", out)  # fmt: skip
 
 
 def dice(table: CaseTable, step: int) -> np.ndarray:
@@ -71,8 +73,8 @@ def dice(table: CaseTable, step: int) -> np.ndarray:
     return np.asarray(table.values["dice"][:, :, step] * 100)
 
 
-def rows_of(name: str, table: CaseTable, reference: CaseTable) -> list[dict[str, str | float]]:
-    """Return the table's rows of one model and split: each level and the drop from Clear to LQ-3+."""
+def rows_of(name: str, table: CaseTable, reference: CaseTable) -> list[Row]:
+    """Return the table's rows of one model and split: each level, their average, and the drop from Clear to LQ-3+."""
     last, first, other = dice(table, table.steps - 1), dice(table, 0), dice(reference, table.steps - 1)
     columns = [
         *((level, first[:, i], last[:, i], last[:, i] - other[:, i]) for i, level in enumerate(table.levels)),
@@ -80,7 +82,7 @@ def rows_of(name: str, table: CaseTable, reference: CaseTable) -> list[dict[str,
         ("drop", first[:, 0] - first[:, -1], last[:, 0] - last[:, -1],
          last[:, 0] - last[:, -1] - other[:, 0] + other[:, -1]),
     ]  # fmt: skip
-    found = []
+    found: list[Row] = []
     for level, one, final, difference in columns:
         at_first, at_last, paired = table.bootstrap.estimates(np.stack([one, final, difference], 1))
         found.append(
@@ -92,24 +94,57 @@ def rows_of(name: str, table: CaseTable, reference: CaseTable) -> list[dict[str,
     return found
 
 
-def show(rows: Sequence[dict[str, str | float]], path: Path) -> None:
-    """Write all rows as CSV and print the final Dice of each model by split and level."""
+def curve_of(name: str, table: CaseTable) -> list[Row]:
+    """Return Dice x 100 after every step of one model and split: each level and their average."""
+    found: list[Row] = []
+    for step in range(table.steps):
+        values = dice(table, step)
+        estimates = table.bootstrap.estimates(np.column_stack([values, values.mean(1)]))
+        for level, one in zip((*table.levels, "average"), estimates, strict=True):
+            found.append(
+                {"model": name, "split": table.split, "steps": table.steps, "level": level, "step": step + 1,
+                 "dice": round(one.value, 2), "low": round(one.low, 2), "high": round(one.high, 2)}
+            )  # fmt: skip
+    return found
+
+
+def write(rows: Sequence[Row], path: Path) -> None:
+    """Write rows of equal columns as CSV."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
+
+
+def show_curves(rows: Sequence[Row]) -> None:
+    """Print Dice after each step, mean over the levels."""
+    for split in dict.fromkeys(row["split"] for row in rows):
+        print(f"\n{split}: Dice x 100 after each step, mean over the levels")
+        runs = dict.fromkeys((row["model"], row["steps"]) for row in rows)
+        for name, steps in runs:
+            wanted = (split, name, steps, "average")
+            found = [row for row in rows if (row["split"], row["model"], row["steps"], row["level"]) == wanted]
+            print(f"{name:<22}" + " ".join(f"{row['dice']:4.1f}" for row in found))
+
+
+def show(rows: Sequence[Row]) -> None:
+    """Print the final Dice of each model by split and level."""
     names = list(dict.fromkeys(str(row["model"]) for row in rows))
     for split in dict.fromkeys(row["split"] for row in rows):
-        print(f"\n{split}: Dice x 100 after the last step; drop to LQ-3+; there, difference to {REFERENCE} [95 %]")
+        some = next(row for row in rows if row["split"] == split)
+        print(f"\n{split}, {some['masks']} objects of {some['cases']} cases: Dice x 100 after the last step; "
+              f"drop to LQ-3+; mean of the levels and LQ-3+ minus {REFERENCE} [95 %]")  # fmt: skip
         for name in names:
             mine = {row["level"]: row for row in rows if row["model"] == name and row["split"] == split}
             cells = "  ".join(f"{mine[level]['final']:5.1f}" for level in LEVELS)
-            paired = mine["lq3plus"]
-            interval = f"{paired[f'minus_{REFERENCE}']:+.2f} [{paired['low']:+.2f}, {paired['high']:+.2f}]"
-            print(f"{name:<22}{cells}   drop {mine['drop']['final']:4.1f}   {interval}")
+            differences = "  ".join(
+                f"{mine[level][f'minus_{REFERENCE}']:+.2f} [{mine[level]['low']:+.2f}, {mine[level]['high']:+.2f}]"
+                for level in ("average", "lq3plus")
+            )
+            print(f"{name:<22}{cells}   drop {mine['drop']['final']:4.1f}   {differences}")
 
 
-def estimates_of(path: Path) -> dict[str, CaseTable]:
+def tables_of(path: Path) -> dict[str, CaseTable]:
     """Return a run's results by split."""
     return case_tables(harness.open_run(path).steps)
 
@@ -131,19 +166,24 @@ def main() -> None:
     with ThreadPoolExecutor(jobs) as pool:
         list(pool.map(lambda name: train(work, name), [name for name in names if name not in (BACKBONE, REFERENCE)]))
         benchmark = arguments.data or build.phantom_benchmark()
+        # Nothing was trained on another benchmark, so all of its splits are held out.
+        splits = "train,seen,unseen" if arguments.data else "seen,unseen"
         place = work / "runs" / (arguments.data.name if arguments.data else "phantoms")
-        list(pool.map(lambda name: evaluate(work, name, benchmark, "dmseg", place / name), names))
-        if arguments.long:
-            long = [name for name in LONG if name in names]
-            list(pool.map(lambda name: evaluate(work, name, benchmark, "20-step", place / f"{name}-20"), long))
-    tables = {name: estimates_of(place / name) for name in names}
+        runs = [(name, "dmseg", place / name) for name in names]
+        runs += [(name, "20-step", place / f"{name}-20") for name in LONG if arguments.long and name in names]
+        list(pool.map(lambda run: evaluate(work, run[0], benchmark, run[1], splits, run[2]), runs))
+    tables = {name: tables_of(place / name) for name in names}
     rows = [
         row
         for split in tables[REFERENCE]
         for name in names
         for row in rows_of(name, tables[name][split], tables[REFERENCE][split])
     ]
-    show(rows, place / "table.csv")
+    curves = [row for name, _, path in runs for table in tables_of(path).values() for row in curve_of(name, table)]
+    write(rows, place / "table.csv")
+    write(curves, place / "steps.csv")
+    show(rows)
+    show_curves(curves)
 
 
 if __name__ == "__main__":

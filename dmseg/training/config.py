@@ -13,6 +13,7 @@ from typing import Any
 
 from dmseg.errors import UsageError, unknown_name
 from dmseg.tables import file_table, packaged_table, record
+from dmseg.training.appearance import Appearance
 from dmseg.types import LEVELS, SPLITS
 
 PARTS = ("all", "enhancer", "robust", "mask_decoder", "prompt_encoder", "output_token")
@@ -77,6 +78,7 @@ class TrainConfig:
         degradation: ``fixed``: the benchmark's own versions; ``fresh``: a new plan at each visit.
         cache: keep the features of the frozen encoder on disk.
         augment: one of the eight flips and quarter turns per visit.
+        appearance: what else of a picture changes at each visit, or None for nothing.
         seed: of everything that is drawn.
         batches: length of the run, in batches; 0: ``epochs`` decides.
         epochs: visits of every picture, where ``batches`` is 0.
@@ -132,6 +134,7 @@ class TrainConfig:
     validation: Validation
     save_every: int
     stages: tuple[Stage, ...] = ()
+    appearance: Appearance | None = None
     enhancer: dict[str, Any] | None = None
     robust: bool = False
 
@@ -166,7 +169,10 @@ class TrainConfig:
                 'gradient = "first-last" needs updates = "batch"',
             ),
             (self.cache and encoder_trains, "cache = true needs a frozen encoder"),
-            (self.cache and self.augment, "cache = true keeps one version of each picture: give augment = false"),
+            (
+                self.cache and (self.augment or self.appearance is not None),
+                "cache = true keeps one version of each picture: give augment = false and no appearance",
+            ),
             (
                 self.cache and self.degradation == "fresh",
                 'cache = true keeps one version of each picture: give degradation = "fixed"',

@@ -23,6 +23,7 @@ from dmseg.baselines.prompted import Frame, PromptedAdapter
 from dmseg.build import Benchmark
 from dmseg.errors import DataError
 from dmseg.rng import Stream
+from dmseg.training.appearance import Scene, scene
 from dmseg.training.config import Stage, TrainConfig
 from dmseg.training.prompts import KEY, Kind, drawn_kind, first
 from dmseg.types import Image, Mask, Prompts
@@ -180,13 +181,15 @@ class Loader:
         )
 
     def _read(self, visit: Visit) -> tuple[Tensor | None, Tensor | None, list[Mask], list[Prompts]]:
-        shapes = [turned(self._benchmark.mask(mask_id), visit.turn) for mask_id in visit.mask_ids]
+        shapes = [self._benchmark.mask(mask_id) for mask_id in visit.mask_ids]
+        seen = self._scene(visit, shapes)
+        shapes = [turned(mask, visit.turn) for mask in (seen.masks if seen else shapes)]
         pixels = clear = None
         if self._pixels:
             original = self._benchmark.image(visit.image_id, "clear") if self._needs_clear(visit) else None
-            pixels, frame = self._prepared(self._degraded(visit, original), visit.turn)
+            pixels, frame = self._prepared(self._degraded(visit, original), visit.turn, seen)
             if self._clear and original is not None:
-                clear, _ = self._prepared(original, visit.turn)
+                clear, _ = self._prepared(original, visit.turn, seen)
         else:
             frame = self._adapter.prepare(np.zeros((*shapes[0].shape, 3), np.uint8))[1]
         network = self._adapter.network
@@ -206,8 +209,15 @@ class Loader:
             return self._benchmark.image(visit.image_id, visit.level)
         return fresh_plan(self._benchmark, visit, clear, self._config.seed).apply(clear, visit.level)
 
-    def _prepared(self, image: Image, turn: int) -> tuple[Tensor, Frame]:
-        return self._adapter.prepare(turned(rgb(image), turn))
+    def _scene(self, visit: Visit, masks: Sequence[Mask]) -> Scene | None:
+        if self._config.appearance is None:
+            return None
+        draw = Stream(KEY, self._config.seed, "appearance", visit.epoch, visit.image_id)
+        return scene(self._config.appearance, masks, draw)
+
+    def _prepared(self, image: Image, turn: int, seen: Scene | None) -> tuple[Tensor, Frame]:
+        pixels = rgb(image)
+        return self._adapter.prepare(turned(seen.apply(pixels) if seen else pixels, turn))
 
 
 def _stacked(parts: Sequence[Tensor | None]) -> Tensor | None:

@@ -1,0 +1,194 @@
+"""Pictures that look different at every visit: a window of them, other tones, and drawn objects in place of their own.
+
+A network that starts from nothing sees few kinds of pictures; what it learns should be to follow prompts to a boundary,
+not how the organs of a dozen data sets look. Everything is a function of a key. Turns are in :mod:`.samples`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dmseg.rng import Stream
+from dmseg.types import Mask
+
+Pixels = NDArray[np.uint8]
+_CORNERS = 96  # of a drawn outline
+_ATTEMPTS = 20  # after which drawn objects may cover each other
+
+
+@dataclass(frozen=True, slots=True)
+class Appearance:
+    """How much pictures change.
+
+    Attributes:
+        window: smallest side of the part that is seen, as a share of the picture's; objects are never cut.
+        gamma: tones are raised to a power between 1 / gamma and gamma.
+        black, white: largest rise of black and largest fall of white, as shares of the range.
+        inverted: share of visits with inverted tones.
+        tinted, tint: share of visits whose channels get gammas of their own, and how large these are.
+        drawn: share of visits whose objects are replaced by drawn ones.
+        radius: smallest and largest mean radius of a drawn object, as shares of the shorter side.
+        waves: amplitude of an outline's lowest wave, relative to the radius; higher ones fall off.
+        difference: smallest and largest difference of grey to what a drawn object covers.
+        texture: largest factor of the texture, which is taken from elsewhere in the picture.
+        blur: largest standard deviation of a drawn boundary, in pixels.
+    """
+
+    window: float
+    gamma: float
+    black: float
+    white: float
+    inverted: float
+    tinted: float
+    tint: float
+    drawn: float
+    radius: tuple[float, float]
+    waves: float
+    difference: tuple[float, float]
+    texture: float
+    blur: float
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A drawn object: its mask (H, W) bool, the soft mask (H, W) float32 that it is blended with, where its texture
+    comes from (rows, columns), the texture's factor, and its difference of grey (3,)."""
+
+    mask: Mask
+    soft: NDArray[np.float32]
+    shift: tuple[int, int]
+    texture: float
+    difference: NDArray[np.float32]
+
+    def onto(self, image: Pixels) -> None:
+        """Blend the object into a picture, uint8 (H, W, 3), in place."""
+        place = tuple(_extent(self.soft > 0, axis) for axis in (0, 1))
+        mask, part = self.mask[place], image[place].astype(np.float32)
+        rows, columns = (
+            (np.arange(along.start, along.stop) + shift) % size
+            for along, shift, size in zip(place, self.shift, image.shape, strict=False)
+        )
+        source = image[np.ix_(rows, columns)].astype(np.float32)
+        below = part[mask].mean(0)
+        outside = np.abs(below + self.difference - 127.5) > 127.5
+        content = below + np.where(outside, -self.difference, self.difference)
+        content = content + self.texture * (source - source[mask].mean(0))
+        blended = part + self.soft[place][..., None] * (content - part)
+        image[place] = np.clip(np.rint(blended), 0, 255).astype(np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """One visit's change, the same for a picture at any level.
+
+    Attributes:
+        window: rows and columns that are seen.
+        tones: (256, 3) uint8, what each grey of each channel becomes.
+        drawn: objects put into the picture.
+        masks: the objects as they lie in the window, (h, w) bool.
+    """
+
+    window: tuple[slice, slice]
+    tones: Pixels
+    drawn: tuple[Drawn, ...]
+    masks: tuple[Mask, ...]
+
+    def apply(self, image: Pixels) -> Pixels:
+        """Return the picture (H, W, 3) uint8 as this visit sees it, (h, w, 3)."""
+        image = image.copy()
+        for one in self.drawn:
+            one.onto(image)
+        return np.ascontiguousarray(np.asarray(cv2.LUT(image, self.tones[None]), np.uint8)[self.window])
+
+
+def scene(appearance: Appearance, masks: Sequence[Mask], draw: Stream) -> Scene:
+    """Draw a scene for a picture with these objects, (H, W) bool each, none empty."""
+    tones = _tones(appearance, draw)
+    drawn = _objects(appearance, masks[0].shape, len(masks), draw) if draw.uniform() < appearance.drawn else ()
+    if drawn:
+        masks = [one.mask & ~np.any([later.mask for later in drawn[i + 1 :]], axis=0) for i, one in enumerate(drawn)]
+    window = _window(appearance.window, np.any(masks, axis=0), draw)
+    return Scene(window, tones, drawn, tuple(np.ascontiguousarray(mask[window]) for mask in masks))
+
+
+def _tones(appearance: Appearance, draw: Stream) -> Pixels:
+    """Return what each grey becomes, channel by channel, uint8 (256, 3)."""
+    power = _log_uniform(draw, appearance.gamma)
+    low, high = draw.uniform(0, appearance.black), 1 - draw.uniform(0, appearance.white)
+    inverted, tinted = draw.uniform() < appearance.inverted, draw.uniform() < appearance.tinted
+    channels = [power * (_log_uniform(draw, appearance.tint) if tinted else 1.0) for _ in range(3)]
+    grey = np.linspace(0, 1, 256)
+    curves = np.stack([low + (high - low) * grey**channel for channel in channels], 1)
+    return np.rint(255 * (1 - curves if inverted else curves)).astype(np.uint8)
+
+
+def _log_uniform(draw: Stream, factor: float) -> float:
+    return math.exp(draw.uniform(-1, 1) * math.log(factor))
+
+
+def _objects(appearance: Appearance, shape: tuple[int, ...], n: int, draw: Stream) -> tuple[Drawn, ...]:
+    """Draw ``n`` objects, of which a later one hides at most half of an earlier one."""
+    found: list[Drawn] = []
+    for _ in range(_ATTEMPTS * n):
+        if len(found) == n:
+            break
+        new = _object(appearance, (shape[0], shape[1]), draw)
+        if all((one.mask & new.mask).sum() * 2 <= one.mask.sum() for one in found):
+            found.append(new)
+    return tuple(found) if len(found) == n else ()
+
+
+def _object(appearance: Appearance, shape: tuple[int, int], draw: Stream) -> Drawn:
+    height, width = shape
+    low, high = appearance.radius
+    radius = min(shape) * low * (high / low) ** draw.uniform()
+    mask = np.zeros(shape, np.uint8)
+    centre = np.array([draw.uniform(0, width - 1), draw.uniform(0, height - 1)])
+    outline = centre + _outline(radius, appearance.waves, draw)
+    cv2.fillPoly(mask, [np.rint(outline).astype(np.int32)], (1,))
+    sigma = draw.uniform(0, appearance.blur)
+    soft = mask.astype(np.float32)
+    if sigma > 0.3:  # below, a Gaussian on the pixel grid is no blur
+        soft = np.asarray(cv2.GaussianBlur(soft, (0, 0), sigma), np.float32)
+    shift = (draw.integer(0, height - 1), draw.integer(0, width - 1))
+    sign = 1 if draw.uniform() < 0.5 else -1
+    grey = sign * draw.uniform(*appearance.difference)
+    difference = np.array([grey * draw.uniform(0.7, 1.0) for _ in range(3)], np.float32)
+    return Drawn(mask.astype(np.bool_), soft, shift, draw.uniform(0, appearance.texture), difference)
+
+
+def _outline(radius: float, waves: float, draw: Stream) -> NDArray[np.float64]:
+    """Return corners of a wavy, flattened, turned circle around the origin, (96, 2) x, y."""
+    angle = np.linspace(0, 2 * math.pi, _CORNERS, endpoint=False)
+    wave = sum(
+        draw.uniform(0, waves) / order * np.cos(order * angle + draw.uniform(0, 2 * math.pi)) for order in range(1, 7)
+    )
+    flat, turn = draw.uniform(0.4, 1.0), draw.uniform(0, math.pi)
+    distance = radius * np.exp(wave)
+    x, y = distance * np.cos(angle), flat * distance * np.sin(angle)
+    return np.stack([x * math.cos(turn) - y * math.sin(turn), x * math.sin(turn) + y * math.cos(turn)], 1)
+
+
+def _extent(inside: Mask, axis: int) -> slice:
+    """Return the rows (axis 0) or columns (axis 1) from the first to the last that are inside."""
+    found = np.flatnonzero(inside.any(1 - axis))
+    return slice(int(found[0]), int(found[-1]) + 1)
+
+
+def _window(smallest: float, objects: Mask, draw: Stream) -> tuple[slice, slice]:
+    """Return rows and columns of a window of the picture's proportions, or longer, that holds all objects."""
+    share = draw.uniform(smallest, 1.0)
+
+    def along(axis: int) -> slice:
+        size, held = objects.shape[axis], _extent(objects, axis)
+        length = max(held.stop - held.start, round(share * size))
+        start = draw.integer(max(0, held.stop - length), min(held.start, size - length))
+        return slice(start, start + length)
+
+    return along(0), along(1)
