@@ -19,7 +19,7 @@ from dmseg.types import Mask
 
 Pixels = NDArray[np.uint8]
 _CORNERS = 96  # of a drawn outline
-_ATTEMPTS = 20  # after which drawn objects may cover each other
+_ATTEMPTS = 20  # to find room for a drawn object
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +58,13 @@ class Appearance:
 @dataclass(frozen=True, slots=True)
 class Drawn:
     """A drawn object: its mask (H, W) bool, the soft mask (H, W) float32 that it is blended with, where its texture
-    comes from (rows, columns), the texture's factor, and its difference of grey (3,)."""
+    comes from (rows, columns), the texture's factor, and its difference of grey."""
 
     mask: Mask
     soft: NDArray[np.float32]
     shift: tuple[int, int]
     texture: float
-    difference: NDArray[np.float32]
+    difference: float
 
     def onto(self, image: Pixels) -> None:
         """Blend the object into a picture, uint8 (H, W, 3), in place."""
@@ -84,8 +84,8 @@ class Drawn:
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
-    """One visit's change, the same for a picture at any level.
+class View:
+    """How one visit sees a picture.
 
     Attributes:
         window: rows and columns that are seen.
@@ -100,21 +100,22 @@ class Scene:
     masks: tuple[Mask, ...]
 
     def apply(self, image: Pixels) -> Pixels:
-        """Return the picture (H, W, 3) uint8 as this visit sees it, (h, w, 3)."""
-        image = image.copy()
+        """Return a picture, grey (H, W) or colour (H, W, 3) uint8, as this visit sees it; colour where it is tinted."""
+        grey = image.ndim == 2 and bool((self.tones == self.tones[:, :1]).all())
+        image = np.repeat(image[..., None], 3, 2) if image.ndim == 2 else image.copy()
         for one in self.drawn:
             one.onto(image)
-        return np.ascontiguousarray(np.asarray(cv2.LUT(image, self.tones[None]), np.uint8)[self.window])
+        seen = np.asarray(cv2.LUT(image, self.tones[None]), np.uint8)[self.window]
+        return np.ascontiguousarray(seen[..., 0] if grey else seen)
 
 
-def scene(appearance: Appearance, masks: Sequence[Mask], draw: Stream) -> Scene:
-    """Draw a scene for a picture with these objects, (H, W) bool each, none empty."""
+def view(appearance: Appearance, masks: Sequence[Mask], draw: Stream) -> View:
+    """Draw a view of a picture with these objects, (H, W) bool each, none empty."""
     tones = _tones(appearance, draw)
     drawn = _objects(appearance, masks[0].shape, len(masks), draw) if draw.uniform() < appearance.drawn else ()
-    if drawn:
-        masks = [one.mask & ~np.any([later.mask for later in drawn[i + 1 :]], axis=0) for i, one in enumerate(drawn)]
+    masks = [one.mask for one in drawn] or masks
     window = _window(appearance.window, np.any(masks, axis=0), draw)
-    return Scene(window, tones, drawn, tuple(np.ascontiguousarray(mask[window]) for mask in masks))
+    return View(window, tones, drawn, tuple(np.ascontiguousarray(mask[window]) for mask in masks))
 
 
 def _tones(appearance: Appearance, draw: Stream) -> Pixels:
@@ -133,13 +134,13 @@ def _log_uniform(draw: Stream, factor: float) -> float:
 
 
 def _objects(appearance: Appearance, shape: tuple[int, ...], n: int, draw: Stream) -> tuple[Drawn, ...]:
-    """Draw ``n`` objects, of which a later one hides at most half of an earlier one."""
+    """Draw ``n`` objects that do not overlap; none where there is no room for them."""
     found: list[Drawn] = []
     for _ in range(_ATTEMPTS * n):
         if len(found) == n:
             break
         new = _object(appearance, (shape[0], shape[1]), draw)
-        if all((one.mask & new.mask).sum() * 2 <= one.mask.sum() for one in found):
+        if not any((one.mask & new.mask).any() for one in found):
             found.append(new)
     return tuple(found) if len(found) == n else ()
 
@@ -159,8 +160,7 @@ def _object(appearance: Appearance, shape: tuple[int, int], draw: Stream) -> Dra
     shift = (draw.integer(0, height - 1), draw.integer(0, width - 1))
     sign = 1 if draw.uniform() < 0.5 else -1
     grey = sign * draw.uniform(*appearance.difference)
-    difference = np.array([grey * draw.uniform(0.7, 1.0) for _ in range(3)], np.float32)
-    return Drawn(mask.astype(np.bool_), soft, shift, draw.uniform(0, appearance.texture), difference)
+    return Drawn(mask.astype(np.bool_), soft, shift, draw.uniform(0, appearance.texture), grey)
 
 
 def _outline(radius: float, waves: float, draw: Stream) -> NDArray[np.float64]:

@@ -78,7 +78,7 @@ class TrainConfig:
         degradation: ``fixed``: the benchmark's own versions; ``fresh``: a new plan at each visit.
         cache: keep the features of the frozen encoder on disk.
         augment: one of the eight flips and quarter turns per visit.
-        appearance: what else of a picture changes at each visit, or None for nothing.
+        appearance: what else of a clear picture changes at each visit, before it is degraded; None for nothing.
         seed: of everything that is drawn.
         batches: length of the run, in batches; 0: ``epochs`` decides.
         epochs: visits of every picture, where ``batches`` is 0.
@@ -171,11 +171,16 @@ class TrainConfig:
             (self.cache and encoder_trains, "cache = true needs a frozen encoder"),
             (
                 self.cache and (self.augment or self.appearance is not None),
-                "cache = true keeps one version of each picture: give augment = false and no appearance",
+                'cache = true keeps one version of each picture: give augment = false, appearance = "none"',
             ),
             (
                 self.cache and self.degradation == "fresh",
                 'cache = true keeps one version of each picture: give degradation = "fixed"',
+            ),
+            (
+                self.appearance is not None and self.degradation == "fixed" and set(self.levels) != {"clear"},
+                "appearance changes pictures before they are degraded, which stored levels are already: "
+                'give degradation = "fresh", or appearance = "none"',
             ),
             (self.cache and bool(self.stages), "cache = true keeps features of one side: leave out stages"),
             (self.interactions < 1, "interactions must be at least 1"),
@@ -196,6 +201,8 @@ class TrainConfig:
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
 
+_OPTIONAL = ("appearance", "enhancer")
+"""Tables that ``none`` takes away again from what a configuration is ``like``."""
 _POSITIVE = "batch, masks_per_image, accumulate and save_every must be at least 1"
 
 
@@ -241,6 +248,7 @@ def load_config(source: str, changes: Sequence[str] = ()) -> TrainConfig:
         raise UsageError(f"{unknown_name('training preset', source, preset_names())}; or give a file FILE.toml")
     for change in changes:
         values = _merged(values, _parsed(change))
+    values = {key: value for key, value in values.items() if not (key in _OPTIONAL and value == "none")}
     return record(TrainConfig, values, source)
 
 

@@ -23,7 +23,7 @@ from dmseg.baselines.prompted import Frame, PromptedAdapter
 from dmseg.build import Benchmark
 from dmseg.errors import DataError
 from dmseg.rng import Stream
-from dmseg.training.appearance import Scene, scene
+from dmseg.training.appearance import View, view
 from dmseg.training.config import Stage, TrainConfig
 from dmseg.training.prompts import KEY, Kind, drawn_kind, first
 from dmseg.types import Image, Mask, Prompts
@@ -182,14 +182,14 @@ class Loader:
 
     def _read(self, visit: Visit) -> tuple[Tensor | None, Tensor | None, list[Mask], list[Prompts]]:
         shapes = [self._benchmark.mask(mask_id) for mask_id in visit.mask_ids]
-        seen = self._scene(visit, shapes)
+        seen = self._view(visit, shapes)
         shapes = [turned(mask, visit.turn) for mask in (seen.masks if seen else shapes)]
         pixels = clear = None
         if self._pixels:
-            original = self._benchmark.image(visit.image_id, "clear") if self._needs_clear(visit) else None
-            pixels, frame = self._prepared(self._degraded(visit, original), visit.turn, seen)
+            original = self._clear_picture(visit, seen) if self._needs_clear(visit) else None
+            pixels, frame = self._prepared(self._degraded(visit, original), visit.turn)
             if self._clear and original is not None:
-                clear, _ = self._prepared(original, visit.turn, seen)
+                clear, _ = self._prepared(original, visit.turn)
         else:
             frame = self._adapter.prepare(np.zeros((*shapes[0].shape, 3), np.uint8))[1]
         network = self._adapter.network
@@ -207,17 +207,22 @@ class Loader:
             return clear
         if self._config.degradation == "fixed" or clear is None:
             return self._benchmark.image(visit.image_id, visit.level)
-        return fresh_plan(self._benchmark, visit, clear, self._config.seed).apply(clear, visit.level)
+        whole = self._config.appearance is None
+        return fresh_plan(self._benchmark, visit, clear, self._config.seed, whole=whole).apply(clear, visit.level)
 
-    def _scene(self, visit: Visit, masks: Sequence[Mask]) -> Scene | None:
+    def _view(self, visit: Visit, masks: Sequence[Mask]) -> View | None:
         if self._config.appearance is None:
             return None
         draw = Stream(KEY, self._config.seed, "appearance", visit.epoch, visit.image_id)
-        return scene(self._config.appearance, masks, draw)
+        return view(self._config.appearance, masks, draw)
 
-    def _prepared(self, image: Image, turn: int, seen: Scene | None) -> tuple[Tensor, Frame]:
-        pixels = rgb(image)
-        return self._adapter.prepare(turned(seen.apply(pixels) if seen else pixels, turn))
+    def _clear_picture(self, visit: Visit, seen: View | None) -> Image:
+        """Return the clear picture as this visit sees it; degradation comes after, as it does in a scanner."""
+        image = self._benchmark.image(visit.image_id, "clear")
+        return seen.apply(image) if seen else image
+
+    def _prepared(self, image: Image, turn: int) -> tuple[Tensor, Frame]:
+        return self._adapter.prepare(turned(rgb(image), turn))
 
 
 def _stacked(parts: Sequence[Tensor | None]) -> Tensor | None:
@@ -225,8 +230,12 @@ def _stacked(parts: Sequence[Tensor | None]) -> Tensor | None:
     return torch.stack(present) if present else None
 
 
-def fresh_plan(benchmark: Benchmark, visit: Visit, clear: Image, seed: int) -> simulators.Plan:
-    """Return a new degradation plan for a visit, of the kind that the benchmark's own plan is."""
+def fresh_plan(benchmark: Benchmark, visit: Visit, clear: Image, seed: int, *, whole: bool = True) -> simulators.Plan:
+    """Return a new degradation plan for a visit, of the kind that the benchmark's own plan is.
+
+    Args:
+        whole: ``clear`` is the stored picture, so that a stored scan geometry fits it; else it is estimated anew.
+    """
     stored = benchmark.plan(visit.image_id, benchmark.levels[-1])
     return simulators.plan(
         f"{visit.image_id}@{visit.epoch}",
@@ -235,7 +244,7 @@ def fresh_plan(benchmark: Benchmark, visit: Visit, clear: Image, seed: int) -> s
         image=clear,
         seed=seed,
         window=stored.window,
-        geometry=stored.geometry,
+        geometry=stored.geometry if whole else None,
     )
 
 

@@ -15,6 +15,10 @@ SMALL = (
 SIDE = "stages=[{until=1.0, side=64, batch=2}]"
 
 
+PLAIN = ("augment=false", "appearance=none", "degradation=fixed")
+"""What kept features ask for: pictures as they are stored."""
+
+
 def small(preset: str, *changes: str) -> TrainConfig:
     """A preset, cut down to seconds: two pictures of 64 pixels a batch, without kept features."""
-    return load_config(preset, (*SMALL, "cache=false", "batch=2", SIDE, *changes))
+    return load_config(preset, (*SMALL, "batch=2", SIDE, *changes))

@@ -10,6 +10,8 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs the extra [train]")
 pytest.importorskip("lightning_fabric", reason="training needs the extra [train]")
 
+from small_training import PLAIN  # noqa: E402
+
 from dmseg.build import build  # noqa: E402
 from dmseg.phantoms import write_phantoms  # noqa: E402
 from dmseg.training import load_config, train  # noqa: E402
@@ -31,12 +33,10 @@ def test_eight_phantoms_reach_dice_95_at_step_5(eight: Path, tmp_path: Path) -> 
     every = ("splits=['train', 'seen', 'unseen']", "masks_per_image=2", "save_every=1000")
     validation = "validation={every=0, images=8, splits=['train', 'seen', 'unseen'], levels=['clear']}"
     side = "stages=[{until=1.0, side=128, batch=8}]"
-    backbone = load_config("mini-sam", (*every, validation, side, "batches=250", "augment=false", "warmup=20"))
+    backbone = load_config("mini-sam", (*every, validation, side, *PLAIN, "batches=250", "warmup=20"))
     train(backbone, eight, tmp_path / "backbone", device="cpu")
     validation = validation.replace("['clear']", "['clear', 'lq3']")
-    method = load_config(
-        "mini-pge-sam", (*every, validation, side, "cache=false", "batches=40", "levels=['clear', 'lq3']")
-    )
+    method = load_config("mini-pge-sam", (*every, validation, side, *PLAIN, "batches=40", "levels=['clear', 'lq3']"))
     train(method, eight, tmp_path / "method", base_weights=tmp_path / "backbone" / "weights.safetensors", device="cpu")
     for run, levels in (("backbone", ["clear"]), ("method", ["clear", "lq3"])):
         last = list(csv.DictReader((tmp_path / run / "validation.csv").open()))[-1]

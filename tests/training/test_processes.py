@@ -22,7 +22,7 @@ LIMIT_S = 600
 
 
 def command(bench: Path, out: Path, preset: str, *options: str, changes: tuple[str, ...] = ()) -> list[str]:
-    sets = [text for change in (*SMALL, "cache=false", *changes) for text in ("--set", change)]
+    sets = [text for change in (*SMALL, *changes) for text in ("--set", change)]
     where = ["--data", str(bench), "--out", str(out), "--device", "cpu"]
     return [sys.executable, "-m", "dmseg", "train", preset, *where, *sets, *options]
 

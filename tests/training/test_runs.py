@@ -12,7 +12,7 @@ pytest.importorskip("lightning_fabric", reason="training needs the extra [train]
 
 from click.testing import CliRunner  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
-from small_training import SIDE, SMALL, small  # noqa: E402
+from small_training import PLAIN, SIDE, SMALL, small  # noqa: E402
 
 from dmseg.baselines.trained import load_trained, read_trained  # noqa: E402
 from dmseg.cli import group  # noqa: E402
@@ -130,7 +130,7 @@ def test_kept_features_train_as_fresh_ones_do(bench: Path, base: Path, tmp_path:
     """Kept in half precision, so nearly: the first losses agree."""
     losses = []
     for cache in ("true", "false"):
-        config = small("mini-pge-sam", "batches=1", f"cache={cache}", "stages=[]", "precision=fp32", "interactions=1")
+        config = small("mini-pge-sam", *PLAIN, "batches=1", f"cache={cache}", "stages=[]", "interactions=1")
         out = tmp_path / cache
         train(config, bench, out, base_weights=base, device="cpu", jobs=1, cache=tmp_path / "features")
         row = next(csv.DictReader((out / "losses.csv").open()))
@@ -204,7 +204,7 @@ def test_the_command_says_what_it_wrote_and_goes_on_from_a_finished_run(
     bench: Path, base: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    sets = [text for change in (*SMALL, SIDE, "cache=false", "batches=1") for text in ("--set", change)]
+    sets = [text for change in (*SMALL, SIDE, "batches=1") for text in ("--set", change)]
     files = ["--data", str(bench), "--out", str(out), "--base-weights", str(base)]
     for done in (1, 0):
         shown = CliRunner().invoke(group, ["train", "mini-ft", *files, "--device", "cpu", "--precision", "fp32", *sets])

@@ -35,7 +35,7 @@ def test_an_epoch_visits_every_picture_once_in_another_order(opened: Benchmark) 
 
 
 def test_levels_and_turns_are_drawn_uniformly_and_objects_belong_to_their_picture(opened: Benchmark) -> None:
-    config = small("mini-sam", "batches=300", "levels=['clear', 'lq3']", "masks_per_image=2")
+    config = small("mini-sam", "batches=300", "levels=['clear', 'lq3']", "appearance=none", "masks_per_image=2")
     curriculum = Curriculum(opened, config, 64)
     visits = [visit for batch in range(300) for visit in curriculum.visits(batch)]
     levels, turns = Counter(visit.level for visit in visits), Counter(visit.turn for visit in visits)
@@ -71,7 +71,9 @@ def test_splits_and_levels_that_are_not_there_are_named(opened: Benchmark, tmp_p
 
 
 def test_what_is_read_does_not_depend_on_threads_or_on_who_reads_it(opened: Benchmark) -> None:
-    config = small("mini-sam", "batch=4", "levels=['clear', 'lq3']", "stages=[{until=1.0, side=64, batch=4}]")
+    config = small(
+        "mini-sam", "batch=4", "levels=['clear', 'lq3']", "degradation=fresh", "stages=[{until=1.0, side=64, batch=4}]"
+    )
     trainee = build_trainee(config, None, torch.device("cpu"))
     loader = Loader(opened, trainee.adapter, config, pixels=True, clear=True)
     visits = Curriculum(opened, config, 64).visits(2)
@@ -88,7 +90,7 @@ def test_what_is_read_does_not_depend_on_threads_or_on_who_reads_it(opened: Benc
 
 
 def test_fresh_degradation_differs_between_epochs_and_repeats_for_one(opened: Benchmark) -> None:
-    config = small("mini-sam", "batches=6", "degradation=fresh", "levels=['lq3']", "augment=false")
+    config = small("mini-sam", "batches=6", "degradation=fresh", "levels=['lq3']", "augment=false", "appearance=none")
     trainee = build_trainee(config, None, torch.device("cpu"))
     loader = Loader(opened, trainee.adapter, config, pixels=True, clear=False)
     curriculum = Curriculum(opened, config, 64)
