@@ -108,3 +108,8 @@ class Prompts:
     labels: NDArray[np.int8]
     box: NDArray[np.float32] | None
     step: int
+
+
+def as_rgb(image: Image) -> NDArray[np.uint8]:
+    """Return a grey or colour picture, uint8 (H, W) or (H, W, 3), as contiguous (H, W, 3)."""
+    return np.ascontiguousarray(np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image)

@@ -8,7 +8,7 @@ from typing import Any
 from dmseg.baselines.networks.robust_sam import robust_on
 from dmseg.baselines.networks.sam import TABLE, PromptedNetwork
 from dmseg.baselines.pge_sam import EnhancedNetwork, enhancer_config
-from dmseg.errors import unknown_name
+from dmseg.errors import UsageError, unknown_name
 
 
 def put_on(network: PromptedNetwork, base: str, config: Mapping[str, Any]) -> PromptedNetwork:
@@ -21,12 +21,15 @@ def put_on(network: PromptedNetwork, base: str, config: Mapping[str, Any]) -> Pr
             empty) and ``robust`` (true or false) are looked at; without either the network is returned as it is.
 
     Raises:
-        UsageError: the base has no such addition.
+        UsageError: the base has no such addition, or an enhancer of another width.
         DataError: a field of the enhancer that does not exist, or of the wrong type.
     """
     kind = kind_of(config)
     if kind == "enhancer":
-        return EnhancedNetwork(network, enhancer_config(base, config["enhancer"]))
+        enhancer, width = enhancer_config(base, config["enhancer"]), network.prompt_encoder.embed_dim
+        if enhancer.width != width:
+            raise UsageError(f"enhancer: width = {enhancer.width}: must be that of the embedding of {base}, {width}")
+        return EnhancedNetwork(network, enhancer)
     if kind == "robust":
         first = TABLE["robust_sam"]["first"]
         if base not in first:

@@ -16,8 +16,9 @@ from dmseg.baselines.pge_sam import EnhancedNetwork, prompt_maps
 from dmseg.baselines.prompted import Embedding, Frame, PromptedAdapter, bilinear
 from dmseg.errors import UsageError
 from dmseg.figures import contact_sheet, heat, panel, signed_heat
+from dmseg.metrics import score
 from dmseg.protocol import Click, first_prompts, next_click, preset, with_click
-from dmseg.types import Image, Mask, Prompts
+from dmseg.types import Image, Mask, Prompts, as_rgb
 
 Map = NDArray[np.float32]
 _CELL = 224
@@ -75,7 +76,7 @@ def explain(
         name = getattr(model, "name", type(model).__name__)
         raise UsageError(f'model "{name}" has no features to show; give one of the networks of dmseg models')
     _check(image, reference, clicks, box)
-    picture = np.ascontiguousarray(np.repeat(image[..., None], 3, 2) if image.ndim == 2 else image)
+    picture = as_rgb(image)
     (embedding,) = model.encode([picture])
     seen: list[_Seen] = []
     state: Any = None
@@ -126,8 +127,7 @@ def _label(step: Step, reference: Mask | None) -> str:
     parts += ["box"] if step.prompts.box is not None else []
     lines = [f"step {step.prompts.step}", ", ".join(parts)]
     if reference is not None:
-        total = int(reference.sum()) + int(step.mask.sum())
-        lines.append(f"Dice {2 * int((reference & step.mask).sum()) / max(total, 1):.3f}")
+        lines.append(f"Dice {score(reference, step.mask).dice:.3f}")
     if step.guidance is not None:
         lines.append(f"guidance 0 to {float(step.guidance.max()):.2g}")
     lines.append("features {:.2g} to {:.2g}".format(*_span(*step.features)))

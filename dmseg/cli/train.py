@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from dmseg.cli.options import FOLDER, jobs_option
-from dmseg.errors import MissingDependencyError
+from dmseg.errors import MissingDependencyError, UsageError
 
 
 @click.command("train")
@@ -41,6 +41,8 @@ def command(
         raise MissingDependencyError('training needs more packages; install them: pip install "dmseg-bench[train]"')
     from dmseg.training import load_config, train
 
+    if choices["base_weights"] == "random":
+        raise UsageError("--base-weights random: what is trained could not be loaded again; give a weights file")
     if precision is not None:
         changes = (*changes, f'precision="{precision}"')
     summary = train(load_config(config, changes), data, out, **choices)  # type: ignore[arg-type]

@@ -18,7 +18,7 @@ from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
 
 from dmseg.figures.colours import rgb
-from dmseg.types import Image, Mask, Prompts
+from dmseg.types import Image, Mask, Prompts, as_rgb
 
 Colour = tuple[int, int, int]
 
@@ -115,7 +115,7 @@ def _as_rgb(image: Image) -> NDArray[np.uint8]:
     """Return uint8 (H, W, 3), contiguous and safe to draw on."""
     if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
         raise ValueError(f"expected uint8 (H, W) or (H, W, 3), got {image.dtype} {image.shape}")
-    return np.ascontiguousarray(np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image).copy()
+    return as_rgb(image).copy()
 
 
 def _checked_mask(mask: Mask, image: Image) -> NDArray[np.uint8]:

@@ -22,7 +22,7 @@ from dmseg.harness.selection import Block, Selection
 from dmseg.harness.sequence import Row, Sequence
 from dmseg.manifests import thumbprint
 from dmseg.protocol import Click, candidate_prompts, first_prompts, next_click
-from dmseg.types import Image, Mask, Prompts
+from dmseg.types import Mask, Prompts, as_rgb
 
 PHASES = ("load", "encode", "predict", "prompt", "score")
 
@@ -121,7 +121,7 @@ class Engine:
         picture = self._selection.pictures[image_id]
         pixels, failure = None, None
         try:
-            pixels = _rgb(self._benchmark.image(image_id, level))
+            pixels = as_rgb(self._benchmark.image(image_id, level))
         except ImageFileError as error:
             failure = Failure("error", str(error))
         watch.stop("load")
@@ -231,11 +231,6 @@ class Engine:
         spent = {f"{phase}_ms": round(value, 3) for phase, value in item.watch.spent.items()}
         place = {"image_id": item.image_id, "level": item.level, "masks": len(item.sequences)}
         return {**place, **spent, **self._where}
-
-
-def _rgb(image: Image) -> NDArray[np.uint8]:
-    """Return a picture as uint8 (H, W, 3)."""
-    return np.ascontiguousarray(np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image)
 
 
 def _chunks(sequences: list[Sequence], size: int) -> Iterator[list[Sequence]]:

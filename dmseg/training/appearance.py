@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmseg.rng import Stream
-from dmseg.types import Mask
+from dmseg.training.ranges import check_number
+from dmseg.types import Mask, as_rgb
 
 Pixels = NDArray[np.uint8]
 _CORNERS = 96  # of a drawn outline
@@ -53,6 +54,20 @@ class Appearance:
     difference: tuple[float, float]
     texture: float
     blur: float
+
+    def __post_init__(self) -> None:
+        for name in ("inverted", "tinted", "drawn"):
+            check_number(f"appearance.{name}", getattr(self, name), 0, 1)
+        for name in ("gamma", "tint"):
+            check_number(f"appearance.{name}", getattr(self, name), 1)
+        for name in ("black", "white", "waves", "texture", "blur"):
+            check_number(f"appearance.{name}", getattr(self, name), 0)
+        check_number("appearance.black + appearance.white", self.black + self.white, below=1)
+        check_number("appearance.window", self.window, above=0, most=1)
+        check_number("appearance.radius", self.radius[0], above=0)
+        check_number("appearance.radius", self.radius[1], self.radius[0], 0.5)
+        check_number("appearance.difference", self.difference[0], 0)
+        check_number("appearance.difference", self.difference[1], self.difference[0], 127)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +117,7 @@ class View:
     def apply(self, image: Pixels) -> Pixels:
         """Return a picture, grey (H, W) or colour (H, W, 3) uint8, as this visit sees it; colour where it is tinted."""
         grey = image.ndim == 2 and bool((self.tones == self.tones[:, :1]).all())
-        image = np.repeat(image[..., None], 3, 2) if image.ndim == 2 else image.copy()
+        image = as_rgb(image).copy()
         for one in self.drawn:
             one.onto(image)
         seen = np.asarray(cv2.LUT(image, self.tones[None]), np.uint8)[self.window]

@@ -11,12 +11,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dmseg.baselines.pge_sam.config import enhancer_config
 from dmseg.errors import UsageError, unknown_name
+from dmseg.protocol import preset
 from dmseg.tables import file_table, packaged_table, record
 from dmseg.training.appearance import Appearance
+from dmseg.training.ranges import check_names, check_number
 from dmseg.types import LEVELS, SPLITS
 
 PARTS = ("all", "enhancer", "robust", "mask_decoder", "prompt_encoder", "output_token")
+TERMS = ("dice", "focal", "reconstruction", "iou")
+"""The losses."""
+SUPPORTS = ("soft", "binary", "global")
+"""Where the reconstruction loss counts."""
+SIDE_STEP = 32  # pixels per position of the mini encoder's smallest map
 PRECISIONS = {"fp32": "32-true", "bf16-mixed": "bf16-mixed"}
 _CHOICES = {
     "start": ("weights", "random"),
@@ -29,13 +37,26 @@ _CHOICES = {
 
 @dataclass(frozen=True, slots=True)
 class LossWeights:
-    """What each loss counts; ``reconstruction_support`` as in :func:`dmseg.training.losses.reconstruction_loss`."""
+    """What each loss counts, and the numbers of their equations (:mod:`dmseg.training.losses`)."""
 
     dice: float
     focal: float
     reconstruction: float
     iou: float
+    focal_alpha: float
+    focal_gamma: float
     reconstruction_support: str
+    reconstruction_epsilon: float
+
+    def __post_init__(self) -> None:
+        weights = (self.dice, self.focal, self.reconstruction, self.iou)
+        for name, weight in zip(TERMS, weights, strict=True):
+            check_number(f"losses.{name}", weight, 0)
+        check_number("the sum of losses", sum(weights), above=0)
+        check_number("losses.focal_alpha", self.focal_alpha, 0, 1)
+        check_number("losses.focal_gamma", self.focal_gamma, 0)
+        check_names("losses.reconstruction_support", [self.reconstruction_support], SUPPORTS)
+        check_number("losses.reconstruction_epsilon", self.reconstruction_epsilon, above=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +66,12 @@ class Stage:
     until: float
     side: int
     batch: int
+
+    def __post_init__(self) -> None:
+        check_number("stages: until", self.until, above=0, most=1)
+        check_number("stages: batch", self.batch, 1)
+        if self.side < SIDE_STEP or self.side % SIDE_STEP:
+            raise UsageError(f"stages: side = {self.side}: must be a multiple of {SIDE_STEP}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +87,14 @@ class Validation:
     splits: tuple[str, ...]
     levels: tuple[str, ...]
     preset: str
+
+    def __post_init__(self) -> None:
+        check_number("validation.every", self.every, 0)
+        check_number("validation.images", self.images, 0)
+        check_names("validation.splits", self.splits, SPLITS)
+        check_names("validation.levels", self.levels, LEVELS)
+        if preset(self.preset).search:
+            raise UsageError(f'validation.preset = "{self.preset}" searches for prompts: give one that does not')
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,24 +175,52 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         for name, allowed in _CHOICES.items():
-            _one_of(name, [getattr(self, name)], allowed)
-        _one_of("trained", self.trained, PARTS)
-        _one_of("splits", self.splits, SPLITS)
-        _one_of("levels", self.levels, LEVELS)
+            check_names(name, [getattr(self, name)], allowed)
+        check_names("trained", self.trained, PARTS)
+        check_names("splits", self.splits, SPLITS)
+        check_names("levels", self.levels, LEVELS)
         for part in self.trained:
             if part not in self.learning_rate:
                 raise UsageError(f'learning_rate has no entry for the trained part "{part}"')
+        for part, rate in self.learning_rate.items():
+            check_number(f"learning_rate.{part}", rate, above=0)
+        for name in ("batch", "masks_per_image", "interactions", "accumulate", "save_every"):
+            check_number(name, getattr(self, name), 1)
+        for name in ("batches", "epochs", "prompt_kinds", "warmup", "weight_decay"):
+            check_number(name, getattr(self, name), 0)
+        for name, share in (("ema", self.ema), ("betas", self.betas[0]), ("betas", self.betas[1])):
+            check_number(name, share, 0, below=1)
+        check_number("final_rate", self.final_rate, 0, 1)
+        check_number("clip", self.clip, above=0)
+        if self.enhancer is not None:
+            enhancer_config(self.base, self.enhancer)
         for problem in self._contradictions():
             raise UsageError(problem)
 
     def _contradictions(self) -> Sequence[str]:
         """Return what does not go together."""
         encoder_trains = "all" in self.trained
+        ends = [stage.until for stage in self.stages]
         checks = (
-            (not self.trained, "trained is empty: name at least one part"),
             (encoder_trains and len(self.trained) > 1, 'trained: "all" stands alone'),
             ("enhancer" in self.trained and self.enhancer is None, 'trained has "enhancer", but there is none'),
             ("robust" in self.trained and not self.robust, 'trained has "robust", but robust is false'),
+            (
+                self.enhancer is not None and not encoder_trains and "enhancer" not in self.trained,
+                'there is an enhancer, but trained has no "enhancer": it would stay random',
+            ),
+            (
+                self.robust and not encoder_trains and "robust" not in self.trained,
+                'robust = true, but trained has no "robust": its blocks would stay random',
+            ),
+            (
+                {"mask_decoder", "output_token"} <= set(self.trained),
+                'trained: "output_token" is a part of "mask_decoder"; give one of them',
+            ),
+            (
+                self.start == "random" and not encoder_trains,
+                'start = "random" needs trained = ["all"]: what is not trained is not in the file and would be lost',
+            ),
             (self.robust and self.enhancer is not None, "give an enhancer or robust = true, not both"),
             (
                 encoder_trains and self.updates == "interaction",
@@ -183,11 +246,13 @@ class TrainConfig:
                 'give degradation = "fresh", or appearance = "none"',
             ),
             (self.cache and bool(self.stages), "cache = true keeps features of one side: leave out stages"),
-            (self.interactions < 1, "interactions must be at least 1"),
             (self.gradient == "first-last" and self.interactions < 2, "first-last needs at least 2 interactions"),
-            (min(self.batch, self.masks_per_image, self.accumulate, self.save_every) < 1, _POSITIVE),
             (self.batches < 1 and self.epochs < 1, "give batches or epochs"),
-            (bool(self.stages) and self.stages[-1].until < 1, "the last stage must last until 1"),
+            (
+                bool(self.stages) and [*sorted({stage.until for stage in self.stages})] != ends,
+                f"stages: until = {', '.join(f'{end:g}' for end in ends)}: each must last longer than the one before",
+            ),
+            (bool(self.stages) and ends[-1] != 1, "the last stage must last until 1"),
         )
         return [message for wrong, message in checks if wrong]
 
@@ -203,13 +268,6 @@ class TrainConfig:
 
 _OPTIONAL = ("appearance", "enhancer")
 """Tables that ``none`` takes away again from what a configuration is ``like``."""
-_POSITIVE = "batch, masks_per_image, accumulate and save_every must be at least 1"
-
-
-def _one_of(kind: str, given: Sequence[str], allowed: Sequence[str]) -> None:
-    for name in given:
-        if name not in allowed:
-            raise unknown_name(kind, name, allowed)
 
 
 @dataclass(frozen=True, slots=True)

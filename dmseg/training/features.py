@@ -46,15 +46,15 @@ class FeatureCache:
         }
         folder.mkdir(parents=True, exist_ok=True)
         index = json.dumps({"items": items, "shapes": shapes}, indent=0) + "\n"
-        place = folder / "index.json"
-        if not place.is_file() or place.read_text(encoding="utf-8") != index:
-            (folder / "done.u8").unlink(missing_ok=True)
+        place, done = folder / "index.json", folder / "done.u8"
+        half = np.dtype(np.float16)
+        files = {name: (folder / f"{name}.f16", (len(items), *shape)) for name, shape in shapes.items()}
+        whole = all(_fits(path, shape, half) for path, shape in files.values())
+        if not whole or not place.is_file() or place.read_text(encoding="utf-8") != index:
+            done.unlink(missing_ok=True)
             write_text(place, index)
-        self._done = _mapped(folder / "done.u8", (len(items),), np.dtype(np.uint8))
-        self._arrays = {
-            name: _mapped(folder / f"{name}.f16", (len(items), *shape), np.dtype(np.float16))
-            for name, shape in shapes.items()
-        }
+        self._done = _mapped(done, (len(items),), np.dtype(np.uint8))
+        self._arrays = {name: _mapped(path, shape, half) for name, (path, shape) in files.items()}
 
     def fill(
         self,
@@ -96,15 +96,20 @@ class FeatureCache:
         return torch.from_numpy(np.stack([self._arrays[name][row] for row in rows])).float()
 
 
+def _fits(path: Path, shape: tuple[int, ...], kind: np.dtype[Any]) -> bool:
+    return path.is_file() and path.stat().st_size == int(np.prod(shape)) * kind.itemsize
+
+
 def _mapped(path: Path, shape: tuple[int, ...], kind: np.dtype[Any]) -> np.memmap[Any, np.dtype[Any]]:
-    size = int(np.prod(shape)) * kind.itemsize
-    fits = path.is_file() and path.stat().st_size == size
-    return np.memmap(path, dtype=kind, mode="r+" if fits else "w+", shape=shape)
+    return np.memmap(path, dtype=kind, mode="r+" if _fits(path, shape, kind) else "w+", shape=shape)
 
 
-def cache_key(encoder: torch.nn.Module, benchmark_digest: str, side: int, items: Sequence[Item]) -> str:
-    """Return the name of a cache's folder: it changes with any weight, the benchmark, the side and the pictures."""
-    digest = hashlib.sha256(f"{benchmark_digest} {side} {json.dumps(items)}".encode())
+def cache_key(
+    encoder: torch.nn.Module, preparation: str, benchmark_digest: str, side: int, items: Sequence[Item]
+) -> str:
+    """Return the name of a cache's folder: it changes with any weight, with how pictures are prepared (a name), the
+    benchmark, the side and the pictures."""
+    digest = hashlib.sha256(f"{preparation} {benchmark_digest} {side} {json.dumps(items)}".encode())
     for name, tensor in encoder.state_dict().items():
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())

@@ -18,7 +18,8 @@ from dmseg.build import Benchmark
 from dmseg.training.config import TrainConfig
 from dmseg.training.features import FeatureCache, all_items, cache_key
 from dmseg.training.networks import Trainee
-from dmseg.training.samples import Curriculum, Loaded, Loader, Visit, rgb
+from dmseg.training.samples import Curriculum, Loaded, Loader, Visit
+from dmseg.types import as_rgb
 
 
 class Feed:
@@ -104,13 +105,14 @@ class Feed:
         items = all_items(self.curriculum.image_ids, self._config.levels)
 
         def read(item: tuple[str, str]) -> Tensor:
-            return self._trainee.adapter.prepare(rgb(self._benchmark.image(*item)))[0]
+            return self._trainee.adapter.prepare(as_rgb(self._benchmark.image(*item)))[0]
 
         @torch.no_grad()
         def encode(pixels: Tensor) -> Encoded:
             return self._trainee.encode(pixels)
 
-        key = cache_key(self._network.image_encoder, self._benchmark.digest, self._network.side, items)
+        adapter = type(self._trainee.adapter).__name__
+        key = cache_key(self._network.image_encoder, adapter, self._benchmark.digest, self._network.side, items)
         with self._fabric.rank_zero_first():
             example = encode(read(items[0])[None].to(self._fabric.device))
             features = FeatureCache(folder / key, items, example)

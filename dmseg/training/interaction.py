@@ -12,11 +12,9 @@ from torch import Tensor
 from dmseg.baselines.networks.sam import Encoded, PromptedNetwork
 from dmseg.baselines.pge_sam import EnhancedNetwork
 from dmseg.training import losses
-from dmseg.training.config import LossWeights
+from dmseg.training.config import TERMS, LossWeights
 from dmseg.training.prompts import groups, tensors
 from dmseg.types import Prompts
-
-TERMS = ("dice", "focal", "reconstruction", "iou")
 
 
 @dataclass(slots=True)
@@ -58,16 +56,18 @@ def answer(
 
 
 def loss_terms(
-    logits: Tensor, iou: Tensor, enhanced: Tensor | None, clear: Tensor | None, target: Tensor, support: str
+    logits: Tensor, iou: Tensor, enhanced: Tensor | None, clear: Tensor | None, target: Tensor, weights: LossWeights
 ) -> dict[str, Tensor]:
     """Return each loss per sample, (n,); reconstruction only where there is something to reconstruct."""
     terms = {
         "dice": losses.dice_loss(logits, target),
-        "focal": losses.focal_loss(logits, target),
+        "focal": losses.focal_loss(logits, target, weights.focal_alpha, weights.focal_gamma),
         "iou": losses.iou_loss(iou, logits, target),
     }
     if enhanced is not None and clear is not None:
-        terms["reconstruction"] = losses.reconstruction_loss(enhanced, clear, target, support)
+        terms["reconstruction"] = losses.reconstruction_loss(
+            enhanced, clear, target, weights.reconstruction_support, weights.reconstruction_epsilon
+        )
     return terms
 
 
@@ -100,7 +100,7 @@ def interact(
             logits, iou, enhanced = answer(network, samples, prompts, members)
         clear = None if samples.clear is None else samples.clear[samples.picture[members]]
         with torch.set_grad_enabled(gradient):
-            terms = loss_terms(logits, iou, enhanced, clear, target, weights.reconstruction_support)
+            terms = loss_terms(logits, iou, enhanced, clear, target, weights)
             total = sum(
                 (getattr(weights, name) * value for name, value in terms.items()), torch.zeros(1, device=device)
             )

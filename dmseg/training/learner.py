@@ -12,11 +12,12 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from dmseg.baselines.networks.sam import Encoded
+from dmseg.errors import DataError
 from dmseg.rng import Stream, key_words
 from dmseg.training import prompts as user
-from dmseg.training.config import TrainConfig
+from dmseg.training.config import TERMS, TrainConfig
 from dmseg.training.feed import Feed
-from dmseg.training.interaction import TERMS, Samples, interact
+from dmseg.training.interaction import Samples, interact
 from dmseg.training.networks import Trainee
 from dmseg.training.optimiser import Average, adamw, rate_factor, set_rate
 from dmseg.training.prompts import KEY
@@ -136,7 +137,12 @@ class Learner:
             return
         config = self._config
         self._share_gradients()
-        torch.nn.utils.clip_grad_norm_(self._parameters, config.clip)
+        norm = torch.nn.utils.clip_grad_norm_(self._parameters, config.clip)
+        if not torch.isfinite(norm):
+            raise DataError(
+                f"training {config.model}: the gradient of update {self._done} is not finite; nothing was written "
+                "after the last saved state. Try another run: a lower learning_rate, a longer warmup, or precision fp32"
+            )
         step, steps = (math.ceil(count / config.accumulate) for count in (self._done, self._updates))
         set_rate(self._optimiser, rate_factor(step - 1, steps, config.warmup, config.final_rate))
         self._optimiser.step()
@@ -145,21 +151,30 @@ class Learner:
             self.average.update()
 
     def _share_gradients(self) -> None:
-        """Replace the gradients by their mean over the processes."""
+        """Replace the gradients by their mean over the processes; what has none in any of them keeps none.
+
+        AdamW moves a parameter whose gradient is zero, and leaves one without a gradient as it is.
+        """
         if self._fabric.world_size == 1:
             return
-        flat = torch.cat(
-            [(torch.zeros_like(one) if one.grad is None else one.grad).flatten() for one in self._parameters]
+        gradients = [torch.zeros_like(one) if one.grad is None else one.grad for one in self._parameters]
+        present = torch.stack(
+            [
+                gradient.new_tensor(one.grad is not None)
+                for one, gradient in zip(self._parameters, gradients, strict=True)
+            ]
         )
+        flat = torch.cat([present, *(gradient.flatten() for gradient in gradients)])
         flat = cast(Tensor, self._fabric.all_reduce(flat, reduce_op="mean"))
-        parts = torch.split(flat, [one.numel() for one in self._parameters])
-        for one, mean in zip(self._parameters, parts, strict=True):
-            one.grad = mean.view_as(one).clone()
+        present, *parts = torch.split(flat, [len(gradients), *(one.numel() for one in self._parameters)])
+        for one, found, mean in zip(self._parameters, present.tolist(), parts, strict=True):
+            one.grad = mean.view_as(one).clone() if found else None
 
     @contextlib.contextmanager
     def _keyed(self, index: int) -> Iterator[None]:
         """Key torch's own generator (dropout) by the batch, and leave it as it was afterwards."""
-        with torch.random.fork_rng():
+        device = self._fabric.device
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(key_words(KEY, self._config.seed, "torch", index, self._fabric.global_rank)[0] >> 1)
             yield
 

@@ -19,7 +19,7 @@ from torch.utils.tensorboard import SummaryWriter
 from dmseg.files import write_text
 from dmseg.imaging import write_png
 from dmseg.progress import clock
-from dmseg.training.interaction import TERMS
+from dmseg.training.config import TERMS
 
 Row = Mapping[str, float | str]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -13,9 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning_fabric import Fabric
 
 from dmseg.baselines.pge_sam import EnhancedNetwork
+from dmseg.baselines.registry import resolved_device
 from dmseg.baselines.trained import save_trained
 from dmseg.build import Benchmark, open_benchmark
 from dmseg.errors import UsageError
@@ -77,10 +80,16 @@ def train(
         DmsegError: weights, data or choices that do not go together.
     """
     sizes = [stage.batch for stage in config.stages] or [config.batch]
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    if processes > 1 and devices == 1:
+        raise UsageError(f"{processes} processes were started together (WORLD_SIZE): give --devices {processes}")
     if any(size % devices for size in sizes):
         raise UsageError(f"{devices} devices do not divide batches of {sizes}; give batches that are multiples")
     if device not in ("auto", "cpu", "cuda"):
         raise UsageError(f'unknown device "{device}"; give auto, cpu or cuda')
+    device = resolved_device(device)
+    if device == "cuda" and devices > torch.cuda.device_count():
+        raise UsageError(f"--devices {devices}: torch sees {torch.cuda.device_count()} CUDA devices here")
     benchmark = open_benchmark(data)
     fabric = Fabric(
         accelerator=device,
@@ -110,11 +119,12 @@ class Training:
         if config.stages and config.base != MINI:
             raise UsageError(f"{config.base} takes one side only: leave out stages")
         self._config, self._benchmark, self._out, self._fabric, self._half = config, benchmark, out, fabric, half
+        validates = fabric.is_global_zero and config.validation.images > 0
+        self._validator = Validator(benchmark, config) if validates else None
         self._trainee = build_trainee(config, base_weights, fabric.device)
         self._saved = load_state(out / FILE, config.digest, benchmark.digest, self._trainee.base_sha256)
         self._feed = Feed(config, benchmark, self._trainee, fabric, executor, cache or cache_folder() / "features")
         self._learner = Learner(config, self._trainee, self._feed, fabric)
-        self._validator = Validator(benchmark, config) if fabric.is_global_zero else None
         self._best = -1.0
 
     def run(self) -> TrainSummary:
@@ -125,7 +135,7 @@ class Training:
             first, self._best = self._saved["done"], self._saved["best"]
             self._learner.restore(self._saved)
             self._saved = None
-        log = self._log(first)
+        log, unsaved = self._log(first), False
         window = Window(first, total)
         with contextlib.closing(log) if log else contextlib.nullcontext():
             for index, loaded in self._shown(self._feed.batches(first), total - first):
@@ -135,10 +145,15 @@ class Training:
                     row = window.row(self._fabric, done, self._learner.rate)
                     if log:
                         log.losses(row)
-                if log and self._is_due(done, self._config.validation.every or self._feed.curriculum.per_epoch):
+                last = done == total
+                every = self._config.validation.every or self._feed.curriculum.per_epoch
+                if log and (last or (every and done % every == 0)):
                     self._validate(done, log)
-                if self._fabric.is_global_zero and self._is_due(done, self._config.save_every):
+                # A state holds no gradients: one that is due while some wait for their step is written after it.
+                unsaved = unsaved or last or done % self._config.save_every == 0
+                if unsaved and self._learner.settled:
                     self._save(done)
+                    unsaved = False
         if self._fabric.is_global_zero:
             self._write(WEIGHTS_FILE)
         return TrainSummary(self._out, total, total - first, time.monotonic() - started, self._fabric.is_global_zero)
@@ -158,14 +173,9 @@ class Training:
             return progress(batches, total, self._config.model, "batches")
         return batches
 
-    def _is_due(self, done: int, every: int) -> bool:
-        """Whether something is done after this batch; never between the updates gathered for one step."""
-        last = done == self._feed.curriculum.batches
-        return last or (every > 0 and done % every == 0 and self._learner.settled)
-
     def _validate(self, done: int, log: RunLog) -> None:
         """Validate the weights that would be written now, and keep them if they are the best so far."""
-        if self._validator is None or not self._config.validation.images:
+        if self._validator is None:
             return
         self._feed.at_full_side()
         with self._averaged():
@@ -181,6 +191,8 @@ class Training:
             self._write(BEST_FILE)
 
     def _save(self, done: int) -> None:
+        if not self._fabric.is_global_zero:
+            return
         save_state(
             self._out / FILE,
             {

@@ -9,11 +9,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-FOCAL_ALPHA = 0.25
-FOCAL_GAMMA = 2.0
-EPSILON = 1e-6
-SUPPORTS = ("soft", "binary", "global")
-
 
 def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
     """Return 1 - Dice of probabilities p = sigmoid(logits) against the mask y, (N,).
@@ -29,7 +24,7 @@ def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
     return 1 - (2 * overlap + 1) / (probability.sum(1) + wanted.sum(1) + 1)
 
 
-def focal_loss(logits: Tensor, target: Tensor, alpha: float = FOCAL_ALPHA, gamma: float = FOCAL_GAMMA) -> Tensor:
+def focal_loss(logits: Tensor, target: Tensor, alpha: float, gamma: float) -> Tensor:
     """Return the focal loss (Lin et al., ICCV 2017), its mean over the pixels of each sample, (N,).
 
     ``L = mean(-a (1 - q)^gamma log q)`` with q = p and a = alpha where y = 1, q = 1 - p and a = 1 - alpha where y = 0.
@@ -41,7 +36,7 @@ def focal_loss(logits: Tensor, target: Tensor, alpha: float = FOCAL_ALPHA, gamma
     return (weight * missed**gamma * cross_entropy).flatten(1).mean(1)
 
 
-def reconstruction_loss(enhanced: Tensor, clear: Tensor, target: Tensor, support: str = "soft") -> Tensor:
+def reconstruction_loss(enhanced: Tensor, clear: Tensor, target: Tensor, support: str, epsilon: float) -> Tensor:
     """Return the foreground reconstruction loss of enhanced features, (N,) (PGE-SAM, eq. 6).
 
     ``L = sum_{c,i} m_i (F^_{c,i} - F_{c,i})^2 / (C sum_i m_i + eps)``
@@ -61,7 +56,7 @@ def reconstruction_loss(enhanced: Tensor, clear: Tensor, target: Tensor, support
     elif support == "global":
         cells = torch.ones_like(cells)
     squares = (enhanced.float() - clear.float()) ** 2 * cells
-    return squares.sum((1, 2, 3)) / (enhanced.shape[1] * cells.sum((1, 2, 3)) + EPSILON)
+    return squares.sum((1, 2, 3)) / (enhanced.shape[1] * cells.sum((1, 2, 3)) + epsilon)
 
 
 def measured_iou(logits: Tensor, target: Tensor) -> Tensor:

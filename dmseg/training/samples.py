@@ -26,7 +26,7 @@ from dmseg.rng import Stream
 from dmseg.training.appearance import View, view
 from dmseg.training.config import Stage, TrainConfig
 from dmseg.training.prompts import KEY, Kind, drawn_kind, first
-from dmseg.types import Image, Mask, Prompts
+from dmseg.types import Image, Mask, Prompts, as_rgb
 
 T = TypeVar("T", bound=np.generic)
 
@@ -222,7 +222,7 @@ class Loader:
         return seen.apply(image) if seen else image
 
     def _prepared(self, image: Image, turn: int) -> tuple[Tensor, Frame]:
-        return self._adapter.prepare(turned(rgb(image), turn))
+        return self._adapter.prepare(turned(as_rgb(image), turn))
 
 
 def _stacked(parts: Sequence[Tensor | None]) -> Tensor | None:
@@ -246,11 +246,6 @@ def fresh_plan(benchmark: Benchmark, visit: Visit, clear: Image, seed: int, *, w
         window=stored.window,
         geometry=stored.geometry if whole else None,
     )
-
-
-def rgb(image: Image) -> NDArray[np.uint8]:
-    """Return a grey or colour picture as (H, W, 3)."""
-    return np.ascontiguousarray(np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image)
 
 
 def turned(array: NDArray[T], turn: int) -> NDArray[T]:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dmseg.baselines.prompted import PromptedAdapter
 from dmseg.build import Benchmark
+from dmseg.errors import DataError
 from dmseg.figures import contact_sheet, panel
+from dmseg.metrics import score
 from dmseg.protocol import Preset, first_prompts, next_click, preset, with_click
 from dmseg.rng import Stream
 from dmseg.training.config import TrainConfig
 from dmseg.training.prompts import KEY
-from dmseg.training.samples import rgb
-from dmseg.types import LEVEL_LABELS, Image, Mask, Prompts
+from dmseg.types import LEVEL_LABELS, Image, Mask, Prompts, as_rgb
 
 _SHOWN = 4
 
@@ -26,6 +28,7 @@ _SHOWN = 4
 class Course:
     """One object at one level over the steps: its reference, prompts and predictions, the Dice after each step."""
 
+    mask_id: str
     reference: Mask
     prompts: Prompts
     state: Any = None
@@ -36,13 +39,19 @@ class Course:
     def take(self, prediction: Mask, state: Any) -> None:
         """Keep an answer."""
         self.prediction, self.state = prediction, state
-        self.dice.append(dice(self.reference, prediction))
+        self.dice.append(score(self.reference, prediction).dice)
 
     def advance(self, rules: Preset) -> None:
         """Add the next click; where nothing is wrong, the answer stands for the steps that are left."""
         if self.done or self.prediction is None:
             return
-        click = next_click(self.reference, self.prediction, corrective=rules.corrective or "center")
+        click = next_click(
+            self.reference,
+            self.prediction,
+            corrective=rules.corrective or "center",
+            prompts=self.prompts,
+            mask_id=self.mask_id,
+        )
         if click is None:
             self.done = True
         else:
@@ -65,6 +74,11 @@ class Validated:
 class Validator:
     """The pictures that a run is validated on: of the splits, the first in keyed order, the same for every seed.
 
+    Objects are those that the evaluation takes.
+
+    Raises:
+        DataError: the benchmark lacks a level, or has no picture in the splits.
+
     Attributes:
         image_ids: which they are.
     """
@@ -72,13 +86,26 @@ class Validator:
     def __init__(self, benchmark: Benchmark, config: TrainConfig) -> None:
         chosen = config.validation
         known = benchmark.images[benchmark.images["split"].isin(chosen.splits)]["image_id"]
-        masks = benchmark.masks.groupby("image_id")["mask_id"].agg(tuple).to_dict()
+        evaluated = benchmark.masks[benchmark.masks["evaluate"]]
+        masks = evaluated.groupby("image_id")["mask_id"].agg(tuple).to_dict()
         candidates = sorted(image_id for image_id in known if image_id in masks)
+        missing = [level for level in chosen.levels if level not in benchmark.levels]
+        if missing or not candidates:
+            lacks = f"no level {', '.join(missing)}" if missing else f"no pictures in {', '.join(chosen.splits)}"
+            raise DataError(
+                f"{benchmark.path}: has {lacks} to validate on; give validation.levels and validation.splits that it "
+                "has, or validation.images=0 for no validation"
+            )
         order = Stream(KEY, "validation").permutation(len(candidates))
         self.image_ids = sorted(candidates[int(place)] for place in order[: chosen.images])
-        self.levels = [level for level in chosen.levels if level in benchmark.levels]
-        self._masks = masks
+        self.levels = list(chosen.levels)
+        self._masks = cast(dict[str, tuple[str, ...]], masks)
         self._benchmark, self._rules = benchmark, preset(chosen.preset)
+        self._cut = math.log(self._rules.threshold / (1 - self._rules.threshold))
+
+    def objects(self, image_id: str) -> tuple[str, ...]:
+        """Return the ids of a picture's objects that are validated."""
+        return self._masks[image_id]
 
     def run(self, adapter: PromptedAdapter) -> Validated:
         """Return how the network does as it stands."""
@@ -86,7 +113,7 @@ class Validator:
         shown: dict[str, list[Image]] = {}
         for image_id in self.image_ids:
             for level in self.levels:
-                image = rgb(self._benchmark.image(image_id, level))
+                image = as_rgb(self._benchmark.image(image_id, level))
                 courses, first = self._courses(adapter, image, image_id)
                 results[level] += [course.dice for course in courses]
                 if len(shown) < _SHOWN or image_id in shown:
@@ -99,19 +126,20 @@ class Validator:
 
     def _courses(self, adapter: PromptedAdapter, image: Image, image_id: str) -> tuple[list[Course], Course]:
         """Return the objects of a picture after the last step, and the first of them after the first."""
-        references = {mask_id: self._benchmark.mask(mask_id) for mask_id in self._masks[image_id]}
-        courses = [Course(mask, first_prompts(self._rules, mask, mask_id)) for mask_id, mask in references.items()]
+        references = {mask_id: self._benchmark.mask(mask_id) for mask_id in self.objects(image_id)}
+        courses = [
+            Course(mask_id, mask, first_prompts(self._rules, mask, mask_id)) for mask_id, mask in references.items()
+        ]
         embedding = adapter.encode([image])
         for step in range(self._rules.steps):
             for course in courses if step else ():
                 course.advance(self._rules)
             self._answer(adapter, embedding, courses)
             if not step:
-                first = Course(courses[0].reference, courses[0].prompts, None, courses[0].prediction)
+                first = replace(courses[0])
         return courses, first
 
-    @staticmethod
-    def _answer(adapter: PromptedAdapter, embedding: Sequence[Any], courses: Sequence[Course]) -> None:
+    def _answer(self, adapter: PromptedAdapter, embedding: Sequence[Any], courses: Sequence[Course]) -> None:
         asked = [course for course in courses if not course.done]
         for course in courses:
             if course.done:
@@ -121,13 +149,7 @@ class Validator:
         prediction = adapter.predict(
             embedding, [0] * len(asked), [course.prompts for course in asked], [course.state for course in asked]
         )
-        masks = (prediction.logits > 0).cpu().numpy()
+        masks = (prediction.logits > self._cut).cpu().numpy()
         states = prediction.state if prediction.state is not None else [None] * len(asked)
         for course, mask, state in zip(asked, masks, states, strict=True):
             course.take(mask, state)
-
-
-def dice(reference: Mask, prediction: Mask) -> float:
-    """Return the Dice of two masks, of which the reference is not empty."""
-    total = int(reference.sum()) + int(prediction.sum())
-    return 2 * int((reference & prediction).sum()) / total

@@ -54,7 +54,18 @@ def test_losses_of_the_ablations() -> None:
     assert (alone.losses.dice, alone.losses.focal, alone.losses.iou) == (0, 0, 0) and alone.trained == ("enhancer",)
 
 
+def test_the_rows_of_table_5_add_one_choice_each() -> None:
+    rows = [load_config(f"mini-pge-sam-{name}") for name in ("fe", "fe-pgg", "no-msfi")]
+    assert [row.enhancer for row in rows] == [
+        {"guidance": False, "interaction": False}, {"interaction": False}, {"interaction": False}
+    ]  # fmt: skip
+    assert [row.losses.reconstruction_support for row in rows] == ["global", "global", "soft"]
+    assert all(row.trained == FULL.trained for row in rows)
+
+
 def test_what_is_fine_tuned_alone() -> None:
+    alone = load_config("mini-pge-sam-enhancer-only")
+    assert alone.trained == ("enhancer",) and alone.losses == FULL.losses and alone.enhancer == FULL.enhancer
     assert load_config("mini-ft").trained == ("mask_decoder",)
     assert load_config("mini-ft-token").trained == ("output_token",)
 

@@ -41,6 +41,36 @@ def test_help_has_an_example() -> None:
         ("mini-ft", "trained=['enhancer']", 'learning_rate has no entry for the trained part "enhancer"'),
         ("mini-ft", "batches=0", "give batches or epochs"),
         ("missing.toml", "", "no such file"),
+        ("mini-sam", "batches=-5", "batches = -5: must be at least 0"),
+        ("mini-sam", "batch=0", "batch = 0: must be at least 1"),
+        ("mini-sam", "learning_rate.all=-1.0", "learning_rate.all = -1: must be above 0"),
+        ("mini-sam", "weight_decay=-1", "weight_decay = -1: must be at least 0"),
+        ("mini-sam", "betas=[0.9, 1.0]", "betas = 1: must be at least 0 and below 1"),
+        ("mini-sam", "clip=0", "clip = 0: must be above 0"),
+        ("mini-sam", "ema=1.0", "ema = 1: must be at least 0 and below 1"),
+        ("mini-sam", "levels=[]", "levels is empty: name at least one of clear"),
+        ("mini-sam", "stages=[{until=1.0, side=100, batch=2}]", "side = 100: must be a multiple of 32"),
+        ("mini-sam", "stages=[{until=1.0, side=64, batch=0}]", "stages: batch = 0: must be at least 1"),
+        (
+            "mini-sam",
+            "stages=[{until=0.6, side=64, batch=2}, {until=0.3, side=96, batch=2}, {until=1.0, side=128, batch=2}]",
+            "until = 0.6, 0.3, 1: each must last longer than the one before",
+        ),
+        ("mini-sam", "appearance.gamma=0.5", "appearance.gamma = 0.5: must be at least 1"),
+        ("mini-sam", "appearance.window=1.5", "appearance.window = 1.5: must be above 0 and at most 1"),
+        ("mini-sam", "losses.reconstruction_support=gobal", '"gobal" (did you mean "global"?)'),
+        ("mini-sam", "losses.focal=-1", "losses.focal = -1: must be at least 0"),
+        ("mini-sam", "validation.splits=['val']", 'unknown validation.splits "val"'),
+        ("mini-sam", "validation.levels=['lq9']", 'unknown validation.levels "lq9"'),
+        ("mini-sam", "validation.preset=dmsg", 'unknown preset "dmsg" (did you mean "dmseg"?)'),
+        ("mini-sam", "validation.preset=breps-min", "searches for prompts"),
+        ("mini-ft", "start=random", 'start = "random" needs trained = ["all"]'),
+        ("mini-ft-token", "trained=['mask_decoder', 'output_token']", 'is a part of "mask_decoder"'),
+        ("mini-pge-sam", "trained=['mask_decoder']", 'trained has no "enhancer"'),
+        ("mini-pge-sam", "enhancer.blok=3", 'unknown key "blok"'),
+        ("mini-pge-sam", "enhancer.block_kernels=[4]", "kernels of an enhancer must be odd"),
+        ("mini-pge-sam", "enhancer.click_sigma=0.0", "click_sigma = 0.0: must be above 0"),
+        ("lite-robust-sam", "trained=['mask_decoder']", 'trained has no "robust"'),
     ],
 )
 def test_wrong_choices_are_named(
@@ -51,6 +81,11 @@ def test_wrong_choices_are_named(
     said = failed(capsys, preset, "--data", str(tmp_path), "--out", str(tmp_path / "out"), *changes)
     assert message in said and "Traceback" not in said
     assert not (tmp_path / "out").exists()
+
+
+def test_random_base_weights_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    where = ("--data", str(tmp_path), "--out", str(tmp_path / "out"))
+    assert "could not be loaded again" in failed(capsys, "mini-ft", *where, "--base-weights", "random")
 
 
 def test_data_that_is_no_benchmark_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

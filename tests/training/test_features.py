@@ -62,16 +62,26 @@ def test_filling_goes_on_where_it_stopped_even_in_the_middle(tmp_path: Path) -> 
     assert torch.equal(cache.read(ITEMS).embedding[:, 0, 0, 0], torch.arange(40.0) * 2)
 
 
-def test_another_encoder_benchmark_side_or_set_of_pictures_has_another_folder() -> None:
+@pytest.mark.parametrize("damage", ["embedding.f16", "1.f16"])
+def test_a_file_that_is_gone_or_cut_is_filled_again(damage: str, tmp_path: Path) -> None:
+    assert filled(opened(tmp_path), ITEMS) == len(ITEMS)
+    (tmp_path / damage).write_bytes((tmp_path / damage).read_bytes()[:-2])
+    cache = opened(tmp_path)
+    assert filled(cache, ITEMS) == len(ITEMS)
+    assert torch.equal(cache.read(ITEMS).embedding[:, 0, 0, 0], torch.arange(40.0) * 2)
+
+
+def test_another_encoder_preparation_benchmark_side_or_set_of_pictures_has_another_folder() -> None:
     encoder = torch.nn.Linear(2, 2)
-    first = cache_key(encoder, "a", 64, ITEMS)
-    assert first == cache_key(encoder, "a", 64, ITEMS)
-    others = {cache_key(encoder, "b", 64, ITEMS), cache_key(encoder, "a", 96, ITEMS)}
-    others.add(cache_key(encoder, "a", 64, ITEMS[1:]))
+    first = cache_key(encoder, "SamAdapter", "a", 64, ITEMS)
+    assert first == cache_key(encoder, "SamAdapter", "a", 64, ITEMS)
+    others = {cache_key(encoder, "SamAdapter", "b", 64, ITEMS), cache_key(encoder, "SamAdapter", "a", 96, ITEMS)}
+    others.add(cache_key(encoder, "MedSamAdapter", "a", 64, ITEMS))
+    others.add(cache_key(encoder, "SamAdapter", "a", 64, ITEMS[1:]))
     with torch.no_grad():
         encoder.weight[0, 0] += 1e-3
-    others.add(cache_key(encoder, "a", 64, ITEMS))
-    assert first not in others and len(others) == 4
+    others.add(cache_key(encoder, "SamAdapter", "a", 64, ITEMS))
+    assert first not in others and len(others) == 5
 
 
 def test_the_clear_version_is_always_among_the_items() -> None:

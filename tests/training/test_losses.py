@@ -12,6 +12,10 @@ from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
 from dmseg.training import losses  # noqa: E402
+from dmseg.training.config import SUPPORTS  # noqa: E402
+
+FOCAL = (0.25, 2.0)
+EPSILON = 1e-6
 
 
 def mask(n: int = 2, side: int = 16, low: int = 4, high: int = 12) -> torch.Tensor:
@@ -24,16 +28,16 @@ def test_dice_and_focal_vanish_for_sure_right_answers_and_not_for_wrong_ones() -
     target = mask()
     sure = (target * 2 - 1) * 30
     assert losses.dice_loss(sure, target).max() < 1e-3
-    assert losses.focal_loss(sure, target).max() < 1e-6
+    assert losses.focal_loss(sure, target, *FOCAL).max() < 1e-6
     assert losses.dice_loss(-sure, target).min() > 0.98
-    assert losses.focal_loss(-sure, target).min() > 5
+    assert losses.focal_loss(-sure, target, *FOCAL).min() > 5
 
 
 def test_focal_of_undecided_pixels_is_the_printed_formula() -> None:
     target = mask()
     share = target.mean().item()
     expected = (0.25 * share + 0.75 * (1 - share)) * 0.5**2 * math.log(2)
-    assert losses.focal_loss(torch.zeros_like(target), target) == pytest.approx([expected] * 2)
+    assert losses.focal_loss(torch.zeros_like(target), target, *FOCAL) == pytest.approx([expected] * 2)
 
 
 def test_dice_has_a_value_for_each_sample() -> None:
@@ -53,19 +57,19 @@ def test_reconstruction_ignores_any_change_of_the_background(seed: int, support:
     cells = torch.nn.functional.adaptive_avg_pool2d(target, 8)
     outside = (cells == 0) if support == "soft" else (cells < 0.5)
     changed = enhanced + 100 * torch.randn(enhanced.shape, generator=draw) * outside
-    before = losses.reconstruction_loss(enhanced, clear, target, support)
-    assert torch.equal(before, losses.reconstruction_loss(changed, clear, target, support))
+    before = losses.reconstruction_loss(enhanced, clear, target, support, EPSILON)
+    assert torch.equal(before, losses.reconstruction_loss(changed, clear, target, support, EPSILON))
     if outside.any():
-        everywhere = losses.reconstruction_loss(changed, clear, target, "global")
-        assert not torch.equal(losses.reconstruction_loss(enhanced, clear, target, "global"), everywhere)
+        everywhere = losses.reconstruction_loss(changed, clear, target, "global", EPSILON)
+        assert not torch.equal(losses.reconstruction_loss(enhanced, clear, target, "global", EPSILON), everywhere)
 
 
-@pytest.mark.parametrize("support", losses.SUPPORTS)
+@pytest.mark.parametrize("support", SUPPORTS)
 def test_reconstruction_does_not_grow_with_the_object_or_the_channels(support: str) -> None:
     """A constant error of 2 costs 4, whatever the object's size."""
     for channels, low, high in ((3, 4, 12), (7, 0, 16), (1, 4, 8)):
         clear = torch.randn(1, channels, 4, 4)
-        found = losses.reconstruction_loss(clear + 2, clear, mask(1, low=low, high=high), support)
+        found = losses.reconstruction_loss(clear + 2, clear, mask(1, low=low, high=high), support, EPSILON)
         assert found.item() == pytest.approx(4, rel=1e-5)
 
 
@@ -73,8 +77,8 @@ def test_an_object_smaller_than_a_cell_counts_in_the_soft_support_only() -> None
     target = torch.zeros(1, 1, 32, 32)
     target[..., 5, 5] = 1
     clear = torch.zeros(1, 2, 4, 4)
-    assert losses.reconstruction_loss(clear + 1, clear, target, "soft").item() == pytest.approx(1, rel=1e-4)
-    assert losses.reconstruction_loss(clear + 1, clear, target, "binary").item() == 0
+    assert losses.reconstruction_loss(clear + 1, clear, target, "soft", EPSILON).item() == pytest.approx(1, rel=1e-4)
+    assert losses.reconstruction_loss(clear + 1, clear, target, "binary", EPSILON).item() == 0
 
 
 def test_the_iou_estimate_is_compared_with_the_iou_reached() -> None:

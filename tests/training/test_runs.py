@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from pathlib import Path
 
 import pytest
@@ -13,13 +14,20 @@ pytest.importorskip("lightning_fabric", reason="training needs the extra [train]
 from click.testing import CliRunner  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 from small_training import PLAIN, SIDE, SMALL, small  # noqa: E402
+from tiny_benchmark import PICTURES, write_tiny_benchmark  # noqa: E402
 
 from dmseg.baselines.trained import load_trained, read_trained  # noqa: E402
+from dmseg.build import open_benchmark  # noqa: E402
 from dmseg.cli import group  # noqa: E402
 from dmseg.errors import DataError, ModelError, UsageError  # noqa: E402
-from dmseg.training import TrainConfig, train  # noqa: E402
+from dmseg.training import (  # noqa: E402
+    TrainConfig,
+    loop,
+    train,
+)
 from dmseg.training import learner as learning  # noqa: E402
 from dmseg.training.networks import build_trainee  # noqa: E402
+from dmseg.training.validation import Validator  # noqa: E402
 
 CPU = torch.device("cpu")
 PARTS = {
@@ -122,7 +130,10 @@ def test_gathered_updates_make_the_step_of_one_larger_batch(bench: Path, base: P
     two = run(small("mini-ft", *same, "batches=2", "accumulate=2"), bench, tmp_path / "b", base)
     start = load_file(base)
     for name, value in one.items():
-        assert torch.allclose(value, two[name], atol=2e-5), name
+        if not name.endswith(
+            "k_proj.bias"
+        ):  # softmax does not see it: its gradient is rounding, which Adam makes a step
+            assert torch.allclose(value, two[name], atol=2e-5), name
     assert any(not torch.equal(value, start[name]) for name, value in one.items())
 
 
@@ -152,6 +163,50 @@ def test_validation_keeps_the_best_weights_and_shows_predictions(bench: Path, tm
     assert all(torch.equal(best[name], final[name]) for name in written) == (scores[1] > scores[0])
     assert [path.name for path in sorted((tmp_path / "pictures").iterdir())] == ["000001.png", "000002.png"]
     assert list((tmp_path / "tensorboard").iterdir())
+
+
+def test_a_state_that_is_due_while_gradients_wait_is_written_after_their_step(
+    bench: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Steps come after batches 3 and 6; states are due after every second batch."""
+    saved: list[int] = []
+    write = loop.save_state
+    monkeypatch.setattr(loop, "save_state", lambda path, state: (saved.append(state["done"]), write(path, state)))
+    config = small("mini-ft", "batches=7", "updates=batch", "accumulate=3", "save_every=2", "interactions=1")
+    run(config, bench, tmp_path, base)
+    assert saved == [3, 6, 7]
+
+
+def test_validation_on_what_the_benchmark_lacks_is_refused_before_training(bench: Path, tmp_path: Path) -> None:
+    validation = "validation={every=0, images=2, splits=['train'], levels=['clear']}"
+    lacking = write_tiny_benchmark(
+        tmp_path / "b", levels=("clear", "lq1"), pictures=tuple(entry for entry in PICTURES if entry[2] == "seen")
+    )
+    with pytest.raises(DataError, match=r"no pictures in train to validate on; .* validation\.images=0"):
+        train(small("mini-sam", validation), lacking, tmp_path / "out", device="cpu")
+    validation = validation.replace("['train']", "['seen']").replace("['clear']", "['clear', 'lq3']")
+    with pytest.raises(DataError, match="no level lq3 to validate on"):
+        train(small("mini-sam", validation), lacking, tmp_path / "out", device="cpu")
+    assert not (tmp_path / "out").exists()
+
+
+def test_validation_takes_the_objects_that_the_evaluation_takes(bench: Path) -> None:
+    benchmark = open_benchmark(bench)
+    benchmark.masks["evaluate"] = ~benchmark.masks["mask_id"].str.endswith("__1")
+    config = small("mini-sam", "validation={every=0, images=6, splits=['seen', 'unseen', 'train']}")
+    validator = Validator(benchmark, config)
+    taken = {mask_id for image_id in validator.image_ids for mask_id in validator.objects(image_id)}
+    assert taken == set(benchmark.masks[benchmark.masks["evaluate"]]["mask_id"]) < set(benchmark.masks["mask_id"])
+
+
+def test_a_gradient_that_is_not_finite_ends_the_run_with_the_saved_state_whole(
+    bench: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = small("mini-ft", "batches=3")
+    monkeypatch.setattr("dmseg.training.losses.focal_loss", lambda logits, *rest: logits.flatten(1).mean(1) * math.nan)
+    with pytest.raises(DataError, match="gradient of update 1 is not finite"):
+        run(config, bench, tmp_path, base)
+    assert not (tmp_path / "weights.safetensors").exists() and not (tmp_path / "last.ckpt").exists()
 
 
 def test_files_of_another_run_are_refused(bench: Path, base: Path, tmp_path: Path) -> None:
@@ -214,9 +269,17 @@ def test_the_command_says_what_it_wrote_and_goes_on_from_a_finished_run(
     assert read_trained(out / "weights.safetensors").metadata["base"] == "mini-sam"
 
 
-def test_devices_must_divide_the_batch_and_be_known(bench: Path, tmp_path: Path) -> None:
+def test_devices_must_divide_the_batch_and_be_known(
+    bench: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(UsageError, match="do not divide batches"):
         train(small("mini-sam"), bench, tmp_path, devices=3)
     with pytest.raises(UsageError, match='unknown device "tpu"'):
         train(small("mini-sam"), bench, tmp_path, device="tpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(UsageError, match="torch sees 0 CUDA devices"):
+            train(small("mini-sam"), bench, tmp_path, device="cuda")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UsageError, match="give --devices 2"):
+        train(small("mini-sam"), bench, tmp_path, device="cpu")
     assert not list(tmp_path.iterdir())

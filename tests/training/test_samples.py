@@ -67,7 +67,7 @@ def test_splits_and_levels_that_are_not_there_are_named(opened: Benchmark, tmp_p
     with pytest.raises(DataError, match="no pictures with objects in the splits train"):
         Curriculum(open_benchmark(folder), small("mini-sam", "splits=['train']"), 64)
     with pytest.raises(DataError, match="has no level lq3"):
-        Curriculum(open_benchmark(folder), small("mini-sam", "splits=['seen']", "levels=['lq3']"), 64)
+        Curriculum(open_benchmark(folder), small("mini-ft", "splits=['seen']", "levels=['lq3']"), 64)
 
 
 def test_what_is_read_does_not_depend_on_threads_or_on_who_reads_it(opened: Benchmark) -> None:

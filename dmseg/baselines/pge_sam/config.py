@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dmseg.errors import unknown_name
+from dmseg.errors import UsageError, unknown_name
 from dmseg.tables import packaged_table, record
 
 MAPS = ("gaussian", "binary", "none")
@@ -84,6 +84,14 @@ class EnhancerConfig:
         for field, allowed in (("points", MAPS), ("boxes", MAPS), ("block", BLOCKS), ("gate", GATES)):
             if getattr(self, field) not in allowed:
                 raise unknown_name(f"value of {field}", getattr(self, field), allowed)
+        kernels = (*self.block_kernels, *self.gate_kernels, self.guidance_kernel)
+        if not self.block_kernels or any(kernel < 1 or kernel % 2 == 0 for kernel in kernels):
+            raise UsageError(
+                f"kernels of an enhancer must be odd and at least 1, given: {', '.join(map(str, kernels))}"
+            )
+        for field in ("width", "blocks", "gate_width", "guidance_width", "click_sigma", "click_radius", "box_scale"):
+            if getattr(self, field) <= 0:
+                raise UsageError(f"enhancer: {field} = {getattr(self, field)}: must be above 0")
 
 
 def enhancer_config(name: str, changes: Mapping[str, Any] | None = None) -> EnhancerConfig:

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from dmseg.baselines.networks.sam import ChannelNorm, feature_map
 from dmseg.baselines.pge_sam.config import EnhancerConfig, Lateral
+from dmseg.errors import UsageError
 
 
 def _depthwise(width: int, kernels: Sequence[int]) -> nn.ModuleList:
@@ -165,6 +166,9 @@ class FeatureEnhancer(nn.Module):
         """Return all that no prompt changes, from the encoder's named features; None without interaction."""
         if not self.config.interaction:
             return None
+        missing = [lateral.name for lateral in self.config.laterals if lateral.name not in intermediate]
+        if missing:
+            raise UsageError(f'this encoder has no feature "{missing[0]}"; it has {", ".join(intermediate)}')
         features = [
             project(intermediate[lateral.name], grid)
             for project, lateral in zip(self.laterals, self.config.laterals, strict=True)
