@@ -1,6 +1,6 @@
 """Train the mini edition again, from nothing, and measure it: the weights that ship and the table of docs/pge_sam.md.
 
-    python benchmarks/mini_edition.py --work mini [--data BENCH] [--jobs 2] [--only mini-sam,mini-pge-sam]
+    python benchmarks/mini_edition.py --work mini --long [--data BENCH] [--only mini-sam,mini-pge-sam]
 
 Phantoms of the seen data sets are drawn with a seed of their own, so the phantom edition stays held out. Every step
 goes on where it was stopped; a finished one costs nothing. What it leaves below --work: NAME/weights.safetensors,
@@ -17,6 +17,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,8 +31,8 @@ PER_DATASET = 200
 BACKBONE = "mini-sam"
 MODELS = (BACKBONE, "mini-ft", "mini-pge-sam", "mini-pge-sam-no-pgg", "mini-pge-sam-no-fr", "mini-pge-sam-no-msfi")
 Row = dict[str, str | float]
-LONG = (BACKBONE, "mini-ft", "mini-pge-sam")
-REFERENCE = "mini-ft"
+REFERENCE, FULL = "mini-ft", "mini-pge-sam"
+LONG = (BACKBONE, FULL)
 
 
 def dmseg(*arguments: str | Path) -> None:
@@ -58,13 +59,26 @@ def train(work: Path, name: str, devices: int = 1) -> None:
           "--devices", str(devices), "--half", *base)  # fmt: skip
 
 
-def evaluate(work: Path, name: str, benchmark: Path, preset: str, splits: str, out: Path) -> None:
+@dataclass(frozen=True)
+class Run:
+    """A trained model on a benchmark."""
+
+    name: str
+    out: Path
+    benchmark: Path
+    preset: str = "dmseg"
+    splits: str = "seen,unseen"
+    limit: int | None = None
+
+
+def evaluate(work: Path, run: Run) -> None:
     """Evaluate one trained model."""
-    weights = work / name / "weights.safetensors"
-    model = BACKBONE if name == BACKBONE else "mini-ft" if name == "mini-ft" else "mini-pge-sam"
+    name, weights = run.name, work / run.name / "weights.safetensors"
+    model = name if name in (BACKBONE, REFERENCE) else FULL
     base = [] if name == BACKBONE else ["--model-arg", f"base_weights={work / BACKBONE / 'weights.safetensors'}"]
-    dmseg("evaluate", "--model", model, "--weights", weights, *base, "--data", benchmark, "--preset", preset,
-          "--split", splits, "--out", out)  # fmt: skip
+    limit = ["--limit", str(run.limit)] if run.limit else []
+    dmseg("evaluate", "--model", model, "--weights", weights, *base, "--data", run.benchmark, "--preset", run.preset,
+          "--split", run.splits, *limit, "--out", run.out)  # fmt: skip
 
 
 def dice(table: CaseTable, step: int) -> np.ndarray:
@@ -72,24 +86,33 @@ def dice(table: CaseTable, step: int) -> np.ndarray:
     return np.asarray(table.values["dice"][:, :, step] * 100)
 
 
-def rows_of(name: str, table: CaseTable, reference: CaseTable) -> list[Row]:
-    """Return the table's rows of one model and split: each level, their average, and the drop from Clear to LQ-3+."""
-    last, first, other = dice(table, table.steps - 1), dice(table, 0), dice(reference, table.steps - 1)
-    columns = [
-        *((level, first[:, i], last[:, i], last[:, i] - other[:, i]) for i, level in enumerate(table.levels)),
-        ("average", first.mean(1), last.mean(1), last.mean(1) - other.mean(1)),
-        ("drop", first[:, 0] - first[:, -1], last[:, 0] - last[:, -1],
-         last[:, 0] - last[:, -1] - other[:, 0] + other[:, -1]),
-    ]  # fmt: skip
+def rows_of(name: str, table: CaseTable, others: dict[str, CaseTable]) -> list[Row]:
+    """Return the table's rows of one model and split: each level, their average, and the drop from Clear to LQ-3+.
+
+    Args:
+        others: models that it is compared with, on the same objects.
+    """
+
+    def columns(of: CaseTable, step: int) -> np.ndarray:
+        values = dice(of, step)
+        return np.column_stack([values, values.mean(1), values[:, 0] - values[:, -1]])
+
+    last, first = table.steps - 1, columns(table, 0)
+    final = columns(table, last)
+    differences = {other: final - columns(its, last) for other, its in others.items()}
     found: list[Row] = []
-    for level, one, final, difference in columns:
-        at_first, at_last, paired = table.bootstrap.estimates(np.stack([one, final, difference], 1))
-        found.append(
-            {"model": name, "split": table.split, "level": level, "first": round(at_first.value, 2),
-             "final": round(at_last.value, 2), "final_low": round(at_last.low, 2), "final_high": round(at_last.high, 2),
-             f"minus_{REFERENCE}": round(paired.value, 2), "low": round(paired.low, 2),
-             "high": round(paired.high, 2), "masks": paired.n, "cases": paired.cases}
-        )  # fmt: skip
+    for index, level in enumerate((*table.levels, "average", "drop")):
+        values = np.stack([part[:, index] for part in (first, final, *differences.values())], 1)
+        at_first, at_last, *paired = table.bootstrap.estimates(values)
+        row: Row = {
+            "model": name, "split": table.split, "level": level, "masks": at_last.n, "cases": at_last.cases,
+            "first": round(at_first.value, 2), "final": round(at_last.value, 2),
+            "final_low": round(at_last.low, 2), "final_high": round(at_last.high, 2),
+        }  # fmt: skip
+        for other, one in zip(others, paired, strict=True):
+            numbers = {"": one.value, "_low": one.low, "_high": one.high}
+            row |= {f"minus_{other}{end}": round(number, 2) for end, number in numbers.items()}
+        found.append(row)
     return found
 
 
@@ -127,20 +150,24 @@ def show_curves(rows: Sequence[Row]) -> None:
 
 
 def show(rows: Sequence[Row]) -> None:
-    """Print the final Dice of each model by split and level."""
-    names = list(dict.fromkeys(str(row["model"]) for row in rows))
+    """Print the final Dice of each model by split and level, and its differences to the others."""
     for split in dict.fromkeys(row["split"] for row in rows):
-        some = next(row for row in rows if row["split"] == split)
-        print(f"\n{split}, {some['masks']} objects of {some['cases']} cases: Dice x 100 after the last step; "
-              f"drop to the last level; mean of the levels and last level minus {REFERENCE} [95 %]")  # fmt: skip
-        for name in names:
-            mine = {row["level"]: row for row in rows if row["model"] == name and row["split"] == split}
-            cells = "  ".join(f"{row['final']:5.1f}" for level, row in mine.items() if level not in ("average", "drop"))
+        of_split = [row for row in rows if row["split"] == split]
+        others = [key[6:-4] for key in of_split[0] if key.startswith("minus_") and key.endswith("_low")]
+        print(f"\n{split}, {of_split[0]['masks']} objects of {of_split[0]['cases']} cases: Dice x 100 after the last step "
+              f"and drop to the last level; mean of the levels and last level minus {', '.join(others)} [95 %]")  # fmt: skip
+        for name in dict.fromkeys(row["model"] for row in of_split):
+            mine = {str(row["level"]): row for row in of_split if row["model"] == name}
+            *levels, average, drop = mine
+            cells = "  ".join(f"{mine[level]['final']:5.1f}" for level in levels)
             differences = "  ".join(
-                f"{mine[level][f'minus_{REFERENCE}']:+.2f} [{mine[level]['low']:+.2f}, {mine[level]['high']:+.2f}]"
-                for level in ("average", list(mine)[-3])
+                "{:+.1f} [{:+.1f}, {:+.1f}]".format(
+                    *(mine[level][f"minus_{other}{end}"] for end in ("", "_low", "_high"))
+                )
+                for other in others
+                for level in (average, levels[-1])
             )
-            print(f"{name:<22}{cells}   drop {mine['drop']['final']:4.1f}   {differences}")
+            print(f"{name:<22}{cells}   drop {mine[drop]['final']:4.1f}   {differences}")
 
 
 def tables_of(path: Path) -> dict[str, CaseTable]:
@@ -148,16 +175,33 @@ def tables_of(path: Path) -> dict[str, CaseTable]:
     return case_tables(harness.open_run(path).steps)
 
 
+def report(place: Path, names: Sequence[str], runs: Sequence[Run]) -> None:
+    """Write and print what the runs on one benchmark found."""
+    tables = {name: tables_of(place / name) for name in names}
+    others = [name for name in (REFERENCE, FULL) if name in names]
+    rows = [
+        row
+        for split in tables[REFERENCE]
+        for name in names
+        for row in rows_of(name, tables[name][split], {other: tables[other][split] for other in others})
+    ]
+    curves = [row for run in runs for table in tables_of(run.out).values() for row in curve_of(run.name, table)]
+    write(rows, place / "table.csv")
+    write(curves, place / "steps.csv")
+    print(f"\n{place.name}")
+    show(rows)
+    show_curves(curves)
+
+
 def main() -> None:
     """Do what is asked for and still missing."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--data", type=Path, help="another benchmark to evaluate on; default: the phantom edition")
+    parser.add_argument("--data", type=Path, action="append", default=[], help="a benchmark beside the phantom edition")
+    parser.add_argument("--limit", type=int, help="pictures per data set of those")
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument(
-        "--only", default=",".join(MODELS), help=f"models; {REFERENCE} comes with them, to compare with"
-    )
-    parser.add_argument("--long", action="store_true", help="also twenty steps for three of the models")
+    parser.add_argument("--only", default=",".join(MODELS), help=f"models; {REFERENCE} always comes with them")
+    parser.add_argument("--long", action="store_true", help=f"twenty steps, too, for {' and '.join(LONG)}")
     arguments = parser.parse_args()
     work, jobs = arguments.work, arguments.jobs
     wanted = {*arguments.only.split(","), REFERENCE}
@@ -166,27 +210,26 @@ def main() -> None:
     names = [name for name in MODELS if name in wanted]
     make_data(work, jobs)
     train(work, BACKBONE, devices=min(jobs, 2))
-    with ThreadPoolExecutor(jobs) as pool:
-        list(pool.map(lambda name: train(work, name), [name for name in names if name != BACKBONE]))
-        benchmark = arguments.data or build.phantom_benchmark()
+    phantoms = work / "runs" / "phantoms"
+    runs = {phantoms: [Run(name, phantoms / name, build.phantom_benchmark()) for name in names]}
+    if arguments.long:
+        runs[phantoms] += [replace(run, out=phantoms / f"{run.name}-20", preset="20-step") for run in runs[phantoms]
+                           if run.name in LONG]  # fmt: skip
+    for data in arguments.data:
         # Nothing was trained on another benchmark, so all of its splits are held out.
-        splits = "train,seen,unseen" if arguments.data else "seen,unseen"
-        place = work / "runs" / (arguments.data.name if arguments.data else "phantoms")
-        runs = [(name, "dmseg", place / name) for name in names]
-        runs += [(name, "20-step", place / f"{name}-20") for name in LONG if arguments.long and name in names]
-        list(pool.map(lambda run: evaluate(work, run[0], benchmark, run[1], splits, run[2]), runs))
-    tables = {name: tables_of(place / name) for name in names}
-    rows = [
-        row
-        for split in tables[REFERENCE]
-        for name in names
-        for row in rows_of(name, tables[name][split], tables[REFERENCE][split])
-    ]
-    curves = [row for name, _, path in runs for table in tables_of(path).values() for row in curve_of(name, table)]
-    write(rows, place / "table.csv")
-    write(curves, place / "steps.csv")
-    show(rows)
-    show_curves(curves)
+        place, splits = work / "runs" / data.name, "train,seen,unseen"
+        runs[place] = [Run(name, place / name, data, splits=splits, limit=arguments.limit) for name in names]
+    with ThreadPoolExecutor(jobs) as pool:
+        trained = {name: pool.submit(train, work, name) for name in names if name != BACKBONE}
+
+        def evaluated(run: Run) -> None:
+            if run.name in trained:
+                trained[run.name].result()
+            evaluate(work, run)
+
+        list(pool.map(evaluated, [run for some in runs.values() for run in some]))
+    for place, some in runs.items():
+        report(place, names, some)
 
 
 if __name__ == "__main__":
