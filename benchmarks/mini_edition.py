@@ -154,8 +154,9 @@ def show(rows: Sequence[Row]) -> None:
     for split in dict.fromkeys(row["split"] for row in rows):
         of_split = [row for row in rows if row["split"] == split]
         others = [key[6:-4] for key in of_split[0] if key.startswith("minus_") and key.endswith("_low")]
-        print(f"\n{split}, {of_split[0]['masks']} objects of {of_split[0]['cases']} cases: Dice x 100 after the last step "
-              f"and drop to the last level; mean of the levels and last level minus {', '.join(others)} [95 %]")  # fmt: skip
+        first = of_split[0]
+        print(f"\n{split}, {first['masks']} objects of {first['cases']} cases: Dice x 100 after the last step and drop")
+        print(f"to the last level; mean of the levels and last level minus {', '.join(others)} [95 %]")
         for name in dict.fromkeys(row["model"] for row in of_split):
             mine = {str(row["level"]): row for row in of_split if row["model"] == name}
             *levels, average, drop = mine
