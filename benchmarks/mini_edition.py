@@ -149,11 +149,10 @@ def show_curves(rows: Sequence[Row]) -> None:
             print(f"{name:<22}" + " ".join(f"{row['dice']:4.1f}" for row in found))
 
 
-def show(rows: Sequence[Row]) -> None:
+def show(rows: Sequence[Row], others: Sequence[str]) -> None:
     """Print the final Dice of each model by split and level, and its differences to the others."""
     for split in dict.fromkeys(row["split"] for row in rows):
         of_split = [row for row in rows if row["split"] == split]
-        others = [key[6:-4] for key in of_split[0] if key.startswith("minus_") and key.endswith("_low")]
         first = of_split[0]
         print(f"\n{split}, {first['masks']} objects of {first['cases']} cases: Dice x 100 after the last step and drop")
         print(f"to the last level; mean of the levels and last level minus {', '.join(others)} [95 %]")
@@ -190,7 +189,7 @@ def report(place: Path, names: Sequence[str], runs: Sequence[Run]) -> None:
     write(rows, place / "table.csv")
     write(curves, place / "steps.csv")
     print(f"\n{place.name}")
-    show(rows)
+    show(rows, others)
     show_curves(curves)
 
 
@@ -218,7 +217,9 @@ def main() -> None:
                            if run.name in LONG]  # fmt: skip
     for data in arguments.data:
         # Nothing was trained on another benchmark, so all of its splits are held out.
-        place, splits = work / "runs" / data.name, "train,seen,unseen"
+        place, splits = work / "runs" / data.resolve().name, "train,seen,unseen"
+        if place in runs:
+            parser.error(f"--data {data}: another benchmark has this name, too; its runs would share a folder")
         runs[place] = [Run(name, place / name, data, splits=splits, limit=arguments.limit) for name in names]
     with ThreadPoolExecutor(jobs) as pool:
         trained = {name: pool.submit(train, work, name) for name in names if name != BACKBONE}

@@ -63,12 +63,13 @@ def test_a_run_killed_at_any_moment_ends_in_the_same_bytes(bench: Path, tmp_path
 
 def test_two_processes_give_what_one_gives(bench: Path, base: Path, tmp_path: Path) -> None:
     """Sums are taken in another order, so nearly; full precision, and no batch normalisation in the decoder."""
-    changes = ("batches=3", "precision=fp32", "warmup=1", "stages=[{until=1.0, side=64, batch=4}]")
-    for preset in ("mini-ft", "mini-pge-sam"):
+    same = ("batches=3", "warmup=1", "stages=[{until=1.0, side=64, batch=4}]")
+    prompted = ("trained=['mask_decoder', 'prompt_encoder']", "learning_rate.prompt_encoder=1e-3", "interactions=1")
+    for preset, changes in (("mini-ft", same), ("mini-pge-sam", same), ("mini-ft", (*same, *prompted))):
         weights = ("--base-weights", str(base))
         written = []
         for devices in ("1", "2"):
-            out = tmp_path / preset / devices
+            out = tmp_path / f"{preset}-{len(changes)}" / devices
             run(command(bench, out, preset, "--devices", devices, *weights, changes=changes))
             written.append(load_file(out / "weights.safetensors"))
         config = load_config(preset, (*SMALL, *changes))
@@ -82,3 +83,6 @@ def test_two_processes_give_what_one_gives(bench: Path, base: Path, tmp_path: Pa
         # What no prompt of a batch touched has no gradient in any process, and stays as it is.
         still = [{name for name, value in found.items() if torch.equal(value, start[name])} for found in written]
         assert still[0] == still[1]
+        masks = {name for name in one if name.startswith("prompt_encoder.mask_downscaling.")}
+        assert masks <= still[0]  # there is no mask at the first interaction
+        assert bool(masks) == (changes != same)

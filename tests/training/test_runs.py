@@ -23,6 +23,7 @@ from dmseg.errors import DataError, ModelError, UsageError  # noqa: E402
 from dmseg.training import (  # noqa: E402
     TrainConfig,
     loop,
+    losses,
     train,
 )
 from dmseg.training import learner as learning  # noqa: E402
@@ -137,15 +138,15 @@ def test_gathered_updates_make_the_step_of_one_larger_batch(bench: Path, base: P
 
 def test_kept_features_train_as_fresh_ones_do(bench: Path, base: Path, tmp_path: Path) -> None:
     """Kept in half precision, so nearly: the first losses agree."""
-    losses = []
+    rows = []
     for cache in ("true", "false"):
         config = small("mini-pge-sam", *PLAIN, "batches=1", f"cache={cache}", "stages=[]", "interactions=1")
         out = tmp_path / cache
         train(config, bench, out, base_weights=base, device="cpu", jobs=1, cache=tmp_path / "features")
         row = next(csv.DictReader((out / "losses.csv").open()))
-        losses.append([float(row[name]) for name in ("dice", "focal", "reconstruction")])
-    assert losses[0] == pytest.approx(losses[1], rel=0.02)
-    assert losses[0][2] > 0
+        rows.append([float(row[name]) for name in ("dice", "focal", "reconstruction")])
+    assert rows[0] == pytest.approx(rows[1], rel=0.02)
+    assert rows[0][2] > 0
 
 
 def test_validation_keeps_the_best_weights_and_shows_predictions(bench: Path, tmp_path: Path) -> None:
@@ -200,11 +201,21 @@ def test_validation_takes_the_objects_that_the_evaluation_takes(bench: Path) -> 
 def test_a_gradient_that_is_not_finite_ends_the_run_with_the_saved_state_whole(
     bench: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = small("mini-ft", "batches=3")
-    monkeypatch.setattr("dmseg.training.losses.focal_loss", lambda logits, *rest: logits.flatten(1).mean(1) * math.nan)
-    with pytest.raises(DataError, match="gradient of update 1 is not finite"):
+    """Of three batches with two interactions each, the third interaction goes wrong."""
+    focal, calls = losses.focal_loss, 0
+
+    def breaking(logits: torch.Tensor, *others: object) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        return focal(logits, *others) * (math.nan if calls > 2 else 1)  # type: ignore[arg-type]
+
+    config = small("mini-ft", "batches=3", "stages=[{until=1.0, side=64, batch=1}]")
+    monkeypatch.setattr(losses, "focal_loss", breaking)
+    with pytest.raises(DataError, match="gradient of update 3 is not finite"):
         run(config, bench, tmp_path, base)
-    assert not (tmp_path / "weights.safetensors").exists() and not (tmp_path / "last.ckpt").exists()
+    assert not (tmp_path / "weights.safetensors").exists()
+    kept = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    assert kept["done"] == 1 and all(value.isfinite().all() for value in kept["network"].values())
 
 
 def test_files_of_another_run_are_refused(bench: Path, base: Path, tmp_path: Path) -> None:
