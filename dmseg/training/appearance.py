@@ -1,4 +1,4 @@
-"""Pictures that look different at every visit: a window of them, other tones, and drawn objects in place of their own.
+"""Pictures that look different at every visit: a window of them, other tones, and drawn objects as targets.
 
 A network that starts from nothing sees few kinds of pictures; what it learns should be to follow prompts to a boundary,
 not how the organs of a dozen data sets look. Everything is a function of a key. Turns are in :mod:`.samples`.
@@ -19,7 +19,7 @@ from dmseg.training.ranges import check_number
 from dmseg.types import Mask, as_rgb
 
 Pixels = NDArray[np.uint8]
-_CORNERS = 96  # of a drawn outline
+_CORNERS, _WAVES = 96, 6  # of a drawn outline
 _ATTEMPTS = 20  # to find room for a drawn object
 
 
@@ -33,8 +33,9 @@ class Appearance:
         black, white: largest rise of black and largest fall of white, as shares of the range.
         inverted: share of visits with inverted tones.
         tinted, tint: share of visits whose channels get gammas of their own, and how large these are.
-        drawn: share of visits whose objects are replaced by drawn ones.
-        radius: smallest and largest mean radius of a drawn object, as shares of the shorter side.
+        drawn: share of visits with drawn objects as targets, in place of the picture's own.
+        radius: smallest and largest radius that a drawn object starts from, as shares of the shorter side.
+        flat: smallest factor by which it is shortened across.
         waves: amplitude of an outline's lowest wave, relative to the radius; higher ones fall off.
         difference: smallest and largest difference of grey to what a drawn object covers.
         texture: largest factor of the texture, which is taken from elsewhere in the picture.
@@ -50,6 +51,7 @@ class Appearance:
     tint: float
     drawn: float
     radius: tuple[float, float]
+    flat: float
     waves: float
     difference: tuple[float, float]
     texture: float
@@ -58,6 +60,7 @@ class Appearance:
     def __post_init__(self) -> None:
         for name in ("inverted", "tinted", "drawn"):
             check_number(f"appearance.{name}", getattr(self, name), 0, 1)
+        check_number("appearance.flat", self.flat, above=0, most=1)
         for name in ("gamma", "tint"):
             check_number(f"appearance.{name}", getattr(self, name), 1)
         for name in ("black", "white", "waves", "texture", "blur"):
@@ -166,7 +169,7 @@ def _object(appearance: Appearance, shape: tuple[int, int], draw: Stream) -> Dra
     radius = min(shape) * low * (high / low) ** draw.uniform()
     mask = np.zeros(shape, np.uint8)
     centre = np.array([draw.uniform(0, width - 1), draw.uniform(0, height - 1)])
-    outline = centre + _outline(radius, appearance.waves, draw)
+    outline = centre + _outline(radius, appearance, draw)
     cv2.fillPoly(mask, [np.rint(outline).astype(np.int32)], (1,))
     sigma = draw.uniform(0, appearance.blur)
     soft = mask.astype(np.float32)
@@ -178,13 +181,14 @@ def _object(appearance: Appearance, shape: tuple[int, int], draw: Stream) -> Dra
     return Drawn(mask.astype(np.bool_), soft, shift, draw.uniform(0, appearance.texture), grey)
 
 
-def _outline(radius: float, waves: float, draw: Stream) -> NDArray[np.float64]:
+def _outline(radius: float, appearance: Appearance, draw: Stream) -> NDArray[np.float64]:
     """Return corners of a wavy, flattened, turned circle around the origin, (96, 2) x, y."""
     angle = np.linspace(0, 2 * math.pi, _CORNERS, endpoint=False)
     wave = sum(
-        draw.uniform(0, waves) / order * np.cos(order * angle + draw.uniform(0, 2 * math.pi)) for order in range(1, 7)
+        draw.uniform(0, appearance.waves) / order * np.cos(order * angle + draw.uniform(0, 2 * math.pi))
+        for order in range(1, _WAVES + 1)
     )
-    flat, turn = draw.uniform(0.4, 1.0), draw.uniform(0, math.pi)
+    flat, turn = draw.uniform(appearance.flat, 1.0), draw.uniform(0, math.pi)
     distance = radius * np.exp(wave)
     x, y = distance * np.cos(angle), flat * distance * np.sin(angle)
     return np.stack([x * math.cos(turn) - y * math.sin(turn), x * math.sin(turn) + y * math.cos(turn)], 1)

@@ -214,6 +214,10 @@ class TrainConfig:
                 'robust = true, but trained has no "robust": its blocks would stay random',
             ),
             (
+                self.enhancer is None and self.losses.dice + self.losses.focal + self.losses.iou == 0,
+                "only the reconstruction loss counts, and there is no enhancer: nothing would be learnt",
+            ),
+            (
                 {"mask_decoder", "output_token"} <= set(self.trained),
                 'trained: "output_token" is a part of "mask_decoder"; give one of them',
             ),

@@ -140,8 +140,8 @@ class Learner:
         norm = torch.nn.utils.clip_grad_norm_(self._parameters, config.clip)
         if not torch.isfinite(norm):
             raise DataError(
-                f"training {config.model}: the gradient of update {self._done} is not finite; nothing was written "
-                "after the last saved state. Try another run: a lower learning_rate, a longer warmup, or precision fp32"
+                f"training {config.model}: the gradient of update {self._done} is not finite; the last saved "
+                "state is as it was. Try another run: a lower learning_rate, a longer warmup, or precision fp32"
             )
         step, steps = (math.ceil(count / config.accumulate) for count in (self._done, self._updates))
         set_rate(self._optimiser, rate_factor(step - 1, steps, config.warmup, config.final_rate))
@@ -158,12 +158,7 @@ class Learner:
         if self._fabric.world_size == 1:
             return
         gradients = [torch.zeros_like(one) if one.grad is None else one.grad for one in self._parameters]
-        present = torch.stack(
-            [
-                gradient.new_tensor(one.grad is not None)
-                for one, gradient in zip(self._parameters, gradients, strict=True)
-            ]
-        )
+        present = torch.tensor([float(one.grad is not None) for one in self._parameters], device=self._fabric.device)
         flat = torch.cat([present, *(gradient.flatten() for gradient in gradients)])
         flat = cast(Tensor, self._fabric.all_reduce(flat, reduce_op="mean"))
         present, *parts = torch.split(flat, [len(gradients), *(one.numel() for one in self._parameters)])

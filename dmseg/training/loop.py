@@ -81,7 +81,7 @@ def train(
     """
     sizes = [stage.batch for stage in config.stages] or [config.batch]
     processes = int(os.environ.get("WORLD_SIZE", "1"))
-    if processes > 1 and devices == 1:
+    if processes > 1 and processes != devices:
         raise UsageError(f"{processes} processes were started together (WORLD_SIZE): give --devices {processes}")
     if any(size % devices for size in sizes):
         raise UsageError(f"{devices} devices do not divide batches of {sizes}; give batches that are multiples")
@@ -119,8 +119,7 @@ class Training:
         if config.stages and config.base != MINI:
             raise UsageError(f"{config.base} takes one side only: leave out stages")
         self._config, self._benchmark, self._out, self._fabric, self._half = config, benchmark, out, fabric, half
-        validates = fabric.is_global_zero and config.validation.images > 0
-        self._validator = Validator(benchmark, config) if validates else None
+        self._validator = Validator(benchmark, config) if config.validation.images else None
         self._trainee = build_trainee(config, base_weights, fabric.device)
         self._saved = load_state(out / FILE, config.digest, benchmark.digest, self._trainee.base_sha256)
         self._feed = Feed(config, benchmark, self._trainee, fabric, executor, cache or cache_folder() / "features")

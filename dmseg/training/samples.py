@@ -186,8 +186,10 @@ class Loader:
         shapes = [turned(mask, visit.turn) for mask in (seen.masks if seen else shapes)]
         pixels = clear = None
         if self._pixels:
-            original = self._clear_picture(visit, seen) if self._needs_clear(visit) else None
-            pixels, frame = self._prepared(self._degraded(visit, original), visit.turn)
+            stored = self._benchmark.image(visit.image_id, "clear") if self._needs_clear(visit) else None
+            original = seen.apply(stored) if seen and stored is not None else stored
+            scan = stored[seen.window] if seen and stored is not None else stored
+            pixels, frame = self._prepared(self._degraded(visit, original, scan), visit.turn)
             if self._clear and original is not None:
                 clear, _ = self._prepared(original, visit.turn)
         else:
@@ -202,24 +204,24 @@ class Loader:
     def _needs_clear(self, visit: Visit) -> bool:
         return self._clear or self._config.degradation == "fresh" or visit.level == "clear"
 
-    def _degraded(self, visit: Visit, clear: Image | None) -> Image:
+    def _degraded(self, visit: Visit, clear: Image | None, scan: Image | None) -> Image:
+        """Return the picture at the visit's level.
+
+        Args:
+            clear: as the visit sees it: degradation comes after appearance, as it does in a scanner.
+            scan: the same part in its own tones, which show the scan's geometry.
+        """
         if visit.level == "clear" and clear is not None:
             return clear
         if self._config.degradation == "fixed" or clear is None:
             return self._benchmark.image(visit.image_id, visit.level)
-        whole = self._config.appearance is None
-        return fresh_plan(self._benchmark, visit, clear, self._config.seed, whole=whole).apply(clear, visit.level)
+        return fresh_plan(self._benchmark, visit, clear, self._config.seed, scan).apply(clear, visit.level)
 
     def _view(self, visit: Visit, masks: Sequence[Mask]) -> View | None:
         if self._config.appearance is None:
             return None
         draw = Stream(KEY, self._config.seed, "appearance", visit.epoch, visit.image_id)
         return view(self._config.appearance, masks, draw)
-
-    def _clear_picture(self, visit: Visit, seen: View | None) -> Image:
-        """Return the clear picture as this visit sees it; degradation comes after, as it does in a scanner."""
-        image = self._benchmark.image(visit.image_id, "clear")
-        return seen.apply(image) if seen else image
 
     def _prepared(self, image: Image, turn: int) -> tuple[Tensor, Frame]:
         return self._adapter.prepare(turned(as_rgb(image), turn))
@@ -230,13 +232,20 @@ def _stacked(parts: Sequence[Tensor | None]) -> Tensor | None:
     return torch.stack(present) if present else None
 
 
-def fresh_plan(benchmark: Benchmark, visit: Visit, clear: Image, seed: int, *, whole: bool = True) -> simulators.Plan:
+def fresh_plan(
+    benchmark: Benchmark, visit: Visit, clear: Image, seed: int, scan: Image | None = None
+) -> simulators.Plan:
     """Return a new degradation plan for a visit, of the kind that the benchmark's own plan is.
 
     Args:
-        whole: ``clear`` is the stored picture, so that a stored scan geometry fits it; else it is estimated anew.
+        clear: what it is applied to.
+        scan: the same part of the picture in its own tones, on which the geometry of an ultrasound scan is measured;
+            None: ``clear`` is the stored picture.
     """
     stored = benchmark.plan(visit.image_id, benchmark.levels[-1])
+    geometry = stored.geometry
+    if scan is not None and stored.modality == "ultrasound":
+        geometry = simulators.observe(scan, modality=stored.modality, window=stored.window)["geometry"]
     return simulators.plan(
         f"{visit.image_id}@{visit.epoch}",
         modality=stored.modality,
@@ -244,7 +253,7 @@ def fresh_plan(benchmark: Benchmark, visit: Visit, clear: Image, seed: int, *, w
         image=clear,
         seed=seed,
         window=stored.window,
-        geometry=stored.geometry if whole else None,
+        geometry=geometry,
     )
 
 

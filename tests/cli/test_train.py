@@ -64,6 +64,8 @@ def test_help_has_an_example() -> None:
         ("mini-sam", "validation.levels=['lq9']", 'unknown validation.levels "lq9"'),
         ("mini-sam", "validation.preset=dmsg", 'unknown preset "dmsg" (did you mean "dmseg"?)'),
         ("mini-sam", "validation.preset=breps-min", "searches for prompts"),
+        ("mini-ft", "losses={dice=0.0, focal=0.0, iou=0.0}", "there is no enhancer: nothing would be learnt"),
+        ("mini-pge-sam", "enhancer.block_kernels=[]", "block_kernels is empty"),
         ("mini-ft", "start=random", 'start = "random" needs trained = ["all"]'),
         ("mini-ft-token", "trained=['mask_decoder', 'output_token']", 'is a part of "mask_decoder"'),
         ("mini-pge-sam", "trained=['mask_decoder']", 'trained has no "enhancer"'),

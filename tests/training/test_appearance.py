@@ -16,7 +16,7 @@ from dmseg.training.config import load_config
 
 PLAIN = Appearance(
     window=1.0, gamma=1.0, black=0.0, white=0.0, inverted=0.0, tinted=0.0, tint=1.0, drawn=0.0,
-    radius=(0.02, 0.25), waves=0.5, difference=(20.0, 90.0), texture=1.0, blur=2.0,
+    radius=(0.02, 0.25), flat=0.4, waves=0.5, difference=(20.0, 90.0), texture=1.0, blur=2.0,
 )  # fmt: skip
 
 

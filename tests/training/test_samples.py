@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,11 +14,12 @@ torch = pytest.importorskip("torch", reason="training needs the extra [train]")
 
 from small_training import small  # noqa: E402
 
+from dmseg import simulators  # noqa: E402
 from dmseg.baselines.prompted import Frame  # noqa: E402
 from dmseg.build import Benchmark, open_benchmark  # noqa: E402
 from dmseg.errors import DataError  # noqa: E402
 from dmseg.training.networks import build_trainee  # noqa: E402
-from dmseg.training.samples import Curriculum, Loader, grid_mask, turned  # noqa: E402
+from dmseg.training.samples import Curriculum, Loader, Visit, fresh_plan, grid_mask, turned  # noqa: E402
 
 
 @pytest.fixture
@@ -105,6 +107,21 @@ def test_fresh_degradation_differs_between_epochs_and_repeats_for_one(opened: Be
         repeated = any(visit.image_id == image_id for visit in curriculum.visits(0))
         assert len(versions) == 3 if repeated else 2
         assert not repeated or torch.equal(versions[0], versions[2])
+
+
+def test_the_scan_of_a_changed_ultrasound_picture_is_measured_in_its_own_tones() -> None:
+    rows, columns = np.mgrid[:200, :300]
+    depth, angle = np.hypot(rows + 60, columns - 150), np.arctan2(columns - 150, rows + 60)
+    fan = np.where((depth > 70) & (depth < 240) & (np.abs(angle) < 0.6), 120 + columns % 7, 0).astype(np.uint8)
+    stored = simulators.plan("fan", modality="ultrasound", image=fan)
+    benchmark = SimpleNamespace(levels=("clear", "lq3plus"), plan=lambda image_id, level: stored)
+    visit = Visit("fan", "lq3plus", ("fan__a__0",), 0, 0, None)
+    inverted = 255 - fan
+    kinds = [
+        fresh_plan(benchmark, visit, inverted, 0, scan).observed["geometry"]["kind"]  # type: ignore[arg-type,index]
+        for scan in (None, fan)
+    ]
+    assert kinds[0] != "convex" and kinds[1] == "convex"
 
 
 def test_an_object_lands_where_its_canvas_lies_in_the_input() -> None:

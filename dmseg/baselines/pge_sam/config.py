@@ -85,7 +85,9 @@ class EnhancerConfig:
             if getattr(self, field) not in allowed:
                 raise unknown_name(f"value of {field}", getattr(self, field), allowed)
         kernels = (*self.block_kernels, *self.gate_kernels, self.guidance_kernel)
-        if not self.block_kernels or any(kernel < 1 or kernel % 2 == 0 for kernel in kernels):
+        if not self.block_kernels:
+            raise UsageError("enhancer: block_kernels is empty: give at least one odd kernel")
+        if any(kernel < 1 or kernel % 2 == 0 for kernel in kernels):
             raise UsageError(
                 f"kernels of an enhancer must be odd and at least 1, given: {', '.join(map(str, kernels))}"
             )
