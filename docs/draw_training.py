@@ -12,7 +12,7 @@ from PIL import Image as Pillow
 from dmseg.build import open_benchmark, phantom_benchmark
 from dmseg.figures import contact_sheet, panel
 from dmseg.rng import Stream
-from dmseg.simulators import plan
+from dmseg.simulators import observe, plan
 from dmseg.training import load_config
 from dmseg.training.appearance import view
 from dmseg.types import as_rgb
@@ -39,7 +39,9 @@ def main() -> None:
             seen = view(appearance, [mask], Stream("docs", visit, image["image_id"]))
             changed = seen.apply(clear)
             key = f"docs-{visit}-{image['image_id']}"
-            degraded = plan(key, modality=image["modality"], image=changed).apply(changed, "lq3plus")
+            modality = image["modality"]
+            scan = observe(clear[seen.window], modality=modality).get("geometry")  # ultrasound only
+            degraded = plan(key, modality=modality, image=changed, geometry=scan).apply(changed, "lq3plus")
             row += [panel(changed, seen.masks[0], None, None, size=CELL), as_rgb(degraded)]
         rows.append(row)
     columns = ["clear", *(title for visit in range(VISITS) for title in (f"visit {visit + 1}", "LQ-3+"))]
