@@ -81,8 +81,8 @@ def train(
     """
     sizes = [stage.batch for stage in config.stages] or [config.batch]
     processes = int(os.environ.get("WORLD_SIZE", "1"))
-    if processes > 1 and processes != devices:
-        raise UsageError(f"{processes} processes were started together (WORLD_SIZE): give --devices {processes}")
+    if torch.distributed.is_torchelastic_launched() and processes != devices:
+        raise UsageError(f"torchrun started {processes} processes: give --devices {processes}")
     if any(size % devices for size in sizes):
         raise UsageError(f"{devices} devices do not divide batches of {sizes}; give batches that are multiples")
     if device not in ("auto", "cpu", "cuda"):

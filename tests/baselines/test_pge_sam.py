@@ -207,6 +207,12 @@ def test_unknown_choices_of_an_enhancer_are_refused() -> None:
         enhancer_config("sam-vit-h")
     with pytest.raises(UsageError, match=r"unknown base of RobustSAM's blocks \"mini-sam\""):
         put_on(build_mini_sam(), "mini-sam", {"robust": True})
+    with pytest.raises(UsageError, match="width = 64: must be that of the embedding of mini-sam, 96"):
+        put_on(build_mini_sam(), "mini-sam", {"enhancer": {"width": 64}})
+    foreign = {"laterals": [{"name": "7", "width": 128}]}
+    network = put_on(build_mini_sam(), "mini-sam", {"enhancer": foreign})
+    with pytest.raises(UsageError, match='no feature "7"; it has 0, 1, 2'):
+        network.encode(torch.zeros(1, 3, 256, 256))
 
 
 # What the enhancer does

@@ -289,6 +289,7 @@ def test_devices_must_divide_the_batch_and_be_known(
         with pytest.raises(UsageError, match="torch sees 0 CUDA devices"):
             train(small("mini-sam"), bench, tmp_path, device="cuda")
     monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "one")  # torchrun's sign
     with pytest.raises(UsageError, match="give --devices 2"):
         train(small("mini-sam"), bench, tmp_path, device="cpu")
     assert not list(tmp_path.iterdir())
