@@ -116,9 +116,9 @@ def _show_plan(plan: Plan) -> None:
 
 
 def _show_summary(summary: RunSummary, data: Path) -> None:
-    from dmseg import harness
+    from dmseg import results
 
-    steps = harness.open_run(summary.path).steps
+    steps = results.open_run(summary.path).steps
     last = steps[steps["step"] == steps["step"].max()]
     click.echo(f"{'level':<10}{'Dice':>8}{'IoU':>8}{'NSD@2':>8}{'HD95':>8}   mean over masks after the last step")
     for level, rows in last.groupby("level", sort=False):

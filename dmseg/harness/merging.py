@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dmseg.files import atomic_path, remove_temporaries
-from dmseg.harness.audit import AUDIT_FILE, AuditRecord, write_audit
-from dmseg.harness.columns import ENVIRONMENT_FILE, RUN_FILE, TABLES, run_schema
 from dmseg.harness.parts import Parts, write_json
+from dmseg.results.audit import AUDIT_FILE, AuditRecord, write_audit
+from dmseg.results.columns import ENVIRONMENT_FILE, RUN_FILE, TABLES, run_schema
 
 
 def merge(parts: Parts, info: Mapping[str, Any], n_blocks: int) -> None:

@@ -12,9 +12,9 @@ from dmseg.build import Benchmark
 from dmseg.canonical import digest, plain
 from dmseg.errors import UsageError, unknown_name
 from dmseg.files import sha256_file
-from dmseg.harness.columns import SCHEMA_VERSION
 from dmseg.metrics import BOUNDARIES, HD95_RULES, TOLERANCES
 from dmseg.protocol import PROTOCOL_ID, Preset, preset
+from dmseg.results.columns import SCHEMA_VERSION
 from dmseg.types import LEVELS, SPLITS
 from dmseg.version import __version__
 
