@@ -214,7 +214,7 @@ class Engine:
         )
 
     def _audited(self, sequence: Sequence, step: int) -> list[Row]:
-        if not is_audited(self._benchmark.digest, sequence.target.mask_id):
+        if not (self._options.keep_predictions or is_audited(self._benchmark.digest, sequence.target.mask_id)):
             return []
         record = sequence.audit(step, self._options.seed)
         return [] if record is None else [record]

@@ -51,6 +51,7 @@ class Options:
         boundary, hd95: see :func:`dmseg.metrics.score`.
         prompts: a ``prompts.parquet`` to replay in place of the simulated user, or None.
         timeout: seconds that one call of the model may take, or None. Not part of the key.
+        keep_predictions: whether all predictions are kept, not only the audited ones. Not part of the key.
     """
 
     preset: str = "dmseg"
@@ -67,6 +68,7 @@ class Options:
     hd95: str = "directed"
     prompts: Path | None = None
     timeout: float | None = None
+    keep_predictions: bool = False
 
     def __post_init__(self) -> None:
         for split in self.splits:

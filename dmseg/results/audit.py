@@ -24,6 +24,8 @@ from dmseg.imaging.rle import Rle
 from dmseg.rng import key_words
 
 AUDIT_FILE = "audit.jsonl.gz"
+PREDICTIONS_FILE = "predictions.jsonl.gz"
+"""All predictions of a run, where it was asked to keep them; the same records, never part of a submission."""
 AUDITED_SHARE = 0.02
 _MAX_LINE = 1 << 26
 
