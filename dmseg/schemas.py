@@ -20,7 +20,7 @@ SHA256 = r"[0-9a-f]{64}"
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A text of at most ``longest`` characters without control characters, whole by ``pattern`` or one of ``choices``."""
+    """A text on one line of at most ``longest`` characters; wholly of a ``pattern``, or one of the ``choices``."""
 
     longest: int = 200
     shortest: int = 0

@@ -6,6 +6,7 @@ model is in :mod:`dmseg.baselines`. Finished runs are read in :mod:`dmseg.result
 
 from dmseg.harness.evaluating import Plan, RunSummary, evaluate, perform, prepare
 from dmseg.harness.options import Options
+from dmseg.harness.repeating import repeat_predictions
 from dmseg.results import SCHEMA_VERSION, Run, open_run, run_digest  # the old names, for one version
 
 __all__ = [
@@ -18,5 +19,6 @@ __all__ = [
     "open_run",
     "perform",
     "prepare",
+    "repeat_predictions",
     "run_digest",
 ]
