@@ -33,7 +33,10 @@ def _share(name: str, meaning: str, required: bool = True) -> Column:
 
 LEADERBOARD: tuple[Column, ...] = (
     Column(
-        "rank_low", "integer", "best rank that the data support, at 5 % family-wise error; empty where unranked", False
+        "rank_low",
+        "integer",
+        "best rank that the data support, at 5 % family-wise error; empty where partial, local or self-reported",
+        False,
     ),
     Column("rank_high", "integer", "worst rank that the data support; empty where unranked", False),
     Column("model", "string", "name of the model as submitted"),
@@ -61,7 +64,14 @@ LEADERBOARD: tuple[Column, ...] = (
     Column("masks", "integer", "masks evaluated"),
     Column("cases", "integer", "cases (patients) evaluated"),
     Column("trained_on_overlap", "string", "datasets of the split that the model was trained on, joined by ;", False),
-    Column("tier", "string", "rescored: the audited masks were scored again here; else self-reported"),
+    Column(
+        "tier",
+        "string",
+        "self-reported, audited (masks drawn after the commitment were shown) or re-run (by the maintainers)",
+    ),
+    Column("masks_drawn", "integer", "masks drawn for the audit, empty where there was none", False),
+    Column("masks_shown", "integer", "of these, masks whose every prediction was shown and gives its row", False),
+    Column("owner", "string", "whom the model's name belongs to", False),
     Column("date", "date", "day the run was added"),
     Column("dmseg", "string", "version of dmseg that made the run", False),
     Column("edition", "string", "benchmark edition"),

@@ -22,7 +22,7 @@ from dmseg.manifests.identity import (
     sort_table,
     thumbprint,
 )
-from dmseg.manifests.ids import case_id, cleaned, image_id, mask_id
+from dmseg.manifests.ids import case_id, cleaned, image_id, mask_id, require_id, require_inside, safe_name
 from dmseg.manifests.published import LOCAL_EDITION, edition_of, published, published_manifest
 
 __all__ = [
@@ -51,6 +51,9 @@ __all__ = [
     "published_manifest",
     "read_header",
     "read_manifest",
+    "require_id",
+    "require_inside",
+    "safe_name",
     "sort_table",
     "thumbprint",
     "write_header",
