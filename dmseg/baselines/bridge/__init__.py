@@ -4,6 +4,6 @@
 """
 
 from dmseg.baselines.bridge.adapter import Bridge
-from dmseg.baselines.bridge.launching import PREFIX, load_bridge, load_isolated
+from dmseg.baselines.bridge.launching import load_bridge, load_isolated
 
-__all__ = ["PREFIX", "Bridge", "load_bridge", "load_isolated"]
+__all__ = ["Bridge", "load_bridge", "load_isolated"]

@@ -25,6 +25,8 @@ from dmseg.baselines.interface import Prediction
 from dmseg.errors import ModelError
 from dmseg.types import Image, Prompts
 
+LOG = "model.log"
+"""The file of a run folder that takes what the model's process prints."""
 START_S = 600.0
 """Seconds that the other side has to load its model, unless a bridge file says otherwise."""
 
@@ -72,12 +74,20 @@ class State(Handle):
 
 @dataclass(frozen=True)
 class Start:
-    """How the other side is started: the process, what ``hello`` says, and its time limits in seconds."""
+    """How the other side is started.
 
-    launch: Callable[[Path | None], ModelProcess]
+    Attributes:
+        launch: starts the process, given the words that go before its command and a log.
+        hello: what the first message says.
+        start_s, message_s: seconds for loading, and for any other answer (None: no limit).
+        walls: the words before the command that isolate it, as things stand now, or None.
+    """
+
+    launch: Callable[[Sequence[str], Path | None], ModelProcess]
     hello: Mapping[str, Any]
     start_s: float = START_S
     message_s: float | None = None
+    walls: Callable[[], tuple[str, ...]] | None = None
 
 
 class RemoteError(Exception):
@@ -109,6 +119,7 @@ class Bridge:
         self._start, self._lock = start, threading.RLock()
         self._log: Path | None = None
         self._kept = Kept()
+        self._walls: tuple[str, ...] = ()
         self._process: ModelProcess | None = None
         answer = self._launch()
         facts = answer["facts"]
@@ -121,12 +132,16 @@ class Bridge:
         self.environment: dict[str, Any] = answer["environment"]
         self._finalizer = weakref.finalize(self, _end, self.__dict__)
 
-    def log_to(self, log: Path) -> None:
-        """Add what the other side prints to a file of the run."""
+    def begin_run(self, folder: Path) -> None:
+        """Add what the other side prints to a file of the run folder, and hide that folder from it if it should be."""
         with self._lock:
-            self._log = log
-            if self._process is not None:
-                self._process.log_to(log)
+            self._log = folder / LOG
+            if self._process is None:
+                return
+            if self._start.walls is not None and self._start.walls() != self._walls:
+                self._drop()  # the run folder came to be after the process: the next call starts one behind new walls
+            else:
+                self._process.log_to(self._log)
 
     def close(self) -> None:
         """End the other side."""
@@ -234,7 +249,8 @@ class Bridge:
         return answer, found
 
     def _launch(self) -> dict[str, Any]:
-        self._process = self._start.launch(self._log)
+        self._walls = self._start.walls() if self._start.walls else ()
+        self._process = self._start.launch(self._walls, self._log)
         self._kept.process += 1
         self._kept.released.clear()
         hello = {"type": "hello", "protocol": frames.PROTOCOL, **self._start.hello}

@@ -18,7 +18,6 @@ from dmseg.baselines.bridge.adapter import START_S, Bridge, Start
 from dmseg.baselines.bridge.process import ModelProcess
 from dmseg.errors import DataError, MissingDependencyError, UsageError, unknown_name
 
-PREFIX = "bridge:"
 ENGINES = ("docker", "podman", "apptainer")
 _INHERITED = (
     *("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TEMP", "SYSTEMROOT", "USERPROFILE", "SSH_AUTH_SOCK"),
@@ -88,7 +87,10 @@ def load_bridge(
     environment = _pick_environment(_INHERITED) | described.environment
     hello = _write_hello(weights, device, arguments, precision)
     start = Start(
-        lambda log: ModelProcess(command, environment, folder, log), hello, described.start_s, described.timeout_s
+        lambda walls, log: ModelProcess(command, environment, folder, log),
+        hello,
+        described.start_s,
+        described.timeout_s,
     )
     bridge = Bridge(start, described.name)
     bridge.environment |= {"command": command[0], "image": image, "network": "shared", "files": "visible"}
@@ -175,13 +177,19 @@ def load_isolated(
         for folder in hidden:
             if place.resolve().is_relative_to(folder.resolve()):
                 raise UsageError(f"{place} lies in {folder}, which an isolated model must not see; move it elsewhere")
-    walls, seen = build_walls([folder.resolve() for folder in hidden if folder.exists()])
-    command = [*walls, sys.executable, dmseg_bridge.__file__, f"dmseg:{name}"]
+    command = [sys.executable, dmseg_bridge.__file__, f"dmseg:{name}"]
     environment = _pick_environment((*_INHERITED, *_OWN))
-    hello = _write_hello(weights, device, arguments, precision)
-    start = Start(lambda log: ModelProcess(command, environment, Path.cwd(), log), hello)
+    walled = _can_unshare()
+    start = Start(
+        lambda walls, log: ModelProcess([*walls, *command], environment, Path.cwd(), log),
+        _write_hello(weights, device, arguments, precision),
+        walls=lambda: _build_walls(hidden) if walled else (),
+    )
     bridge = Bridge(start)
-    bridge.environment |= seen
+    bridge.environment |= {"command": "isolated", "image": None}
+    bridge.environment |= (
+        {"network": "none", "files": "hidden"} if walled else {"network": "shared", "files": "visible"}
+    )
     return bridge
 
 
@@ -190,19 +198,20 @@ def _list_places(name: str, weights: str | Path | None) -> list[Path]:
     return [Path(place) for place in (file if file.endswith(".py") else None, weights) if place is not None]
 
 
-def build_walls(hidden: Sequence[Path]) -> tuple[list[str], dict[str, str]]:
-    """Return the words before a command that take network, processes and folders from it, and what they achieve.
+def _build_walls(hidden: Sequence[Path]) -> tuple[str, ...]:
+    """Return the words before a command that take the network, other processes and folders from it.
 
-    Linux namespaces (``unshare``): no network, no other processes, an empty folder in the place of each hidden one.
-    Where they are not to be had, the process alone is the wall.
+    Linux namespaces (``unshare``): an empty folder stands in the place of each hidden one that exists.
     """
-    if not _can_unshare():
-        return [], {"network": "shared", "files": "visible"}
-    words = [*_UNSHARE, "sh", "-c", _HIDE, "walls", str(len(hidden)), *map(str, hidden)]
-    return words, {"network": "none", "files": "hidden"}
+    places = [str(folder.resolve()) for folder in hidden if folder.is_dir()]
+    return (*_UNSHARE, "sh", "-c", _HIDE, "walls", str(len(places)), *places)
 
 
-_HIDE = 'n=$1; shift; while [ "$n" -gt 0 ]; do mount -t tmpfs -o ro none "$1" || exit 97; shift; n=$((n-1)); done; exec "$@"'
+_HIDE = """
+count=$1; shift
+while [ "$count" -gt 0 ]; do mount -t tmpfs -o ro none "$1" || exit 97; shift; count=$((count - 1)); done
+exec "$@"
+"""
 _UNSHARE = ("unshare", "--map-root-user", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
 
 
