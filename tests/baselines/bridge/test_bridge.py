@@ -173,6 +173,13 @@ def test_an_isolated_model_gives_the_same_run(tiny, tmp_path):
     assert outside["model"]["bridge"]["command"] == "isolated"
 
 
+def test_a_model_that_looks_into_its_callers_frames_finds_nothing_when_isolated(tiny, tmp_path):
+    harness.evaluate(f"{MODELS}:Peeking", tiny, tmp_path / "in", levels=["clear"])
+    harness.evaluate(f"{MODELS}:Peeking", tiny, tmp_path / "isolated", levels=["clear"], isolate=True)
+    assert open_run(tmp_path / "in").steps["dice"].mean() == 1  # what the harness cannot prevent in its own process
+    assert open_run(tmp_path / "isolated").steps["dice"].max() == 0
+
+
 def test_an_isolated_model_reaches_neither_references_nor_network_nor_processes(tiny, tmp_path, monkeypatch):
     model = load_isolated(f"{MODELS}:Prying", None, "auto", {"secret": str(tiny)}, "fp32", [tiny])
     if model.environment["files"] != "hidden":
