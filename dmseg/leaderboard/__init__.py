@@ -6,7 +6,7 @@
 
 from dmseg.leaderboard.api import (
     Added,
-    Difference,
+    DiceDifference,
     RefusedError,
     add,
     answer,
@@ -30,7 +30,7 @@ __all__ = [
     "CODES",
     "Added",
     "Challenge",
-    "Difference",
+    "DiceDifference",
     "Finding",
     "Outcome",
     "RefusedError",

@@ -19,7 +19,7 @@ from dmseg.leaderboard.columns import LEADERBOARD, LONG, PAPER, frictionless
 from dmseg.leaderboard.entries import PUBLISHED_FILE, PUBLISHED_LONG_FILE, Entry, newest_per_contest, read_entries
 from dmseg.leaderboard.names import name_key
 from dmseg.leaderboard.ranking import Standing, rank
-from dmseg.leaderboard.rows import Row, coverage, evaluated_masks, is_ranked
+from dmseg.leaderboard.rows import Row, coverage, find_evaluated_masks, is_ranked
 from dmseg.leaderboard.summaries import Summary, summary_of
 from dmseg.leaderboard.tables import csv_bytes, csv_header, csv_lines, parse_csv, read_csv
 from dmseg.manifests import LOCAL_EDITION
@@ -34,7 +34,7 @@ Contest = tuple[str, str, str, str]
 
 
 @dataclass(frozen=True)
-class Record:
+class LeaderboardRecord:
     """Everything that is published.
 
     Attributes:
@@ -64,7 +64,7 @@ def contest_of(row: Row) -> Contest:
     return str(row["edition"]), str(row["version"]), str(row["preset"]), str(row["split"])
 
 
-def make_record(root: Path, more: Sequence[Entry] = ()) -> Record:
+def make_record(root: Path, more: Sequence[Entry] = ()) -> LeaderboardRecord:
     """Compute the record of all entries below ``root``; rows published without their runs are kept as published.
 
     Args:
@@ -87,7 +87,7 @@ def make_record(root: Path, more: Sequence[Entry] = ()) -> Record:
             competitors.setdefault(contest_of(row), []).append((row, summary))
     standings = {contest: _rank(_comparable(own, problems)) for contest, own in competitors.items()}
     _keep_published(root, rows, long, set(standings))
-    return Record(
+    return LeaderboardRecord(
         rows=sorted(rows, key=_place),
         long=dict(sorted(long.items())),
         standings=dict(sorted(standings.items())),
@@ -111,7 +111,7 @@ def _row(
         else:
             name = f"{benchmark['edition']}-{benchmark['version']}"
             if (name, split) not in expected:
-                expected[name, split] = frozenset(evaluated_masks(name, split))
+                expected[name, split] = frozenset(find_evaluated_masks(name, split))
             known = expected[name, split]
             if foreign := sorted(set(scores.mask_ids) - known):
                 raise ValueError(f"{len(foreign)} masks are not in {name}, the first is {foreign[0]}")
@@ -183,7 +183,7 @@ def _place(row: Row) -> tuple[Any, ...]:
     return (*contest_of(row), unranked, -row["score"], row["model"])
 
 
-def record_files(record: Record) -> dict[str, bytes]:
+def record_files(record: LeaderboardRecord) -> dict[str, bytes]:
     """Return the files of the record by name."""
     from dmseg.leaderboard.page import leaderboard_page
 
@@ -198,7 +198,7 @@ def record_files(record: Record) -> dict[str, bytes]:
     return files
 
 
-def write_record(root: Path, record: Record, *, check: bool = False) -> list[str]:
+def write_record(root: Path, record: LeaderboardRecord, *, check: bool = False) -> list[str]:
     """Write the files of a record below ``root``, or only compare them.
 
     Returns:

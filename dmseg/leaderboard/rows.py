@@ -12,7 +12,7 @@ from dmseg.leaderboard.columns import LEADERBOARD
 from dmseg.leaderboard.entries import RANKED_TIERS
 from dmseg.leaderboard.names import name_key
 from dmseg.leaderboard.ranking import mask_scores
-from dmseg.manifests import LOCAL_EDITION, published_manifest
+from dmseg.manifests import LOCAL_EDITION, find_published
 from dmseg.results.cases import CaseTable
 from dmseg.statistics import CaseBootstrap
 from dmseg.types import LEVELS
@@ -87,9 +87,9 @@ def coverage(masks: int, levels: int, expected: int) -> float:
     return masks * levels / (expected * len(LEVELS))
 
 
-def evaluated_masks(manifest_name: str, split: str) -> dict[str, str]:
+def find_evaluated_masks(manifest_name: str, split: str) -> dict[str, str]:
     """Return mask_id -> image_id of the evaluation subset of one split of a published manifest."""
-    manifest = published_manifest(manifest_name)
+    manifest = find_published(manifest_name)
     images = manifest.images.select(["image_id", "split"]).to_pydict()
     inside = {i for i, s in zip(images["image_id"], images["split"], strict=True) if s == split}
     masks = manifest.masks.select(["mask_id", "image_id", "evaluate"]).to_pydict()

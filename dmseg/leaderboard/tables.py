@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from dmseg.errors import DataError
-from dmseg.leaderboard.columns import Column
+from dmseg.leaderboard.columns import CsvColumn
 from dmseg.leaderboard.rows import Row
 from dmseg.reading import read_regular, show_name
 
 
-def csv_lines(columns: Sequence[Column], rows: Iterable[Row]) -> str:
+def csv_lines(columns: Sequence[CsvColumn], rows: Iterable[Row]) -> str:
     """Return rows as CSV lines: comma, ``\\n``, numbers with at most their column's decimals, missing empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -24,17 +24,17 @@ def csv_lines(columns: Sequence[Column], rows: Iterable[Row]) -> str:
     return text.getvalue()
 
 
-def csv_header(columns: Sequence[Column]) -> str:
+def csv_header(columns: Sequence[CsvColumn]) -> str:
     """Return the header line of a table."""
     return ",".join(column.name for column in columns) + "\n"
 
 
-def csv_bytes(columns: Sequence[Column], rows: Iterable[Row]) -> bytes:
+def csv_bytes(columns: Sequence[CsvColumn], rows: Iterable[Row]) -> bytes:
     """Return a table as UTF-8 CSV with its header."""
     return (csv_header(columns) + csv_lines(columns, rows)).encode()
 
 
-def _cell(column: Column, value: Any) -> str:
+def _cell(column: CsvColumn, value: Any) -> str:
     if value is None:
         return ""
     if column.type == "number":
@@ -43,7 +43,7 @@ def _cell(column: Column, value: Any) -> str:
     return str(value)
 
 
-def read_csv(path: Path, columns: Sequence[Column]) -> list[Row]:
+def read_csv(path: Path, columns: Sequence[CsvColumn]) -> list[Row]:
     """Read a table of the record; numbers become numbers, empty cells None.
 
     Raises:
@@ -56,7 +56,7 @@ def read_csv(path: Path, columns: Sequence[Column]) -> list[Row]:
         raise DataError(f"{show_name(path)}: not a readable table of the record: {error}") from None
 
 
-def parse_csv(text: str, columns: Sequence[Column]) -> list[Row]:
+def parse_csv(text: str, columns: Sequence[CsvColumn]) -> list[Row]:
     """Return the rows of a table given as text with its header; a wrong header or value is a ValueError."""
     kinds = {"number": float, "integer": int, "string": str, "date": str}
     by_name = {column.name: column for column in columns}

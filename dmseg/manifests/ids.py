@@ -23,7 +23,7 @@ _DEVICES = frozenset({"con", "prn", "aux", "nul", *(f"{kind}{n}" for kind in ("c
 """Names that are devices on Windows, with any suffix."""
 
 
-def cleaned(text: str) -> str:
+def clean_text(text: str) -> str:
     """Return composed Unicode ``text`` with every character outside ``[A-Za-z0-9._-]`` replaced by ``-``.
 
     >>> cleaned("benign (12)")
@@ -33,12 +33,12 @@ def cleaned(text: str) -> str:
 
 
 def safe_name(text: str) -> str:
-    """Return :func:`cleaned` text that is one name inside a folder: never ``.``, ``..``, empty, hidden or too long.
+    """Return :func:`clean_text` text that is one name inside a folder: never ``.``, ``..``, empty, hidden or too long.
 
     >>> safe_name("../../evil"), safe_name("..")
     ('_..-..-evil', '_..')
     """
-    name = cleaned(text)[: MAX_NAME_LENGTH - 1]
+    name = clean_text(text)[: MAX_NAME_LENGTH - 1]
     plain = name not in ("", "-") and not name.startswith(".") and name.split(".")[0].lower() not in _DEVICES
     return name if plain else f"_{name}"
 
@@ -75,8 +75,8 @@ def require_inside(text: object, where: str) -> str:
     return text
 
 
-def _joined(dataset: str, inner: str) -> str:
-    identifier = f"{cleaned(dataset)}__{cleaned(inner)}"
+def _join(dataset: str, inner: str) -> str:
+    identifier = f"{clean_text(dataset)}__{clean_text(inner)}"
     if len(identifier) <= MAX_ID_LENGTH:
         return identifier
     # A long name keeps its readable beginning; the digest of the whole original keeps it unique.
@@ -90,12 +90,12 @@ def image_id(dataset: str, source_id: str) -> str:
     >>> image_id("BUSI", "benign (12)")
     'BUSI__benign--12-'
     """
-    return _joined(dataset, source_id)
+    return _join(dataset, source_id)
 
 
 def case_id(dataset: str, patient: str) -> str:
     """Return ``<dataset>__<patient>``, made like :func:`image_id`."""
-    return _joined(dataset, patient)
+    return _join(dataset, patient)
 
 
 def mask_id(image: str, structure: str, k: int) -> str:
@@ -104,4 +104,4 @@ def mask_id(image: str, structure: str, k: int) -> str:
     >>> mask_id("BUSI__benign--12-", "lesion", 0)
     'BUSI__benign--12-__lesion__0'
     """
-    return f"{image}__{cleaned(structure)}__{k}"
+    return f"{image}__{clean_text(structure)}__{k}"

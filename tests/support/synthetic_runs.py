@@ -35,7 +35,7 @@ DIGEST = "ab" * 32
 
 
 @dataclass(frozen=True)
-class Source:
+class SyntheticSource:
     """How much of one dataset a synthetic run has."""
 
     modality: str
@@ -44,10 +44,10 @@ class Source:
     masks_per_case: int = 1
 
 
-SOURCES: dict[str, Source] = {
-    "busi": Source("ultrasound", "seen", 6),
-    "kvasir": Source("endoscopy", "seen", 5, 2),
-    "flare": Source("ct", "unseen", 4, 2),
+SOURCES: dict[str, SyntheticSource] = {
+    "busi": SyntheticSource("ultrasound", "seen", 6),
+    "kvasir": SyntheticSource("endoscopy", "seen", 5, 2),
+    "flare": SyntheticSource("ct", "unseen", 4, 2),
 }
 
 
@@ -58,7 +58,7 @@ def disc(x: float, y: float, radius: float) -> NDArray[np.bool_]:
 
 
 class SyntheticBenchmark:
-    """What a report asks of an open benchmark: pictures and masks by id."""
+    """What a report asks of an open benchmark: images and masks by id."""
 
     def __init__(self, digest: str = DIGEST) -> None:
         self.digest = digest
@@ -92,7 +92,14 @@ def _scores(reference: bytes, prediction: bytes) -> dict[str, float]:
 
 
 def _mask_rows(
-    model: str, image_id: str, mask_id: str, case_id: str, dataset: str, source: Source, quality: float, drop: float
+    model: str,
+    image_id: str,
+    mask_id: str,
+    case_id: str,
+    dataset: str,
+    source: SyntheticSource,
+    quality: float,
+    drop: float,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[dict[str, Any]]]:
     x, y = centre(image_id)
     reference = disc(x, y, RADIUS)
@@ -127,7 +134,7 @@ def _mask_rows(
 
 
 def steps_table(
-    model: str = "alpha", *, quality: float = 0.85, drop: float = 0.1, sources: Mapping[str, Source] = SOURCES
+    model: str = "alpha", *, quality: float = 0.85, drop: float = 0.1, sources: Mapping[str, SyntheticSource] = SOURCES
 ) -> tuple[pd.DataFrame, pd.DataFrame, list[Any]]:
     """Return (steps, prompts, audited predictions) of a synthetic model of the given quality."""
     steps, prompts, audit = [], [], []
@@ -187,7 +194,7 @@ def write_run(
     quality: float = 0.85,
     drop: float = 0.1,
     failed: int = 0,
-    sources: Mapping[str, Source] = SOURCES,
+    sources: Mapping[str, SyntheticSource] = SOURCES,
     **changes: Any,
 ) -> Path:
     """Write a run folder; the first ``failed`` (mask, level) sequences fail from step 3 on. Returns ``folder``."""

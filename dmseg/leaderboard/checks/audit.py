@@ -129,13 +129,13 @@ def examine(
             audit.note("predictions are not stored", place)
         elif truth is None:
             audit.without_reference += 1
-        elif (prediction := _decoded(predictions[place], truth)) is None:
+        elif (prediction := _decode(predictions[place], truth)) is None:
             audit.note("stored predictions are not masks on the grid of the image", place)
         else:
             _compare_scores(place, rows[place], truth, prediction, audit)
             before = predictions.get((*place[:2], place[2] - 1))
             if before is not None and corrective is not None:
-                expected = _expected_click(place, truth, _decoded(before, truth), corrective, given, info)
+                expected = _expected_click(place, truth, _decode(before, truth), corrective, given, info)
                 if expected != _given_click(rows[place]):
                     audit.note("clicks do not follow from the prediction before", place)
     return audit
@@ -161,7 +161,7 @@ def _read(path: Path, rows: Mapping[Place, Any], audit: Audit) -> dict[Place, Au
     return predictions
 
 
-def _decoded(record: AuditRecord, truth: Mask) -> Mask | None:
+def _decode(record: AuditRecord, truth: Mask) -> Mask | None:
     """Return the stored prediction, None where it is damaged or on another grid."""
     if list(record.rle["size"]) != list(truth.shape):
         return None
