@@ -58,7 +58,7 @@ def atomic_path(path: Path, *, sync: bool = True) -> Iterator[Path]:
 
     The parent folder is made. A reader sees the old file or the new one, never a part. A process that is killed
     leaves only a file whose name begins with :data:`TEMPORARY_PREFIX`. Without ``sync`` the same holds for a process
-    that is killed, but not for a machine that loses its power: see :func:`synced_together`.
+    that is killed, but not for a machine that loses its power: see :func:`sync_together`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_sibling(path)
@@ -81,7 +81,7 @@ def _sync(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def synced_together() -> Iterator[Callable[[Path], None]]:
+def sync_together() -> Iterator[Callable[[Path], None]]:
     """Yield a function that syncs a file behind the caller's back; the block ends when all of them are on the disk.
 
     Waiting for the disk after each of many files can take longer than making them. Here it is done by threads while
@@ -132,7 +132,7 @@ def write_new(path: Path, content: bytes) -> bool:
 
 
 @contextlib.contextmanager
-def locked(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[None]:
+def lock(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[None]:
     """Hold the file ``path``, made for this purpose alone; one that was held alone is removed at the end.
 
     The system frees it when its process ends, in whatever way, so nothing stale can stay behind.
@@ -159,7 +159,7 @@ def locked(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[N
 
 
 def has_no_locks(error: OSError) -> bool:
-    """Tell whether an error of :func:`locked` means that the file system has no locks."""
+    """Tell whether an error of :func:`lock` means that the file system has no locks."""
     return error.errno in _NO_LOCKS
 
 

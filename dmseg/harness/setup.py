@@ -14,7 +14,7 @@ from dmseg.baselines import ModelAdapter, SelfTestAdapter, load_model
 from dmseg.build import open_benchmark
 from dmseg.harness.calling import GuardedModel
 from dmseg.harness.engine import Engine
-from dmseg.harness.options import Options
+from dmseg.harness.options import RunOptions
 from dmseg.harness.replay import read_replay
 from dmseg.harness.selection import select
 
@@ -41,7 +41,7 @@ class Setup:
     benchmark: Path
     out: Path
     model: ModelChoice
-    options: Options
+    options: RunOptions
     device: str
     shard: str
     jobs: int
@@ -56,7 +56,7 @@ def make_engine(setup: Setup, model: GuardedModel) -> Engine:
     return Engine(benchmark, selection, model, setup.options, setup.device, setup.shard, replay)
 
 
-def guarded(setup: Setup, model: ModelAdapter | SelfTestAdapter, **watched: Any) -> GuardedModel:
+def guard_model(setup: Setup, model: ModelAdapter | SelfTestAdapter, **watched: Any) -> GuardedModel:
     """Return a loaded model behind its guard, with the run's time limit and threshold."""
     options = setup.options
     return GuardedModel(model, options.timeout, threshold=options.rules.threshold, **watched)

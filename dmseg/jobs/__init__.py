@@ -2,7 +2,7 @@
 
 A job is a pure function ``unit -> result`` and a list of units. :func:`run` applies it on a :class:`Backend`; a
 :class:`Ledger` is the folder that remembers what is done, so that a job can be stopped, continued and divided. What the
-units are is known to the layers above: sources of a build, blocks of an evaluation, pictures of a phantom.
+units are is known to the layers above: sources of a build, blocks of an evaluation, images of a phantom.
 """
 
 from dmseg.jobs.backends import BACKENDS, Backend, WorkerLostError, run

@@ -23,7 +23,7 @@ import numpy as np
 
 from dmseg.canonical import plain
 from dmseg.errors import DataError, DmsegError, MachineError, UsageError
-from dmseg.files import TEMPORARY_PREFIX, has_no_locks, locked, write_bytes, write_new
+from dmseg.files import TEMPORARY_PREFIX, has_no_locks, lock, write_bytes, write_new
 
 Record = Mapping[str, Any]
 
@@ -126,7 +126,7 @@ class Ledger:
     def _held(self, *, shared: bool, wait: bool = True) -> Iterator[None]:
         with contextlib.ExitStack() as stack:
             try:
-                stack.enter_context(locked(self.folder / "lock", shared=shared, wait=wait))
+                stack.enter_context(lock(self.folder / "lock", shared=shared, wait=wait))
             except OSError as error:
                 if not has_no_locks(error):
                     raise
