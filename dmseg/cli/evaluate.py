@@ -68,6 +68,7 @@ def _shard(ctx: click.Context, param: click.Parameter, given: str | None) -> tup
 @click.option("--boundary", default="vertex", show_default=True, help="vertex, or pixel as MONAI has it.")
 @click.option("--hd95", default="directed", show_default=True, help="directed, or pooled as MedPy has it.")
 @click.option("--submitter", default=None, help="Whom the run is by, for the leaderboard.")
+@click.option("--keep-predictions", is_flag=True, help="Keep every prediction, to answer a leaderboard's challenge.")
 @click.option("--dry-run", is_flag=True, help="Check everything, say what would be done, and change nothing.")
 def command(data: Path | None, out: Path | None, limit: int | None, dry_run: bool, **choices: Any) -> int:
     """Run a model under the click protocol and score every step.
@@ -116,9 +117,9 @@ def _show_plan(plan: Plan) -> None:
 
 
 def _show_summary(summary: RunSummary, data: Path) -> None:
-    from dmseg import harness
+    from dmseg import results
 
-    steps = harness.open_run(summary.path).steps
+    steps = results.open_run(summary.path).steps
     last = steps[steps["step"] == steps["step"].max()]
     click.echo(f"{'level':<10}{'Dice':>8}{'IoU':>8}{'NSD@2':>8}{'HD95':>8}   mean over masks after the last step")
     for level, rows in last.groupby("level", sort=False):

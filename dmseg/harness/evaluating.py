@@ -19,11 +19,11 @@ from dmseg.harness.environment import session_facts
 from dmseg.harness.merging import merge
 from dmseg.harness.options import Options, run_info, with_defaults
 from dmseg.harness.parts import Parts
-from dmseg.harness.runs import open_run
 from dmseg.harness.selection import Selection, levels_of, select
 from dmseg.harness.setup import ModelChoice, Setup
 from dmseg.harness.workers import run_blocks, shard_of
 from dmseg.progress import progress
+from dmseg.results.runs import open_run
 from dmseg.types import LEVELS
 
 ModelLike = str | ModelAdapter | SelfTestAdapter | Callable[..., Any]
@@ -112,6 +112,7 @@ def prepare(
     jobs: int = 1,
     shard: tuple[int, int] | None = None,
     submitter: str | None = None,
+    keep_predictions: bool = False,
 ) -> Plan:
     """Check everything that can be wrong before a run, load the model, and say what the run would be.
 
@@ -126,6 +127,7 @@ def prepare(
         jobs: worker processes; on a GPU threads around the one model.
         shard: (i, n): only every n-th work unit, from the i-th on; default from RANK and WORLD_SIZE (torchrun).
         submitter: whom the run is by, for the leaderboard.
+        keep_predictions: keep every prediction in the run folder, so that a leaderboard's challenge can be answered.
     """
     opened = benchmark if isinstance(benchmark, Benchmark) else open_benchmark(benchmark)
     shard = _checked_shard(shard or _torchrun_shard())
@@ -135,6 +137,7 @@ def prepare(
         preset=preset, corrective=corrective, seed=seed, splits=tuple(splits), limit=limit,
         levels=levels_of(opened, tuple(levels)), batch_images=batch_images, precision=precision, grid=grid,
         boundary=boundary, hd95=hd95, prompts=None if prompts is None else Path(prompts).absolute(), timeout=timeout,
+        keep_predictions=keep_predictions,
     )  # fmt: skip
     _check_options(options)
     choice = ModelChoice(
