@@ -199,8 +199,10 @@ def read_series(source: Path | Sequence[Path]) -> Volume:
         ).values()
     else:
         values = np.stack([picture.values().astype(np.float32) for picture in pictures])
-    first = pictures[0].dataset
-    return Volume(values, _spacing(first, positions), _series_axes(first), tuple(files[i] for i in order))
+    first, spacing = pictures[0].dataset, _spacing(pictures[0].dataset, positions)
+    axes = _series_axes(first)
+    affine = None if positions is None or spacing is None else _series_affine([p.dataset for p in pictures], spacing)
+    return Volume(values, spacing, axes, tuple(files[i] for i in order), affine, axes)
 
 
 def _named(source: Path | Sequence[Path]) -> str:
@@ -260,6 +262,17 @@ def _normal(cosines: NDArray[np.float64]) -> NDArray[np.float64]:
 def _series_axes(dataset: Dataset) -> str | None:
     cosines = _cosines(dataset)
     return None if cosines is None else axes_of(np.stack([_normal(cosines), cosines[1], cosines[0]]))
+
+
+def _series_affine(headers: Sequence[FileDataset], spacing: tuple[float, float, float]) -> NDArray[np.float64]:
+    """Return the (4, 4) affine from the index (z, y, x) of sorted slices to LPS mm."""
+    first, last = (np.array([float(n) for n in headers[end].ImagePositionPatient]) for end in (0, -1))
+    cosines = _cosines(headers[0])
+    assert cosines is not None  # slices with positions have directions
+    affine = np.eye(4)
+    affine[:3, 0] = (last - first) / (len(headers) - 1) if len(headers) > 1 else _normal(cosines) * spacing[0]
+    affine[:3, 1], affine[:3, 2], affine[:3, 3] = cosines[1] * spacing[1], cosines[0] * spacing[2], first
+    return affine
 
 
 def _slice_order(
