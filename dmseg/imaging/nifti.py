@@ -19,7 +19,7 @@ from dmseg.imaging.volumes import (
     radiological,
     radiological_affine,
     radiological_spacing,
-    rescaled,
+    rescale,
 )
 
 _IMAGE_OF_HEADER_SIZE = {348: nibabel.Nifti1Image, 540: nibabel.Nifti2Image}
@@ -97,7 +97,7 @@ def load(path: Path) -> tuple[Any, bytes]:
         return kind.from_bytes(content), content
 
 
-def stored_view(path: Path, image: Any) -> tuple[NDArray[Any], NDArray[Any], str]:
+def view_stored(path: Path, image: Any) -> tuple[NDArray[Any], NDArray[Any], str]:
     """Return the stored voxels of an image in their 3-D file order, a radiological view into them, and the axes."""
     stored = np.array(image.dataobj.get_unscaled())
     grid = _grid(path, image.header)
@@ -118,7 +118,7 @@ def read(path: Path, axes: str | None = None) -> Volume:
     """
     image, _ = load(path)
     with decoding(path, NIFTI):
-        stored, view, own_axes = stored_view(path, image)
+        stored, view, own_axes = view_stored(path, image)
         unit = _MM_PER_UNIT.get(image.header.get_xyzt_units()[0], 1.0)
         sizes = np.linalg.norm(image.affine[:3, :3], axis=0) * unit
         affine = None
@@ -128,7 +128,7 @@ def read(path: Path, axes: str | None = None) -> Volume:
             affine = np.diag([unit, unit, unit, 1.0]) @ np.diag([-1.0, -1.0, 1.0, 1.0]) @ image.affine
             affine = radiological_affine(affine, stored.shape, own_axes)
         spacing = radiological_spacing((float(sizes[0]), float(sizes[1]), float(sizes[2])), axes or own_axes)
-        return Volume(rescaled(view, *scaling(image)), spacing, "SPL", affine=affine, stored_axes=axes or own_axes)
+        return Volume(rescale(view, *scaling(image)), spacing, "SPL", affine=affine, stored_axes=axes or own_axes)
 
 
 def _is_placed(image: Any) -> bool:
@@ -149,7 +149,7 @@ def rewritten(path: Path, values: NDArray[Any]) -> bytes:
     """
     image, content = load(path)
     with decoding(path, NIFTI):
-        stored, view, _ = stored_view(path, image)
+        stored, view, _ = view_stored(path, image)
         if values.shape != view.shape:
             raise UsageError(f"{path} has axial slices of {view.shape}, the new values are {values.shape}")
         slope, intercept = scaling(image)

@@ -74,7 +74,7 @@ def percentiles(path: Path, values: NDArray[Any], percents: tuple[float, float])
         raise ImageFileError(f"{path}: {error}") from None
 
 
-def paired_volumes(root: Path, source: Source) -> tuple[Volume, NDArray[Any]] | LeftOut:
+def read_volume_pair(root: Path, source: Source) -> tuple[Volume, NDArray[Any]] | LeftOut:
     """Read a volume and its labels, both radiological, or say why they do not lie in the same place."""
     volume, labels = (
         read(root / file) for read, file in zip((read_volume, read_label_volume), source.files, strict=True)
@@ -111,7 +111,7 @@ class FlareReader(SliceReader):
 
     def read(self, root: Path, source: Source) -> Iterator[Sample | LeftOut]:
         """Yield every slice with an organ, from feet to head."""
-        pair = paired_volumes(root, source)
+        pair = read_volume_pair(root, source)
         if isinstance(pair, LeftOut):
             yield pair
             return
@@ -152,7 +152,7 @@ class BratsReader(SliceReader):
 
     def read(self, root: Path, source: Source) -> Iterator[Sample | LeftOut]:
         """Yield the chosen slices, from feet to head."""
-        pair = paired_volumes(root, source)
+        pair = read_volume_pair(root, source)
         if isinstance(pair, LeftOut):
             yield pair
             return
