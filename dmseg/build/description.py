@@ -69,7 +69,8 @@ def capped_shares(bench: Benchmark) -> dict[str, float]:
         factors[image_id] = 1.0 if factor is None else factor
     capped = pd.Series(factors, dtype=float) < 1
     shares = capped.groupby(modality.reindex(capped.index).astype(str)).mean()
-    return {"all": float(capped.mean()) if len(capped) else 0.0, **shares.to_dict()}
+    named = {str(name): float(share) for name, share in shares.items()}
+    return {"all": float(capped.mean()) if len(capped) else 0.0, **named}
 
 
 def split_counts(bench: Benchmark) -> pd.DataFrame:
