@@ -1,7 +1,7 @@
-"""DICOM pictures and series: decoding, rescale, MONOCHROME1, spacing, window, and the order of slices.
+"""DICOM images and series: decoding, rescale, MONOCHROME1, spacing, window, and the order of slices.
 
-Values keep their meaning, pictures their look: CT (and whatever declares HU) is never inverted, any other MONOCHROME1
-picture is, so that more signal is brighter as on the viewer. Compressed pixel data are checked to be complete, since
+Values keep their meaning, images their look: CT (and whatever declares HU) is never inverted, any other MONOCHROME1
+image is, so that more signal is brighter as on the viewer. Compressed pixel data are checked to be complete, since
 some decoders fill what is missing with grey.
 """
 
@@ -22,7 +22,7 @@ from pydicom.dataset import Dataset, FileDataset
 from dmseg.errors import DataError, ImageFileError
 from dmseg.imaging.dicom_frames import FrameFacts, first_number, frame_facts, stored_frames
 from dmseg.imaging.formats import DICOM, check_size, decoding, kind_of
-from dmseg.imaging.volumes import Volume, axes_of, rescaled
+from dmseg.imaging.volumes import Volume, axes_of, rescale
 from dmseg.types import Window
 
 _SAME_PLACE_MM = 1e-3
@@ -31,7 +31,7 @@ _CM = 3  # code of Physical Units in an ultrasound region
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class DicomImage:
     """Decoded frames of a DICOM image and the way from their stored numbers to their values.
 
     ``stored`` is (N, H, W) integer or float, or (N, H, W, 3) uint8 RGB. ``facts`` are those of each frame. ``mirror``
@@ -69,9 +69,9 @@ class Picture:
             kind = np.result_type(stored.dtype, np.uint8)
             stored = (self.mirror - stored.astype(np.int64)).astype(kind)
         if (shared := self.scaling()) is not None:
-            return np.asarray(rescaled(stored, *shared))
+            return np.asarray(rescale(stored, *shared))
         pairs = zip(stored, self.facts, strict=True)
-        return np.stack([rescaled(frame, f.slope, f.intercept).astype(np.float32) for frame, f in pairs])
+        return np.stack([rescale(frame, f.slope, f.intercept).astype(np.float32) for frame, f in pairs])
 
     def to_stored(self, values: NDArray[Any]) -> NDArray[Any]:
         """Undo :meth:`values`, rounded and limited to what the file's bits can hold."""
@@ -85,7 +85,7 @@ class Picture:
         stored = np.asarray(np.floor(stored + 0.5))
         if self.mirror is not None:
             stored = self.mirror - stored
-        low, high = (0, 65535) if self.table else stored_range(self.dataset)
+        low, high = (0, 65535) if self.table else find_stored_range(self.dataset)
         if self.stored.dtype == np.uint8 and int(self.dataset.BitsAllocated) == 1:
             low, high = 0, 255
         return np.asarray(np.clip(stored, low, high), dtype=self.stored.dtype)
@@ -115,29 +115,29 @@ class Picture:
         return np.asarray((self.stored >= ends[0]) & (self.stored <= ends[1]))
 
 
-def _as_stored(value: float, picture: Picture) -> float:
+def _as_stored(value: float, image: DicomImage) -> float:
     """Return a padding value in the sign of the pixels: some writers state it in the other one."""
-    if picture.stored.dtype.kind not in "iu":
+    if image.stored.dtype.kind not in "iu":
         return value
-    whole = 1 << int(picture.dataset.BitsAllocated)
-    if picture.stored.dtype.kind == "u" and value < 0:
+    whole = 1 << int(image.dataset.BitsAllocated)
+    if image.stored.dtype.kind == "u" and value < 0:
         return value + whole
-    return value - whole if picture.stored.dtype.kind == "i" and value >= whole / 2 else value
+    return value - whole if image.stored.dtype.kind == "i" and value >= whole / 2 else value
 
 
-def stored_range(dataset: Dataset) -> tuple[int, int]:
+def find_stored_range(dataset: Dataset) -> tuple[int, int]:
     """Return the smallest and largest stored value that BitsStored and PixelRepresentation allow."""
     bits = int(dataset.BitsStored)
     return (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if dataset.PixelRepresentation else (0, (1 << bits) - 1)
 
 
 def _dataset(path: Path, *, pixels: bool, several: bool = False) -> FileDataset:
-    """Read the tags (and the pixel data) of a DICOM picture and check its size."""
+    """Read the tags (and the pixel data) of a DICOM image and check its size."""
     with decoding(path, DICOM):
         dataset = pydicom.dcmread(path, force=True, stop_before_pixels=not pixels)
         if "Rows" not in dataset or "Columns" not in dataset:
             kind = dataset.SOPClassUID.name if "SOPClassUID" in dataset else "no image tags"
-            raise ImageFileError(f"{path}: DICOM without a picture ({kind})")
+            raise ImageFileError(f"{path}: DICOM without an image ({kind})")
         frames = int(dataset.get("NumberOfFrames") or 1)
         depth = max(1, int(dataset.get("SamplesPerPixel") or 1))
         check_size(path, int(dataset.Rows), int(dataset.Columns), frames * depth)
@@ -154,7 +154,7 @@ def header(path: Path) -> tuple[int, int]:
     return int(dataset.Rows), int(dataset.Columns)
 
 
-def load(path: Path, *, several: bool = False) -> Picture:
+def load(path: Path, *, several: bool = False) -> DicomImage:
     """Decode an image.
 
     Args:
@@ -171,8 +171,8 @@ def load(path: Path, *, several: bool = False) -> Picture:
         facts = tuple(frame_facts(dataset, number) for number in range(len(stored)))
         if "ModalityLUTSequence" in dataset and stored.ndim == 3:
             stored = np.asarray(pydicom.pixels.processing.apply_modality_lut(stored, dataset))
-            return Picture(dataset, stored.astype(np.uint16), facts, None, table=True)
-        return Picture(dataset, stored, facts, _mirror(dataset))
+            return DicomImage(dataset, stored.astype(np.uint16), facts, None, table=True)
+        return DicomImage(dataset, stored, facts, _mirror(dataset))
 
 
 def _mirror(dataset: FileDataset) -> int | None:
@@ -180,7 +180,7 @@ def _mirror(dataset: FileDataset) -> int | None:
         return None
     if dataset.get("Modality") == "CT" or dataset.get("RescaleType") == "HU":
         return None
-    return sum(stored_range(dataset))
+    return sum(find_stored_range(dataset))
 
 
 def pixel_spacing(dataset: Dataset) -> tuple[float, float] | None:
@@ -202,42 +202,42 @@ def pixel_spacing(dataset: Dataset) -> tuple[float, float] | None:
 
 
 def read_series(source: Path | Sequence[Path]) -> Volume:
-    """Read one series, slices in order of their position, pictures as they are stored (not flipped in-plane).
+    """Read one series, slices in order of their position, images as they are stored (not flipped in-plane).
 
     See :func:`dmseg.imaging.read_dicom_series`.
     """
-    files, picture, spacing = load_series(source)
-    return Volume(picture.values(), spacing, _series_axes(picture.dataset), tuple(files))
+    files, image, spacing = load_series(source)
+    return Volume(image.values(), spacing, _series_axes(image.dataset), tuple(files))
 
 
 def load_series(
     source: Path | Sequence[Path],
-) -> tuple[list[Path], Picture, tuple[float, float, float] | None]:
+) -> tuple[list[Path], DicomImage, tuple[float, float, float] | None]:
     """Return the files of one series in slice order, their images as the frames of one, and the (z, y, x) spacing."""
     files = _series_files(source)
     headers = [_dataset(path, pixels=False) for path in files]
     _check_one_series(source, files, headers)
     check_size(files[0], int(headers[0].Rows), int(headers[0].Columns), len(files))
     order, positions = _slice_order(source, files, headers)
-    pictures = [load(files[i]) for i in order]
-    if any(picture.stored.ndim != 3 for picture in pictures):
-        raise DataError(f"{_named(source)}: a series of colour pictures is not a volume")
-    return [files[i] for i in order], _joined(pictures), _spacing(pictures[0].dataset, positions)
+    images = [load(files[i]) for i in order]
+    if any(image.stored.ndim != 3 for image in images):
+        raise DataError(f"{_name_source(source)}: a series of colour images is not a volume")
+    return [files[i] for i in order], _joined(images), _spacing(images[0].dataset, positions)
 
 
-def _joined(pictures: Sequence[Picture]) -> Picture:
+def _joined(images: Sequence[DicomImage]) -> DicomImage:
     """Return the images of a series as the frames of one."""
-    mirrors = {picture.mirror for picture in pictures}
-    first = pictures[0]
-    if len(mirrors) == 1 and not any(picture.table for picture in pictures):
-        stored = np.concatenate([picture.stored for picture in pictures])
-        return Picture(first.dataset, stored, tuple(f for picture in pictures for f in picture.facts), first.mirror)
-    stored = np.concatenate([picture.values().astype(np.float32) for picture in pictures])
+    mirrors = {image.mirror for image in images}
+    first = images[0]
+    if len(mirrors) == 1 and not any(image.table for image in images):
+        stored = np.concatenate([image.stored for image in images])
+        return DicomImage(first.dataset, stored, tuple(f for image in images for f in image.facts), first.mirror)
+    stored = np.concatenate([image.values().astype(np.float32) for image in images])
     plain = FrameFacts(1.0, 0.0, None, None, None, None)
-    return Picture(first.dataset, stored, (plain,) * len(stored), None)
+    return DicomImage(first.dataset, stored, (plain,) * len(stored), None)
 
 
-def _named(source: Path | Sequence[Path]) -> str:
+def _name_source(source: Path | Sequence[Path]) -> str:
     if isinstance(source, Path):
         return str(source)
     return str(source[0]) if len(source) == 1 else f"{source[0]} and {len(source) - 1} more"
@@ -270,11 +270,11 @@ def _is_dicom(path: Path) -> bool:
 def _check_one_series(source: Path | Sequence[Path], files: Sequence[Path], headers: Sequence[FileDataset]) -> None:
     series = {str(dataset.get("SeriesInstanceUID", "")) for dataset in headers}
     if len(series) > 1:
-        raise DataError(f"{_named(source)}: {len(series)} DICOM series; give one series per folder, or its files")
+        raise DataError(f"{_name_source(source)}: {len(series)} DICOM series; give one series per folder, or its files")
     shapes = {(int(dataset.Rows), int(dataset.Columns)): path for path, dataset in zip(files, headers, strict=True)}
     if len(shapes) > 1:
         sizes = "; ".join(f"{path.name} {height} x {width}" for (height, width), path in shapes.items())
-        raise DataError(f"{_named(source)}: slices of different size ({sizes})")
+        raise DataError(f"{_name_source(source)}: slices of different size ({sizes})")
 
 
 def _cosines(dataset: Dataset) -> NDArray[np.float64] | None:
@@ -306,14 +306,14 @@ def _slice_order(
     if first is None or any(way is None for way in directions) or any(not p or len(p) != 3 for p in places):
         return _instance_order(source, headers), None
     if any(np.abs(way - first).max() > _SAME_DIRECTION for way in directions if way is not None):
-        raise DataError(f"{_named(source)}: slices of different orientation; give the files of one stack")
+        raise DataError(f"{_name_source(source)}: slices of different orientation; give the files of one stack")
     normal = _normal(first)
     along = [float(np.dot(normal, [float(number) for number in place])) for place in places]
     order = sorted(range(len(along)), key=lambda i: along[i])
     for before, after in itertools.pairwise(order):
         if along[after] - along[before] < _SAME_PLACE_MM:
             raise DataError(
-                f"{_named(source)}: {files[before].name} and {files[after].name} lie at the same place "
+                f"{_name_source(source)}: {files[before].name} and {files[after].name} lie at the same place "
                 f"({along[after]:.2f} mm); give the files of one phase or echo"
             )
     return order, [along[i] for i in order]
@@ -324,7 +324,9 @@ def _instance_order(source: Path | Sequence[Path], headers: Sequence[FileDataset
         return [0]
     numbers = [dataset.get("InstanceNumber") for dataset in headers]
     if any(number is None for number in numbers) or len(set(numbers)) < len(numbers):
-        raise DataError(f"{_named(source)}: slices have neither positions nor different instance numbers to sort by")
+        raise DataError(
+            f"{_name_source(source)}: slices have neither positions nor different instance numbers to sort by"
+        )
     return sorted(range(len(numbers)), key=lambda i: int(numbers[i]))
 
 

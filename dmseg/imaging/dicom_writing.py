@@ -1,4 +1,4 @@
-"""A derived DICOM picture: the same geometry, new pixels, new identifiers, without the patient."""
+"""A derived DICOM image: the same geometry, new pixels, new identifiers, without the patient."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _PALETTE = ("Red", "Green", "Blue", "Alpha")
 _LOSSY_SYNTAXES = ("JPEG Baseline", "JPEG Extended", "Near-lossless", "JPEG 2000 Image Compression")
 
 
-def derived_uid(*parts: str) -> UID:
+def derive_uid(*parts: str) -> UID:
     """Return an identifier under the UUID root 2.25 that depends on nothing but the parts."""
     content = hashlib.blake2b("\x1f".join(parts).encode(), digest_size=16).digest()
     return UID(f"2.25.{uuid.UUID(bytes=content, version=5).int}")
@@ -60,20 +60,22 @@ def open_dicom(path: Path) -> StoredImage:
     Raises:
         ImageFileError: as :func:`dmseg.imaging.dicom.load`; or a segmentation, whose pixels are labels.
     """
-    picture = dicom.load(path, several=True)
+    image = dicom.load(path, several=True)
     with decoding(path, DICOM):
-        if str(picture.dataset.get("SOPClassUID", "")) in _SEGMENTATIONS:
+        if str(image.dataset.get("SOPClassUID", "")) in _SEGMENTATIONS:
             raise ImageFileError(
                 f"{path}: a DICOM segmentation: its pixels are labels, not an image; leave it out (--exclude)"
             )
-        values, padding, stack = picture.values(), picture.padding(), len(picture.stored) > 1
-        spacing = dicom.pixel_spacing(picture.dataset)
+        values, padding, stack = image.values(), image.padding(), len(image.stored) > 1
+        spacing = dicom.pixel_spacing(image.dataset)
 
     def write(out: Path, new: NDArray[Any], derivation: Derivation) -> None:
         frames = new if stack else new[None]
         if frames.shape != values.shape:
             raise UsageError(f"{path} is {values.shape}, the new pixels are {new.shape}")
-        write_bytes(out, derived(path, dicom.load(path, several=True), _restored(picture, values, frames), derivation))
+        write_bytes(
+            out, derive_dataset(path, dicom.load(path, several=True), _restored(image, values, frames), derivation)
+        )
 
     return StoredImage(
         DICOM,
@@ -82,17 +84,17 @@ def open_dicom(path: Path) -> StoredImage:
         stack,
         "frames" if stack else "image",
         spacing,
-        picture.windows(),
-        picture.dataset.get("Modality"),
+        image.windows(),
+        image.dataset.get("Modality"),
         None if padding is None or not padding.any() else (padding if stack else padding[0]),
-        int(picture.dataset.BitsStored) if values.ndim == 3 and values.dtype.kind == "u" else None,
+        int(image.dataset.BitsStored) if values.ndim == 3 and values.dtype.kind == "u" else None,
     )
 
 
-def _restored(picture: dicom.Picture, before: NDArray[Any], after: NDArray[Any]) -> NDArray[Any]:
+def _restored(image: dicom.DicomImage, before: NDArray[Any], after: NDArray[Any]) -> NDArray[Any]:
     """Return stored numbers for ``after``; where nothing changed, exactly those that were read."""
     same = before == after
-    return np.where(same, picture.stored, picture.to_stored(after)).astype(picture.stored.dtype)
+    return np.where(same, image.stored, image.to_stored(after)).astype(image.stored.dtype)
 
 
 def open_series(files: Sequence[Path]) -> StoredImage:
@@ -105,14 +107,14 @@ def open_series(files: Sequence[Path]) -> StoredImage:
         ImageFileError: one file cannot be decoded.
     """
     with decoding(files[0], DICOM):
-        ordered, picture, spacing = dicom.load_series(files)
-        values, padding = picture.values(), picture.padding()
+        ordered, image, spacing = dicom.load_series(files)
+        values, padding = image.values(), image.padding()
 
     def write(folder: Path, new: NDArray[Any], derivation: Derivation) -> None:
         for number, path in enumerate(ordered):
             single = dicom.load(path)
             stored = _restored(single, single.values(), new[number : number + 1].astype(single.values().dtype))
-            write_bytes(folder / path.name, derived(path, single, stored, derivation))
+            write_bytes(folder / path.name, derive_dataset(path, single, stored, derivation))
 
     return StoredImage(
         DICOM,
@@ -121,15 +123,15 @@ def open_series(files: Sequence[Path]) -> StoredImage:
         True,
         "slices",
         spacing,
-        picture.windows(),
-        picture.dataset.get("Modality"),
+        image.windows(),
+        image.dataset.get("Modality"),
         None if padding is None or not padding.any() else padding,
-        int(picture.dataset.BitsStored) if values.dtype.kind == "u" else None,
+        int(image.dataset.BitsStored) if values.dtype.kind == "u" else None,
         files=tuple(ordered),
     )
 
 
-def derived(source: Path, picture: dicom.Picture, stored: NDArray[Any], derivation: Derivation) -> bytes:
+def derive_dataset(source: Path, image: dicom.DicomImage, stored: NDArray[Any], derivation: Derivation) -> bytes:
     """Return the file of the derived image; see :func:`dmseg.imaging.write_like` for the rules.
 
     It is uncompressed, explicit little endian, with an empty preamble (the old one may hold a TIFF header). Retired
@@ -137,18 +139,18 @@ def derived(source: Path, picture: dicom.Picture, stored: NDArray[Any], derivati
 
     Args:
         source: the file that was read, for messages.
-        picture: what was read; its dataset is changed.
+        image: what was read; its dataset is changed.
         stored: (N, H, W) or (N, H, W, 3), the new stored numbers.
         derivation: what was done.
 
     Raises:
         ImageFileError: the dataset cannot be written.
     """
-    dataset = picture.dataset
+    dataset = image.dataset
     with decoding(source, DICOM):
         _drop_unwritable(dataset)
         dataset.decode()
-        _set_pixels(dataset, stored, table=picture.table)
+        _set_pixels(dataset, stored, table=image.table)
         _set_identity(dataset, derivation)
         dataset.remove_private_tags()
         if not derivation.keep_patient:
@@ -225,18 +227,18 @@ def _delete(dataset: Dataset, keyword: str) -> None:
 
 
 def _set_identity(dataset: FileDataset, derivation: Derivation) -> None:
-    old_picture, old_series = str(dataset.get("SOPInstanceUID", "")), str(dataset.get("SeriesInstanceUID", ""))
+    old_image, old_series = str(dataset.get("SOPInstanceUID", "")), str(dataset.get("SeriesInstanceUID", ""))
     pixels = next(dataset[name].value for name in _PIXEL_NAMES if name in dataset)
     what = derivation.description or hashlib.sha256(pixels).hexdigest()
     if "SOPClassUID" not in dataset:
         dataset.SOPClassUID = SecondaryCaptureImageStorage
-    if not (derivation.keep_references and old_picture and old_series):
-        if old_picture:
+    if not (derivation.keep_references and old_image and old_series):
+        if old_image:
             reference = Dataset()
-            reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID = dataset.SOPClassUID, old_picture
+            reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID = dataset.SOPClassUID, old_image
             dataset.SourceImageSequence = [reference]
-        dataset.SOPInstanceUID = derived_uid("picture", old_picture, what)
-        dataset.SeriesInstanceUID = derived_uid("series", old_series, derivation.series or what)
+        dataset.SOPInstanceUID = derive_uid("picture", old_image, what)
+        dataset.SeriesInstanceUID = derive_uid("series", old_series, derivation.series or what)
     further = list(dataset.get("ImageType") or [])[2:]
     dataset.ImageType = ["DERIVED", "SECONDARY", *further]
     dataset.DerivationDescription = what

@@ -24,7 +24,7 @@ from dmseg.imaging.volumes import (
     cut_spacing,
     radiological,
     radiological_spacing,
-    rescaled,
+    rescale,
 )
 
 _IMAGE_OF_HEADER_SIZE = {348: nibabel.Nifti1Image, 540: nibabel.Nifti2Image}
@@ -120,7 +120,7 @@ def load(path: Path, volume: int | None = None) -> tuple[Any, bytes]:
         return kind.from_bytes(content), content
 
 
-def stored_view(path: Path, image: Any, volume: int | None = None) -> tuple[NDArray[Any], NDArray[Any], str]:
+def view_stored(path: Path, image: Any, volume: int | None = None) -> tuple[NDArray[Any], NDArray[Any], str]:
     """Return the stored voxels of a file in their order, a radiological view into one volume of them, and its axes.
 
     The view of coloured voxels has a fourth axis, the channels (RGB, or RGB and alpha).
@@ -151,8 +151,8 @@ def read(path: Path, volume: int | None = None) -> Volume:
     """Read a volume in radiological axial order with its scaling applied; colours have a fourth axis."""
     image, _ = load(path, volume)
     with decoding(path, NIFTI):
-        _, view, axes = stored_view(path, image, volume)
-        return Volume(rescaled(view, *scaling(image)), _spacing(image, axes), "SPL")
+        _, view, axes = view_stored(path, image, volume)
+        return Volume(rescale(view, *scaling(image)), _spacing(image, axes), "SPL")
 
 
 def _spacing(image: Any, axes: str) -> tuple[float, float, float]:
@@ -170,12 +170,12 @@ def open_volume(path: Path, *, volume: int | None = None, plane: str | None = No
     """
     image, content = load(path, volume)
     with decoding(path, NIFTI):
-        stored, view, axes = stored_view(path, image, volume)
+        stored, view, axes = view_stored(path, image, volume)
         spacing = _spacing(image, axes)
         plane = plane or acquisition_plane(view.shape, spacing)
         slices = cut(view, plane)
         slope, intercept = scaling(image)
-        values = rescaled(slices[..., :3] if slices.ndim == 4 else slices, slope, intercept)
+        values = rescale(slices[..., :3] if slices.ndim == 4 else slices, slope, intercept)
 
     def write(out: Path, new: NDArray[Any], _: Derivation) -> None:
         if new.shape != values.shape:
@@ -213,7 +213,7 @@ def rewritten(path: Path, values: NDArray[Any]) -> bytes:
     """
     image, content = load(path)
     with decoding(path, NIFTI):
-        stored, view, _ = stored_view(path, image)
+        stored, view, _ = view_stored(path, image)
         if values.shape != view.shape:
             raise UsageError(f"{path} has axial slices of {view.shape}, the new values are {values.shape}")
         view[...] = unscaled(values, stored.dtype, *scaling(image))

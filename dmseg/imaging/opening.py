@@ -15,7 +15,7 @@ from dmseg.files import atomic_path, write_bytes
 from dmseg.imaging import raster, tiff
 from dmseg.imaging import samples as look
 from dmseg.imaging.formats import DICOM, GIF, NIFTI, PNG, RASTER, TIFF, extension, kind_of
-from dmseg.imaging.samples import Samples
+from dmseg.imaging.samples import DecodedSamples
 from dmseg.imaging.stored import Derivation, StoredImage
 
 
@@ -128,4 +128,4 @@ def recombine_seen(stored: StoredImage, pixels: NDArray[Any]) -> NDArray[Any]:
     return np.where(same, stored.values, pixels.astype(stored.values.dtype) << deep)
 
 
-__all__ = ["Samples", "copy_unchanged", "open_series", "open_stored", "recombine_seen"]
+__all__ = ["DecodedSamples", "copy_unchanged", "open_series", "open_stored", "recombine_seen"]

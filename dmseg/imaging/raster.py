@@ -26,7 +26,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from dmseg.errors import ImageFileError, UsageError
 from dmseg.imaging import tiff
 from dmseg.imaging.formats import BMP, GIF, JPEG, PNG, TIFF, check_size, decoding
-from dmseg.imaging.samples import Samples, oriented, over_black, turned_back
+from dmseg.imaging.samples import DecodedSamples, orient, over_black, turned_back
 from dmseg.imaging.writing import png_bytes
 
 _READERS: dict[str, type[ImageFile.ImageFile]] = {PNG: PngImageFile, JPEG: JpegImageFile, TIFF: TiffImageFile}
@@ -38,7 +38,7 @@ _COLOUR = ("RGBX", "CMYK", "YCbCr", "LAB", "HSV")
 
 
 @contextlib.contextmanager
-def _opened(path: Path, kind: str) -> Iterator[ImageFile.ImageFile]:
+def _open_raster(path: Path, kind: str) -> Iterator[ImageFile.ImageFile]:
     """Open a file with the reader of its kind and check its size; pixels are not decoded yet."""
     if ImageFile.LOAD_TRUNCATED_IMAGES:
         raise UsageError(
@@ -48,20 +48,20 @@ def _opened(path: Path, kind: str) -> Iterator[ImageFile.ImageFile]:
     with decoding(path, kind), path.open("rb") as handle, _READERS[kind](handle, str(path)) as image:
         check_size(path, image.height, image.width)
         if kind == TIFF and (pages := getattr(image, "n_frames", 1)) > 1:
-            raise ImageFileError(f"{path}: holds {pages} pages; give one picture per file")
+            raise ImageFileError(f"{path}: holds {pages} pages; give one image per file")
         yield image
 
 
 def header(path: Path, kind: str) -> tuple[int, int]:
-    """Return (height, width) of the upright picture, from the header alone."""
+    """Return (height, width) of the upright image, from the header alone."""
     if kind == TIFF:
         return tiff.header(path)
-    with _opened(path, kind) as image:
+    with _open_raster(path, kind) as image:
         turned = "exif" in image.info and image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
         return (image.width, image.height) if turned else (image.height, image.width)
 
 
-def samples(path: Path, kind: str) -> Samples:
+def samples(path: Path, kind: str) -> DecodedSamples:
     """Decode a PNG, JPEG, TIFF, BMP or GIF file (of several frames the first, said in the notes).
 
     Raises:
@@ -70,7 +70,7 @@ def samples(path: Path, kind: str) -> Samples:
     """
     if kind == TIFF and (decoded := tiff.samples(path)) is not None:
         return decoded
-    with _opened(path, kind) as image:
+    with _open_raster(path, kind) as image:
         frames = getattr(image, "n_frames", 1)
         image.load()
         orientation = int(image.getexif().get(_ORIENTATION, 1)) if kind != GIF else 1
@@ -78,16 +78,16 @@ def samples(path: Path, kind: str) -> Samples:
         # Only a PNG's header says that 16-bit colour was cut to 8 bit by Pillow.
         deep = _deep_png(path) if kind == PNG and image.mode not in ("P", "1") else None
         if deep is not None:
-            found = Samples(oriented(deep, orientation))
+            found = DecodedSamples(orient(deep, orientation))
         else:
             found = _samples(image, path, kind)
-            found = replace(found, values=oriented(found.values, orientation))
+            found = replace(found, values=orient(found.values, orientation))
         notes = (f"the first of {frames} frames",) if frames > 1 else ()
         inks = kind == JPEG and image.mode == "CMYK"
         return replace(found, orientation=orientation, notes=notes, inks=inks)
 
 
-def all_pages(path: Path, kind: str) -> list[Samples]:
+def all_pages(path: Path, kind: str) -> list[DecodedSamples]:
     """Decode every page of a TIFF file, the one image of the others."""
     if kind != TIFF:
         return [samples(path, kind)]
@@ -100,7 +100,7 @@ def all_pages(path: Path, kind: str) -> list[Samples]:
     return found
 
 
-def _page(path: Path, number: int) -> Samples:
+def _page(path: Path, number: int) -> DecodedSamples:
     """Decode one page of a TIFF file with Pillow."""
     with decoding(path, TIFF), path.open("rb") as handle, TiffImageFile(handle, str(path)) as image:
         image.seek(number)
@@ -123,30 +123,30 @@ def _deep_png(path: Path) -> NDArray[np.uint16] | None:
     return np.ascontiguousarray(values[..., [2, 1, 0, 3][: values.shape[2]]])
 
 
-def _samples(image: Image.Image, path: Path, kind: str) -> Samples:
+def _samples(image: Image.Image, path: Path, kind: str) -> DecodedSamples:
     if image.mode in ("L", "RGB") and "transparency" in image.info:
         image = image.convert("LA" if image.mode == "L" else "RGBA")
     mode = image.mode
     if mode in ("P", "PA"):
         indices = np.asarray(image) if mode == "P" else np.asarray(image)[..., 0]
-        return Samples(indices, _palette(image))
+        return DecodedSamples(indices, _palette(image))
     if mode in _CHANNELS:
-        return Samples(np.asarray(image.convert(_CHANNELS[mode])))
+        return DecodedSamples(np.asarray(image.convert(_CHANNELS[mode])))
     if mode == "CMYK" and kind == JPEG:
-        return Samples(np.asarray(image))
+        return DecodedSamples(np.asarray(image))
     if mode in _COLOUR:
-        return Samples(np.asarray(image.convert("RGB")))
+        return DecodedSamples(np.asarray(image.convert("RGB")))
     if mode.startswith("I;16") or (mode == "I" and kind == PNG):
-        return Samples(np.asarray(image).astype(np.uint16))
+        return DecodedSamples(np.asarray(image).astype(np.uint16))
     if mode == "I":
-        return Samples(np.asarray(image))
+        return DecodedSamples(np.asarray(image))
     raise ImageFileError(
         f'{path}: pixels of kind "{mode}" are not supported; save it as 8-bit or 16-bit grey or as RGB'
     )
 
 
 def _palette(image: Image.Image) -> NDArray[np.uint8]:
-    """Return the (N, 3) colours of a palette picture, transparent ones over black."""
+    """Return the (N, 3) colours of a palette image, transparent ones over black."""
     colours = np.array(image.getpalette("RGB") or [], dtype=np.uint8).reshape(-1, 3)
     alpha = np.full(len(colours), 255, dtype=np.uint8)
     transparency = image.info.get("transparency")
@@ -158,7 +158,7 @@ def _palette(image: Image.Image) -> NDArray[np.uint8]:
     return np.asarray(over_black(colours, alpha[:, None]), dtype=np.uint8)
 
 
-def encoded(read: Samples, values: NDArray[Any], kind: str) -> bytes:
+def encoded(read: DecodedSamples, values: NDArray[Any], kind: str) -> bytes:
     """Return a PNG, JPEG or BMP of upright samples in the orientation of those that were read.
 
     Args:

@@ -17,7 +17,7 @@ _LARGEST_EXACT = 1 << 24  # integers up to here are exact in float32
 
 
 @dataclass(frozen=True, slots=True)
-class Samples:
+class DecodedSamples:
     """What a decoder gives, orientation applied.
 
     Attributes:
@@ -42,7 +42,7 @@ class Samples:
     notes: tuple[str, ...] = ()
 
 
-def oriented(values: Pixels, orientation: int) -> Pixels:
+def orient(values: Pixels, orientation: int) -> Pixels:
     """Return an upright view of (H, W, ...) samples stored with an EXIF/TIFF orientation of 1..8."""
     if orientation in (5, 6, 7, 8):
         values = values.swapaxes(0, 1)
@@ -54,8 +54,8 @@ def oriented(values: Pixels, orientation: int) -> Pixels:
 
 
 def turned_back(values: Pixels, orientation: int) -> Pixels:
-    """Return the stored view of upright samples: undo :func:`oriented`."""
-    return oriented(values, {6: 8, 8: 6}.get(orientation, orientation))
+    """Return the stored view of upright samples: undo :func:`orient`."""
+    return orient(values, {6: 8, 8: 6}.get(orientation, orientation))
 
 
 def white_of(values: Pixels) -> float:
@@ -73,7 +73,7 @@ def over_black(colours: Pixels, alpha: Pixels) -> Pixels:
     return np.asarray((colours.astype(np.uint64) * alpha + white // 2) // white, dtype=colours.dtype)
 
 
-def expanded(samples: Samples, path: Path) -> NDArray[np.uint8]:
+def expanded(samples: DecodedSamples, path: Path) -> NDArray[np.uint8]:
     """Return the colours of a palette image, (H, W) where they are grey, else (H, W, 3).
 
     Raises:
@@ -86,7 +86,7 @@ def expanded(samples: Samples, path: Path) -> NDArray[np.uint8]:
     return grey_if_colourless(samples.palette[samples.values])
 
 
-def full_depth(samples: Samples, path: Path) -> Pixels:
+def full_depth(samples: DecodedSamples, path: Path) -> Pixels:
     """Return what a viewer shows in the depth of the file: (H, W) or (H, W, 3) of its own type.
 
     Raises:
@@ -125,7 +125,7 @@ def without_inks(values: Pixels) -> Pixels:
     return np.asarray((light[..., :3] * light[..., 3:] + white // 2) // white, dtype=values.dtype)
 
 
-def recombined(samples: Samples, before: Pixels, after: Pixels) -> Pixels:
+def recombined(samples: DecodedSamples, before: Pixels, after: Pixels) -> Pixels:
     """Return samples for the file whose :func:`full_depth` was ``before`` and becomes ``after``.
 
     Alpha and further channels are kept, and so is every sample of a pixel that did not change. Palette and 1-bit
@@ -156,7 +156,7 @@ def recombined(samples: Samples, before: Pixels, after: Pixels) -> Pixels:
     return np.concatenate([np.where(kept, old[..., :-1], colours).astype(old.dtype), alpha], axis=2)
 
 
-def seen(samples: Samples, path: Path) -> Pixels:
+def to_viewed(samples: DecodedSamples, path: Path) -> Pixels:
     """Return what a viewer shows: (H, W) uint8, uint16, int16 or float32, or (H, W, 3) uint8."""
     values = samples.values
     if values.ndim == 3 and samples.palette is None:
@@ -167,14 +167,14 @@ def seen(samples: Samples, path: Path) -> Pixels:
         if values.shape[2] > 1:
             values = np.asarray(values >> (_depth(samples) - 8), dtype=np.uint8)
         return full_depth(replace(samples, values=values), path)
-    return _known_type(full_depth(samples, path), path)
+    return _to_known_type(full_depth(samples, path), path)
 
 
-def _depth(samples: Samples) -> int:
+def _depth(samples: DecodedSamples) -> int:
     return samples.bits or 8 * samples.values.itemsize
 
 
-def raw_grey(samples: Samples, path: Path) -> Pixels:
+def raw_grey(samples: DecodedSamples, path: Path) -> Pixels:
     """Return stored integers (H, W): palette indices, labels; bool gives 0 and 255; alpha is dropped."""
     values = samples.values
     if values.dtype == np.bool_:
@@ -182,7 +182,7 @@ def raw_grey(samples: Samples, path: Path) -> Pixels:
     if values.ndim == 3:
         values = values[..., :3] if values.shape[2] > 2 else values[..., :1]
         if (values != values[..., :1]).any():
-            raise ImageFileError(f"{path}: a colour picture, expected grey values or labels in one channel")
+            raise ImageFileError(f"{path}: a colour image, expected grey values or labels in one channel")
         values = values[..., 0]
     if values.dtype.kind in "iu":
         return values
@@ -191,20 +191,20 @@ def raw_grey(samples: Samples, path: Path) -> Pixels:
     return values.astype(np.int32)
 
 
-def luminance(samples: Samples, path: Path) -> Pixels:
+def luminance(samples: DecodedSamples, path: Path) -> Pixels:
     """Return grey as it is seen, (H, W): for masks drawn in any mode."""
-    values = seen(samples, path)
+    values = to_viewed(samples, path)
     return np.asarray(Image.fromarray(values).convert("L")) if values.ndim == 3 else values
 
 
 def grey_if_colourless(image: Pixels) -> Pixels:
-    """Return (H, W) where the three channels of an (H, W, 3) picture are equal, else the picture itself."""
+    """Return (H, W) where the three channels of an (H, W, 3) image are equal, else the image itself."""
     if image.ndim == 3 and (image == image[..., :1]).all():
         return np.ascontiguousarray(image[..., 0])
     return image
 
 
-def _known_type(values: Pixels, path: Path) -> Pixels:
+def _to_known_type(values: Pixels, path: Path) -> Pixels:
     """Keep uint8, uint16 and int16; other numbers become float32 where that is exact enough to be honest."""
     if values.dtype in (np.uint8, np.uint16, np.int16):
         return values

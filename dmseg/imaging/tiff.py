@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from dmseg.errors import ImageFileError, MissingDependencyError
 from dmseg.imaging.formats import MAX_PIXELS, TIFF, check_size, decoding
-from dmseg.imaging.samples import Samples, oriented, turned_back
+from dmseg.imaging.samples import DecodedSamples, orient, turned_back
 
 _PLAIN = (1, 8, 32946)  # unpacked by tifffile itself: none, and both deflates
 _ORIENTATION = "Orientation"
@@ -53,7 +53,7 @@ def _pages(path: Path, file: tifffile.TiffFile) -> list[Any]:
 def _only_page(path: Path, file: tifffile.TiffFile) -> Any:
     pages = _pages(path, file)
     if len(pages) != 1:
-        raise ImageFileError(f"{path}: holds {len(pages)} pages; give one picture per file")
+        raise ImageFileError(f"{path}: holds {len(pages)} pages; give one image per file")
     return pages[0]
 
 
@@ -64,14 +64,14 @@ def _orientation(page: Any) -> int:
 
 
 def header(path: Path) -> tuple[int, int]:
-    """Return (height, width) of the upright picture."""
+    """Return (height, width) of the upright image."""
     with decoding(path, TIFF), tifffile.TiffFile(path) as file:
         page = _only_page(path, file)
         height, width = int(page.imagelength), int(page.imagewidth)
         return (width, height) if _orientation(page) in (5, 6, 7, 8) else (height, width)
 
 
-def samples(path: Path) -> Samples | None:
+def samples(path: Path) -> DecodedSamples | None:
     """Decode the only page, or give None where Pillow has the codec or the colour space and tifffile has not.
 
     Raises:
@@ -82,7 +82,7 @@ def samples(path: Path) -> Samples | None:
         return _decoded(path, _only_page(path, file))
 
 
-def all_pages(path: Path) -> list[Samples | None]:
+def all_pages(path: Path) -> list[DecodedSamples | None]:
     """Decode every full-size page; None as in :func:`samples`."""
     with decoding(path, TIFF), tifffile.TiffFile(path) as file:
         pages = _pages(path, file)
@@ -90,7 +90,7 @@ def all_pages(path: Path) -> list[Samples | None]:
         return [_decoded(path, page) for page in pages]
 
 
-def _decoded(path: Path, page: Any) -> Samples | None:
+def _decoded(path: Path, page: Any) -> DecodedSamples | None:
     plain = page.compression in _PLAIN and page.bitspersample in (1, 8, 16, 32, 64) and page.predictor in (1, 2)
     if page.photometric not in (*_KNOWN, _YCBCR) or page.compression in _CCITT:
         return None
@@ -112,14 +112,14 @@ def _decoded(path: Path, page: Any) -> Samples | None:
     if page.bitspersample == 1 and page.photometric != _PALETTE:
         values = values.astype(np.bool_)
     orientation = _orientation(page)
-    values = oriented(values.astype(values.dtype.newbyteorder("="), copy=False), orientation)
+    values = orient(values.astype(values.dtype.newbyteorder("="), copy=False), orientation)
     white_is_zero = page.photometric == _WHITE_IS_ZERO and values.dtype.kind in "ub"
     bits = (
         int(page.bitspersample) if page.bitspersample not in (1, 8, 16, 32, 64) and values.dtype.kind == "u" else None
     )
     if white_is_zero:
         values = ~values if bits is None else (values.dtype.type((1 << bits) - 1) - values)
-    return Samples(
+    return DecodedSamples(
         values,
         _palette(page) if page.photometric == _PALETTE else None,
         alpha=_ALPHA.get(int(page.extrasamples[0]), "ignored") if page.extrasamples else "straight",
@@ -136,7 +136,7 @@ def _palette(page: Any) -> NDArray[np.uint8]:
     return np.asarray(table >> 8 if table.max(initial=0) > 255 else table, dtype=np.uint8)
 
 
-def encoded(path: Path, pages: Sequence[tuple[Samples, NDArray[Any]]]) -> bytes:
+def encoded(path: Path, pages: Sequence[tuple[DecodedSamples, NDArray[Any]]]) -> bytes:
     """Return a TIFF of upright samples in the depth, channels and orientation of those that were read from ``path``.
 
     Lossless (deflate where the source was packed); resolution and description of the source's first page are kept.
@@ -178,7 +178,7 @@ def encoded(path: Path, pages: Sequence[tuple[Samples, NDArray[Any]]]) -> bytes:
     return buffer.getvalue()
 
 
-def _layout(read: Samples, values: NDArray[Any]) -> dict[str, Any]:
+def _layout(read: DecodedSamples, values: NDArray[Any]) -> dict[str, Any]:
     """Return the arguments of tifffile that say what the channels are."""
     same = values.dtype == read.values.dtype
     # Odd depths are packed by imagecodecs; without it they keep their numbers in 16 bit.

@@ -27,7 +27,7 @@ from dmseg.imaging.volumes import (
     cut_spacing,
     radiological,
     radiological_spacing,
-    rescaled,
+    rescale,
 )
 
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
@@ -168,7 +168,7 @@ def read(path: Path, kind: str) -> Volume:
     """Read a volume in radiological axial order, as :func:`dmseg.imaging.read_volume` says; colours: a fourth axis."""
     with decoding(path, kind):
         _, array, axes, spacing, scaling = _loaded(path, kind)
-        values = rescaled(radiological(array, axes), *scaling)
+        values = rescale(radiological(array, axes), *scaling)
         return Volume(values, radiological_spacing(spacing, axes), "SPL")
 
 
@@ -186,7 +186,7 @@ def open_volume(path: Path, kind: str, *, plane: str | None = None) -> StoredIma
         spacing = radiological_spacing(steps, axes)
         plane = plane or acquisition_plane(view.shape, spacing)
         slices = cut(view, plane)
-        values = np.ascontiguousarray(rescaled(slices, slope, intercept))
+        values = np.ascontiguousarray(rescale(slices, slope, intercept))
 
     def write(out: Path, new: NDArray[Any], _: Derivation) -> None:
         changed = array.copy()

@@ -1,4 +1,4 @@
-"""Write 8-bit pictures and masks as PNG: atomic, without time stamps, the same bytes for the same pixels."""
+"""Write 8-bit images and masks as PNG: atomic, without time stamps, the same bytes for the same pixels."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def png_bytes(image: NDArray[Any], *, orientation: int = 1) -> bytes:
         turned = {1: image, 3: image[..., ::-1], 4: image[..., [2, 1, 0, 3]] if channels == 4 else image}[channels]
         done, encoded = cv2.imencode(".png", np.ascontiguousarray(turned), _PNG_OPTIONS)
         if not done:
-            raise ValueError(f"OpenCV could not encode a picture of {image.shape}")
+            raise ValueError(f"OpenCV could not encode an image of {image.shape}")
         content = encoded.tobytes()
     if orientation == 1:
         return content
