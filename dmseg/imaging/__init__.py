@@ -34,7 +34,7 @@ from dmseg.imaging.resize import compute_stored_size, resize_image, resize_mask
 from dmseg.imaging.rle import Rle, decode_rle, encode_rle
 from dmseg.imaging.samples import grey_if_colourless
 from dmseg.imaging.stored import Derivation, StoredImage
-from dmseg.imaging.volumes import PLANES, Volume, acquisition_plane, cut, cut_spacing, radiological
+from dmseg.imaging.volumes import PLANES, Volume, acquisition_plane, cut, cut_spacing, describe_difference, radiological
 from dmseg.imaging.writing import png_bytes, write_mask, write_png
 
 __all__ = [
@@ -62,6 +62,7 @@ __all__ = [
     "cut",
     "cut_spacing",
     "decode_rle",
+    "describe_difference",
     "dicom_tags",
     "encode_rle",
     "extension",

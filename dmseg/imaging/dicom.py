@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -207,7 +207,12 @@ def read_series(source: Path | Sequence[Path]) -> Volume:
     See :func:`dmseg.imaging.read_dicom_series`.
     """
     files, image, spacing = load_series(source)
-    return Volume(image.values(), spacing, _series_axes(image.dataset), tuple(files))
+    axes = _series_axes(image.dataset)
+    positions = [facts.position for facts in image.facts]
+    affine = None
+    if axes is not None and spacing is not None and None not in positions:
+        affine = _series_affine(image.facts, spacing)
+    return Volume(image.values(), spacing, axes, tuple(files), affine, axes)
 
 
 def load_series(
@@ -222,10 +227,10 @@ def load_series(
     images = [load(files[i]) for i in order]
     if any(image.stored.ndim != 3 for image in images):
         raise DataError(f"{_name_source(source)}: a series of colour images is not a volume")
-    return [files[i] for i in order], _joined(images), _spacing(images[0].dataset, positions)
+    return [files[i] for i in order], _join_series(images), _spacing(images[0].dataset, positions)
 
 
-def _joined(images: Sequence[DicomImage]) -> DicomImage:
+def _join_series(images: Sequence[DicomImage]) -> DicomImage:
     """Return the images of a series as the frames of one."""
     mirrors = {image.mirror for image in images}
     first = images[0]
@@ -233,8 +238,8 @@ def _joined(images: Sequence[DicomImage]) -> DicomImage:
         stored = np.concatenate([image.stored for image in images])
         return DicomImage(first.dataset, stored, tuple(f for image in images for f in image.facts), first.mirror)
     stored = np.concatenate([image.values().astype(np.float32) for image in images])
-    plain = FrameFacts(1.0, 0.0, None, None, None, None)
-    return DicomImage(first.dataset, stored, (plain,) * len(stored), None)
+    facts = tuple(replace(f, slope=1.0, intercept=0.0, window=None) for image in images for f in image.facts)
+    return DicomImage(first.dataset, stored, facts, None)
 
 
 def _name_source(source: Path | Sequence[Path]) -> str:
@@ -294,6 +299,16 @@ def _normal(cosines: NDArray[np.float64]) -> NDArray[np.float64]:
 def _series_axes(dataset: Dataset) -> str | None:
     cosines = _cosines(dataset)
     return None if cosines is None else axes_of(np.stack([_normal(cosines), cosines[1], cosines[0]]))
+
+
+def _series_affine(facts: Sequence[FrameFacts], spacing: tuple[float, float, float]) -> NDArray[np.float64]:
+    """Return the (4, 4) affine from the index (z, y, x) of sorted slices with positions to LPS mm."""
+    first, last = np.array(facts[0].position), np.array(facts[-1].position)
+    cosines = np.array(facts[0].orientation).reshape(2, 3)
+    affine = np.eye(4)
+    affine[:3, 0] = (last - first) / (len(facts) - 1) if len(facts) > 1 else _normal(cosines) * spacing[0]
+    affine[:3, 1], affine[:3, 2], affine[:3, 3] = cosines[1] * spacing[1], cosines[0] * spacing[2], first
+    return affine
 
 
 def _slice_order(

@@ -23,6 +23,7 @@ from dmseg.imaging.volumes import (
     cut,
     cut_spacing,
     radiological,
+    radiological_affine,
     radiological_spacing,
     rescale,
 )
@@ -121,7 +122,7 @@ def load(path: Path, volume: int | None = None) -> tuple[Any, bytes]:
 
 
 def view_stored(path: Path, image: Any, volume: int | None = None) -> tuple[NDArray[Any], NDArray[Any], str]:
-    """Return the stored voxels of a file in their order, a radiological view into one volume of them, and its axes.
+    """Return the stored voxels of a file in their order, a view (X, Y, Z) into one volume of them, and its axes.
 
     The view of coloured voxels has a fourth axis, the channels (RGB, or RGB and alpha).
     """
@@ -131,7 +132,7 @@ def view_stored(path: Path, image: Any, volume: int | None = None) -> tuple[NDAr
     one = stored[..., volume or 0]
     if one.dtype.names is not None:
         one = _channels(one)
-    return stored, radiological(one, axes), axes
+    return stored, one, axes
 
 
 def _channels(voxels: NDArray[Any]) -> NDArray[np.uint8]:
@@ -147,16 +148,37 @@ def scaling(image: Any) -> tuple[float, float]:
     return float(image.dataobj.slope), float(image.dataobj.inter)
 
 
-def read(path: Path, volume: int | None = None) -> Volume:
-    """Read a volume in radiological axial order with its scaling applied; colours have a fourth axis."""
+def read(path: Path, axes: str | None = None, volume: int | None = None) -> Volume:
+    """Read a volume in radiological axial order with its scaling applied; colours have a fourth axis.
+
+    ``axes`` are taken for those of the file, whatever its affine says; the volume then has no affine.
+    """
     image, _ = load(path, volume)
     with decoding(path, NIFTI):
-        _, view, axes = view_stored(path, image, volume)
-        return Volume(rescale(view, *scaling(image)), _spacing(image, axes), "SPL")
+        _, one, own_axes = view_stored(path, image, volume)
+        view = radiological(one, axes or own_axes)
+        affine = None
+        if axes is None and _is_placed(image):
+            unit = _unit(image)
+            affine = np.diag([unit, unit, unit, 1.0]) @ np.diag([-1.0, -1.0, 1.0, 1.0]) @ image.affine
+            affine = radiological_affine(affine, one.shape, own_axes)
+        spacing = _spacing(image, axes or own_axes)
+        return Volume(rescale(view, *scaling(image)), spacing, "SPL", affine=affine, stored_axes=axes or own_axes)
+
+
+def _unit(image: Any) -> float:
+    """Return how many mm the header's unit of length has."""
+    return _MM_PER_UNIT.get(image.header.get_xyzt_units()[0], 1.0)
+
+
+def _is_placed(image: Any) -> bool:
+    """Return whether a file says where it lies: it has a form, and not the identity of tools that know none."""
+    has_form = image.header["sform_code"] > 0 or image.header["qform_code"] > 0
+    return bool(has_form and not np.array_equal(image.affine, np.eye(4)))
 
 
 def _spacing(image: Any, axes: str) -> tuple[float, float, float]:
-    sizes = np.linalg.norm(image.affine[:3, :3], axis=0) * _MM_PER_UNIT.get(image.header.get_xyzt_units()[0], 1.0)
+    sizes = np.linalg.norm(image.affine[:3, :3], axis=0) * _unit(image)
     return radiological_spacing((float(sizes[0]), float(sizes[1]), float(sizes[2])), axes)
 
 
@@ -170,7 +192,8 @@ def open_volume(path: Path, *, volume: int | None = None, plane: str | None = No
     """
     image, content = load(path, volume)
     with decoding(path, NIFTI):
-        stored, view, axes = view_stored(path, image, volume)
+        stored, one, axes = view_stored(path, image, volume)
+        view = radiological(one, axes)
         spacing = _spacing(image, axes)
         plane = plane or acquisition_plane(view.shape, spacing)
         slices = cut(view, plane)
@@ -182,7 +205,7 @@ def open_volume(path: Path, *, volume: int | None = None, plane: str | None = No
             raise UsageError(f"{path} has {plane} slices of {values.shape}, the new values are {new.shape}")
         target = slices[..., :3] if slices.ndim == 4 else slices
         kept = target.copy()
-        target[...] = np.where(new == values, kept, unscaled(new, target.dtype, slope, intercept))
+        target[...] = np.where(new == values, kept, unscale(new, target.dtype, slope, intercept))
         start, voxels = int(image.dataobj.offset), stored.tobytes(order="F")
         packed = content[:start] + voxels + content[start + len(voxels) :]
         target[...] = kept
@@ -191,7 +214,7 @@ def open_volume(path: Path, *, volume: int | None = None, plane: str | None = No
     return StoredImage(NIFTI, np.ascontiguousarray(values), write, True, f"{plane} slices", cut_spacing(spacing, plane))
 
 
-def unscaled(values: NDArray[Any], kind: np.dtype[Any], slope: float, intercept: float) -> NDArray[Any]:
+def unscale(values: NDArray[Any], kind: np.dtype[Any], slope: float, intercept: float) -> NDArray[Any]:
     """Undo a scaling; integers are rounded half up and limited to what the type holds."""
     if (slope, intercept) != (1, 0):
         values = (values.astype(np.float64) - intercept) / slope
@@ -213,10 +236,11 @@ def rewritten(path: Path, values: NDArray[Any]) -> bytes:
     """
     image, content = load(path)
     with decoding(path, NIFTI):
-        stored, view, _ = view_stored(path, image)
+        stored, one, axes = view_stored(path, image)
+        view = radiological(one, axes)
         if values.shape != view.shape:
             raise UsageError(f"{path} has axial slices of {view.shape}, the new values are {values.shape}")
-        view[...] = unscaled(values, stored.dtype, *scaling(image))
+        view[...] = unscale(values, stored.dtype, *scaling(image))
         start = int(image.dataobj.offset)
         voxels = stored.tobytes(order="F")
         return content[:start] + voxels + content[start + len(voxels) :]

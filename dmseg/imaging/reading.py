@@ -139,11 +139,12 @@ def image_header(path: str | Path) -> tuple[int, int]:
     return raster.header(path, kind)
 
 
-def read_volume(path: str | Path, *, volume: int | None = None) -> Volume:
+def read_volume(path: str | Path, axes: str | None = None, *, volume: int | None = None) -> Volume:
     """Read a NIfTI, MetaImage, NRRD, MGH or Analyze volume in radiological axial order, whatever its affine.
 
     Args:
         path: the file.
+        axes: letters to believe instead of the file's (the ``stored_axes`` of the image that a mask belongs to).
         volume: which one of a NIfTI file of several.
 
     Returns:
@@ -161,23 +162,23 @@ def read_volume(path: str | Path, *, volume: int | None = None) -> Volume:
     if kind not in VOLUMES:
         raise ImageFileError(f"{path}: not a NIfTI volume (.nii, .nii.gz), nor MetaImage, NRRD, MGH or Analyze")
     if kind == NIFTI:
-        found = nifti.read(path, volume)
+        found = nifti.read(path, axes, volume)
     else:
         from dmseg.imaging import volume_files
 
-        found = volume_files.read(path, kind)
+        found = volume_files.read(path, kind, axes)
     if found.values.ndim != 3:
         raise ImageFileError(f"{path}: colour voxels; grey values expected")
     return found
 
 
-def read_label_volume(path: str | Path) -> Volume:
+def read_label_volume(path: str | Path, axes: str | None = None) -> Volume:
     """Read a NIfTI label map as :func:`read_volume`, with integer ``values``; labels stored as float are accepted.
 
     Raises:
         ImageFileError: as :func:`read_volume`; or a value is not a whole number.
     """
-    volume = read_volume(path)
+    volume = read_volume(path, axes)
     if volume.values.dtype.kind != "f":
         return volume
     labels = np.round(volume.values)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from dmseg.errors import ImageFileError, MissingDependencyError
 from dmseg.files import write_bytes
 from dmseg.imaging.formats import ANALYZE, META, MGH, NRRD, check_size, decoding, extension
-from dmseg.imaging.nifti import unscaled
+from dmseg.imaging.nifti import unscale
 from dmseg.imaging.stored import Derivation, StoredImage
 from dmseg.imaging.volumes import (
     Volume,
@@ -26,6 +26,7 @@ from dmseg.imaging.volumes import (
     cut,
     cut_spacing,
     radiological,
+    radiological_affine,
     radiological_spacing,
     rescale,
 )
@@ -153,7 +154,7 @@ def _analyze_data(path: Path) -> Path:
     raise ImageFileError(f"{path}: its data file {base.name}.img is missing; copy it beside the header")
 
 
-def _loaded(path: Path, kind: str) -> tuple[Any, NDArray[Any], str, tuple[float, float, float], tuple[float, float]]:
+def _load(path: Path, kind: str) -> tuple[Any, NDArray[Any], str, tuple[float, float, float], tuple[float, float]]:
     """Return the image, its array, axes and spacing per array axis, and (slope, intercept)."""
     if kind in (META, NRRD):
         return *_by_itk(path, kind), (1.0, 0.0)
@@ -164,12 +165,27 @@ def _loaded(path: Path, kind: str) -> tuple[Any, NDArray[Any], str, tuple[float,
     return image, array, axes, spacing, scaling
 
 
-def read(path: Path, kind: str) -> Volume:
+def read(path: Path, kind: str, axes: str | None = None) -> Volume:
     """Read a volume in radiological axial order, as :func:`dmseg.imaging.read_volume` says; colours: a fourth axis."""
     with decoding(path, kind):
-        _, array, axes, spacing, scaling = _loaded(path, kind)
-        values = rescale(radiological(array, axes), *scaling)
-        return Volume(values, radiological_spacing(spacing, axes), "SPL")
+        image, array, own_axes, spacing, scaling = _load(path, kind)
+        used = axes or own_axes
+        affine = None
+        if axes is None and kind != ANALYZE:  # which says nothing of where it lies
+            affine = radiological_affine(_affine(image, kind, array), array.shape, own_axes)
+        values = rescale(radiological(array, used), *scaling)
+        return Volume(values, radiological_spacing(spacing, used), "SPL", affine=affine, stored_axes=used)
+
+
+def _affine(image: Any, kind: str, array: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the (4, 4) affine from the index of the array, as it was loaded, to LPS mm."""
+    if kind not in (META, NRRD):
+        return np.diag([-1.0, -1.0, 1.0, 1.0]) @ np.asarray(image.affine, np.float64)
+    n = image.GetDimension()
+    affine = np.eye(4)
+    affine[:n, :n] = np.array(image.GetDirection()).reshape(n, n) * np.array(image.GetSpacing())
+    affine[:n, 3] = image.GetOrigin()
+    return affine[:, [2, 1, 0, 3]]  # the array's axes are k, j, i
 
 
 def header(path: Path, kind: str) -> tuple[int, int]:
@@ -181,7 +197,7 @@ def header(path: Path, kind: str) -> tuple[int, int]:
 def open_volume(path: Path, kind: str, *, plane: str | None = None) -> StoredImage:
     """Open a volume to be changed; geometry, header fields and type are kept."""
     with decoding(path, kind):
-        image, array, axes, steps, (slope, intercept) = _loaded(path, kind)
+        image, array, axes, steps, (slope, intercept) = _load(path, kind)
         view = radiological(array, axes)
         spacing = radiological_spacing(steps, axes)
         plane = plane or acquisition_plane(view.shape, spacing)
@@ -191,7 +207,7 @@ def open_volume(path: Path, kind: str, *, plane: str | None = None) -> StoredIma
     def write(out: Path, new: NDArray[Any], _: Derivation) -> None:
         changed = array.copy()
         target = cut(radiological(changed, axes), plane)
-        target[...] = np.where(new == values, slices, unscaled(new, array.dtype, slope, intercept))
+        target[...] = np.where(new == values, slices, unscale(new, array.dtype, slope, intercept))
         if kind in (META, NRRD):
             _write_by_itk(path, out, image, changed)
         else:
