@@ -2,7 +2,8 @@
 
 ``fused`` (the authors' default with single masks) adds the high-quality mask's logits to SAM's single mask; ``hq``
 takes the high-quality mask alone, which the authors advise for one salient object; ``multi`` adds them to the one of
-SAM's three masks with the best predicted IoU, at every step. The returned low-resolution logits are the next step's feedback.
+SAM's three masks with the best predicted IoU, at every step. The low-resolution logits that come out are the next
+step's feedback.
 """
 
 from __future__ import annotations
