@@ -77,5 +77,8 @@ bench-build: install
 bench-train: install
 	$(BIN)/python benchmarks/bench_train.py
 
+bench-bridge: install
+	$(BIN)/python benchmarks/bench_bridge.py
+
 clean:
 	rm -rf demo dist build .pytest_cache .mypy_cache .ruff_cache .coverage .coverage.*

@@ -24,7 +24,7 @@ import numpy as np
 
 from dmseg import build, harness
 from dmseg.datasets import RECIPES, recipe
-from dmseg.harness.cases import CaseTable, case_tables
+from dmseg.results.cases import CaseTable, case_tables
 
 SEED = 1001
 PER_DATASET = 200

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from dmseg.baselines.bridge import Bridge
 from dmseg.baselines.cards import ModelCard, model_cards
 from dmseg.baselines.interface import ModelAdapter, SelfTestAdapter
 from dmseg.baselines.registry import FACTORIES
@@ -34,6 +35,8 @@ def model_facts(model: ModelAdapter | SelfTestAdapter, arguments: Mapping[str, A
     facts["weights_sha256"] = getattr(model, "weights_sha256", None)
     chosen = {**(card.arguments if card else {}), **(arguments or {})}
     facts["arguments"] = {key: value for key, value in chosen.items() if key not in _PLACES}
+    if isinstance(model, Bridge):
+        facts["bridge"] = model.environment
     try:
         record: dict[str, Any] = plain(facts)
     except ValueError as error:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from dmseg.baselines.flops import Cost
 
 ENTRY_POINT_GROUP = "dmseg.models"
+BRIDGE = "bridge:"
+"""What the names of models in other environments begin with."""
 DEVICES = "auto, cpu, cuda or cuda:N"
 
 FACTORIES: dict[str, str] = {
@@ -101,8 +103,9 @@ def load_model(
     """Return a ready model.
 
     Args:
-        name: a name of ``dmseg models``, ``pkg.mod:Class``, ``file.py:Class``, or either with a plain function
-            ``f(image, points, labels, box, previous_logits) -> logits`` in place of the class.
+        name: a name of ``dmseg models``, ``pkg.mod:Class``, ``file.py:Class``, either with a plain function
+            ``f(image, points, labels, box, previous_logits) -> logits`` in place of the class, or
+            ``bridge:FILE.toml`` (see :mod:`dmseg.baselines.bridge`).
         weights: a checkpoint file; None: the installed or shipped weights, never random ones; ``"random"``: seeded
             random weights, for tests.
         device: auto, cpu, cuda or cuda:N.
@@ -115,6 +118,10 @@ def load_model(
         MissingDependencyError: the model needs packages that are not installed.
     """
     given = dict(arguments or {})
+    if name.startswith(BRIDGE):
+        from dmseg.baselines.bridge import load_bridge
+
+        return _checked(load_bridge(name.removeprefix(BRIDGE), weights, device, given, precision), name)
     if ":" in name:
         return _checked(_construct(_user_object(name), name, given, weights, device, precision), name)
     if name in FACTORIES:

@@ -24,12 +24,12 @@ def command(first: Path, second: Path, metric: str, out: Path | None) -> int:
     Example:
       dmseg compare runs/disk runs/watershed
     """
-    from dmseg import harness
+    from dmseg import results
     from dmseg.files import write_text
-    from dmseg.harness.comparing import compare
-    from dmseg.harness.layout import csv_text
+    from dmseg.results.comparing import compare
+    from dmseg.results.layout import csv_text
 
-    one, two = harness.open_run(first), harness.open_run(second)
+    one, two = results.open_run(first), results.open_run(second)
     found = compare(one, two, metric)
     click.echo(f"{metric}: {two.info['model']['name']} ({second}) minus {one.info['model']['name']} ({first})")
     click.echo(

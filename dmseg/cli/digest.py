@@ -20,7 +20,7 @@ def command(run: Path) -> int:
     Example:
       dmseg digest runs/watershed
     """
-    from dmseg import harness
+    from dmseg import results
 
-    click.echo(harness.run_digest(run))
+    click.echo(results.run_digest(run))
     return 0

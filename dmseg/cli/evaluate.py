@@ -39,7 +39,9 @@ def _shard(ctx: click.Context, param: click.Parameter, given: str | None) -> tup
 
 
 @click.command("evaluate")
-@click.option("--model", required=True, help="A name of `dmseg models`, pkg.mod:Class, or file.py:Class.")
+@click.option(
+    "--model", required=True, help="A name of `dmseg models`, pkg.mod:Class, file.py:Class, or bridge:FILE.toml."
+)
 @click.option(
     "--model-arg", "arguments", multiple=True, metavar="K=V", callback=model_arguments, help="For its constructor."
 )
@@ -68,6 +70,8 @@ def _shard(ctx: click.Context, param: click.Parameter, given: str | None) -> tup
 @click.option("--boundary", default="vertex", show_default=True, help="vertex, or pixel as MONAI has it.")
 @click.option("--hd95", default="directed", show_default=True, help="directed, or pooled as MedPy has it.")
 @click.option("--submitter", default=None, help="Whom the run is by, for the leaderboard.")
+@click.option("--isolate", is_flag=True, help="Run the model in a process that sees no benchmark and no network.")
+@click.option("--keep-predictions", is_flag=True, help="Keep every prediction, to answer a leaderboard's challenge.")
 @click.option("--dry-run", is_flag=True, help="Check everything, say what would be done, and change nothing.")
 def command(data: Path | None, out: Path | None, limit: int | None, dry_run: bool, **choices: Any) -> int:
     """Run a model under the click protocol and score every step.
@@ -88,7 +92,7 @@ def command(data: Path | None, out: Path | None, limit: int | None, dry_run: boo
         click.echo("no --data given: using the phantom edition in the user's cache", err=True)
         data = build.phantom_benchmark(limit)
     model = choices.pop("model")
-    out = out or Path("runs") / model.rpartition(":")[2]
+    out = out or Path("runs") / Path(model.rpartition(":")[2]).stem
     plan = harness.prepare(model, data, out, limit=limit, **choices)
     if dry_run:
         _show_plan(plan)
@@ -116,9 +120,9 @@ def _show_plan(plan: Plan) -> None:
 
 
 def _show_summary(summary: RunSummary, data: Path) -> None:
-    from dmseg import harness
+    from dmseg import results
 
-    steps = harness.open_run(summary.path).steps
+    steps = results.open_run(summary.path).steps
     last = steps[steps["step"] == steps["step"].max()]
     click.echo(f"{'level':<10}{'Dice':>8}{'IoU':>8}{'NSD@2':>8}{'HD95':>8}   mean over masks after the last step")
     for level, rows in last.groupby("level", sort=False):

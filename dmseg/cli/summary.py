@@ -31,13 +31,13 @@ def command(run: Path, form: str, out: Path | None, worst: Path | None, benchmar
       dmseg summary runs/watershed --format latex -o table.tex
       dmseg summary runs/watershed --worst worst.png --data bench
     """
-    from dmseg import harness
+    from dmseg import results
     from dmseg.files import write_text
-    from dmseg.harness.cases import case_tables
-    from dmseg.harness.layout import long_csv, summary_tables
-    from dmseg.harness.summary import split_numbers
+    from dmseg.results.cases import case_tables
+    from dmseg.results.layout import long_csv, summary_tables
+    from dmseg.results.summary import split_numbers
 
-    opened = harness.open_run(run)
+    opened = results.open_run(run)
     model = str(opened.info["model"]["name"])
     splits = [split_numbers(table) for table in case_tables(opened.steps).values()]
     if form == "csv":

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmseg.datasets import templates, tree
+from dmseg.datasets.mask_rules import is_mask_name, mask_ending
 from dmseg.datasets.readers import reader_of
 from dmseg.datasets.readers.dicom_seg import tags_below
 from dmseg.datasets.readers.own import PICTURE_SUFFIXES
@@ -30,7 +31,6 @@ from dmseg.imaging import DicomTags, grey_if_colourless, read_grey, read_image, 
 from dmseg.tables import packaged_table
 from dmseg.types import Window, check_modality
 
-_MASK = re.compile(r"(?:^|(?<=[ _-]))(?:mask|seg|segmentation|label|gt|ground[ _-]?truth|annotation)s?", re.IGNORECASE)
 _OWN = packaged_table("dmseg.datasets", "datasets.toml")["own"]
 
 
@@ -172,14 +172,14 @@ def _quoted(text: str) -> str:
 def _templates(folder: Path, files: Sequence[Path]) -> tuple[str, str]:
     """Return the templates of images and masks: the kinds that most files follow."""
     names = [(file.relative_to(folder).parent, stem(file)) for file in files]
-    masks = [(parent, name) for parent, name in names if _mask_place(parent, name)]
-    images = [(parent, name) for parent, name in names if not _mask_place(parent, name)]
+    masks = [(parent, name) for parent, name in names if is_mask_name(parent, name)]
+    images = [(parent, name) for parent, name in names if not is_mask_name(parent, name)]
     if not masks or not images:
         found = f"{len(images)} images and {len(masks)} masks" if files else "no PNG, JPEG, TIFF, DICOM or NIfTI file"
         raise DataError(
             f"{folder}: {found}; expected both, masks in a folder such as masks/ or with an ending such as _mask"
         )
-    ending = _most(_ending(name) for _, name in masks)
+    ending = _most(mask_ending(name) for _, name in masks)
     image_ending = _most(_image_ending(name, {other for _, other in masks}, ending) for _, name in images)
     numbered = "{k}" if any(re.fullmatch(r".*" + re.escape(ending) + r"[ _-]?\d+", name) for _, name in masks) else ""
     numbered = numbered if ending else ""
@@ -187,16 +187,6 @@ def _templates(folder: Path, files: Sequence[Path]) -> tuple[str, str]:
         f"{_folders([parent for parent, _ in images])}{{id}}{image_ending}",
         f"{_folders([parent for parent, _ in masks])}{{id}}{ending}{numbered}",
     )
-
-
-def _mask_place(parent: Path, name: str) -> bool:
-    return bool(_ending(name)) or any(_MASK.search(part) for part in parent.parts)
-
-
-def _ending(name: str) -> str:
-    """Return the ending of a mask's stem that says so, with its separator, without a number after it."""
-    found = re.search(r"([ _-])(" + _MASK.pattern + r")(?=(?:[ _-]?\d+)?$)", name, re.IGNORECASE)
-    return f"{found.group(1)}{found.group(2)}" if found else ""
 
 
 def _image_ending(name: str, masks: set[str], ending: str) -> str:

@@ -1,13 +1,13 @@
 """Runs a model under the prompt protocol on a built benchmark: work units, guarded calls, resume, run folder.
 
 Which prompts are given is decided in :mod:`dmseg.protocol`, how a prediction is scored in :mod:`dmseg.metrics`, what a
-model is in :mod:`dmseg.baselines`. The columns of a run folder are in :mod:`dmseg.harness.columns`.
+model is in :mod:`dmseg.baselines`. Finished runs are read in :mod:`dmseg.results`.
 """
 
-from dmseg.harness.columns import SCHEMA_VERSION
 from dmseg.harness.evaluating import Plan, RunSummary, evaluate, perform, prepare
 from dmseg.harness.options import Options
-from dmseg.harness.runs import Run, open_run, run_digest
+from dmseg.harness.repeating import repeat_predictions
+from dmseg.results import SCHEMA_VERSION, Run, open_run, run_digest  # the old names, for one version
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -19,5 +19,6 @@ __all__ = [
     "open_run",
     "perform",
     "prepare",
+    "repeat_predictions",
     "run_digest",
 ]

@@ -193,6 +193,8 @@ def _thresholded(logits: Any, cut: float) -> tuple[NDArray[np.bool_], list[bool]
 def _failure(error: BaseException, timeout: float | None) -> Failure:
     if isinstance(error, CallTimeoutError):
         return Failure("timeout", f"no answer within {timeout:g} s")
+    if isinstance(error, TimeoutError):
+        return Failure("timeout", str(error)[:_LONGEST_MESSAGE] or "a time limit of the model's own")
     text = (str(error).strip().splitlines() or [""])[0]
     message = text if isinstance(error, AnswerError) else f"{type(error).__name__}: {text}"
     out_of_memory = isinstance(error, MemoryError) or "out of memory" in text.lower()

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from dmseg.build import Benchmark
 from dmseg.errors import ImageFileError
-from dmseg.harness.audit import is_audited
 from dmseg.harness.calling import Answer, Failure, GuardedModel, Question
 from dmseg.harness.options import Options
 from dmseg.harness.replay import Replay
@@ -22,6 +21,7 @@ from dmseg.harness.selection import Block, Selection
 from dmseg.harness.sequence import Row, Sequence
 from dmseg.manifests import thumbprint
 from dmseg.protocol import Click, candidate_prompts, first_prompts, next_click
+from dmseg.results.audit import is_audited
 from dmseg.types import Mask, Prompts, as_rgb
 
 PHASES = ("load", "encode", "predict", "prompt", "score")
@@ -214,7 +214,7 @@ class Engine:
         )
 
     def _audited(self, sequence: Sequence, step: int) -> list[Row]:
-        if not is_audited(self._benchmark.digest, sequence.target.mask_id):
+        if not (self._options.keep_predictions or is_audited(self._benchmark.digest, sequence.target.mask_id)):
             return []
         record = sequence.audit(step, self._options.seed)
         return [] if record is None else [record]

@@ -19,11 +19,11 @@ from dmseg.harness.environment import session_facts
 from dmseg.harness.merging import merge
 from dmseg.harness.options import Options, run_info, with_defaults
 from dmseg.harness.parts import Parts
-from dmseg.harness.runs import open_run
 from dmseg.harness.selection import Selection, levels_of, select
 from dmseg.harness.setup import ModelChoice, Setup
 from dmseg.harness.workers import run_blocks, shard_of
 from dmseg.progress import progress
+from dmseg.results.runs import open_run
 from dmseg.types import LEVELS
 
 ModelLike = str | ModelAdapter | SelfTestAdapter | Callable[..., Any]
@@ -112,6 +112,8 @@ def prepare(
     jobs: int = 1,
     shard: tuple[int, int] | None = None,
     submitter: str | None = None,
+    isolate: bool = False,
+    keep_predictions: bool = False,
 ) -> Plan:
     """Check everything that can be wrong before a run, load the model, and say what the run would be.
 
@@ -126,6 +128,9 @@ def prepare(
         jobs: worker processes; on a GPU threads around the one model.
         shard: (i, n): only every n-th work unit, from the i-th on; default from RANK and WORLD_SIZE (torchrun).
         submitter: whom the run is by, for the leaderboard.
+        isolate: run the model in a process of its own, which sees neither benchmark nor run folder, nor a network
+            where the system allows that.
+        keep_predictions: keep every prediction in the run folder, so that a leaderboard's challenge can be answered.
     """
     opened = benchmark if isinstance(benchmark, Benchmark) else open_benchmark(benchmark)
     shard = _checked_shard(shard or _torchrun_shard())
@@ -135,6 +140,7 @@ def prepare(
         preset=preset, corrective=corrective, seed=seed, splits=tuple(splits), limit=limit,
         levels=levels_of(opened, tuple(levels)), batch_images=batch_images, precision=precision, grid=grid,
         boundary=boundary, hd95=hd95, prompts=None if prompts is None else Path(prompts).absolute(), timeout=timeout,
+        keep_predictions=keep_predictions,
     )  # fmt: skip
     _check_options(options)
     choice = ModelChoice(
@@ -143,6 +149,8 @@ def prepare(
         device=device,
         arguments=tuple(sorted((arguments or {}).items())),
         precision=precision,
+        isolate=isolate,
+        hidden=(opened.path.absolute(), Path(out).absolute()),
     )
     loaded = _loaded(model, choice, jobs)
     _check_capabilities(options, loaded)
@@ -190,6 +198,8 @@ def _performed(plan: Plan) -> RunSummary:
 def _loaded(model: ModelLike, choice: ModelChoice, jobs: int) -> ModelAdapter | SelfTestAdapter:
     if isinstance(model, str):
         return choice.load()
+    if choice.isolate:
+        raise UsageError("a model object cannot be isolated: name the model (pkg.mod:Class, file.py:Class)")
     if jobs > 1:
         raise UsageError("a model object runs in this process: use jobs=1, or name the model (pkg.mod:Class)")
     if isinstance(model, (ModelAdapter, SelfTestAdapter)):

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dmseg.files import atomic_path, remove_temporaries
-from dmseg.harness.audit import AUDIT_FILE, AuditRecord, write_audit
-from dmseg.harness.columns import ENVIRONMENT_FILE, RUN_FILE, TABLES, run_schema
 from dmseg.harness.parts import Parts, write_json
+from dmseg.results.audit import AUDIT_FILE, PREDICTIONS_FILE, AuditRecord, is_audited, write_audit
+from dmseg.results.columns import ENVIRONMENT_FILE, RUN_FILE, TABLES, run_schema
 
 
 def merge(parts: Parts, info: Mapping[str, Any], n_blocks: int) -> None:
@@ -42,7 +42,7 @@ def _merge(parts: Parts, info: Mapping[str, Any], n_blocks: int) -> None:
         row["thumbprint"] = None if row["thumbprint"] is None else bytes.fromhex(row["thumbprint"])
     for name, content in rows.items():
         _write_table(parts.out / f"{name}.parquet", pa.Table.from_pylist(content, schema=run_schema(name)))
-    write_audit(parts.out / AUDIT_FILE, audit)
+    _write_predictions(parts.out, str(info["benchmark"]["manifest_digest"]), audit)
     write_json(parts.out / ENVIRONMENT_FILE, {"sessions": sessions})
     counts = {
         "n_masks": len({row["mask_id"] for row in rows["steps"]}),
@@ -52,6 +52,14 @@ def _merge(parts: Parts, info: Mapping[str, Any], n_blocks: int) -> None:
     write_json(parts.out / RUN_FILE, {**info, **counts})
     parts.remove()
     remove_temporaries(parts.out)
+
+
+def _write_predictions(out: Path, manifest_digest: str, kept: list[AuditRecord]) -> None:
+    """Write the audited predictions, and beside them all that were kept where the run was asked to keep them."""
+    audited = [record for record in kept if is_audited(manifest_digest, record.mask_id)]
+    write_audit(out / AUDIT_FILE, audited)
+    if len(audited) < len(kept):
+        write_audit(out / PREDICTIONS_FILE, kept)
 
 
 def _write_table(path: Path, table: pa.Table) -> None:

@@ -12,9 +12,9 @@ from dmseg.build import Benchmark
 from dmseg.canonical import digest, plain
 from dmseg.errors import UsageError, unknown_name
 from dmseg.files import sha256_file
-from dmseg.harness.columns import SCHEMA_VERSION
 from dmseg.metrics import BOUNDARIES, HD95_RULES, TOLERANCES
 from dmseg.protocol import PROTOCOL_ID, Preset, preset
+from dmseg.results.columns import SCHEMA_VERSION
 from dmseg.types import LEVELS, SPLITS
 from dmseg.version import __version__
 
@@ -51,6 +51,7 @@ class Options:
         boundary, hd95: see :func:`dmseg.metrics.score`.
         prompts: a ``prompts.parquet`` to replay in place of the simulated user, or None.
         timeout: seconds that one call of the model may take, or None. Not part of the key.
+        keep_predictions: whether all predictions are kept, not only the audited ones. Not part of the key.
     """
 
     preset: str = "dmseg"
@@ -67,6 +68,7 @@ class Options:
     hd95: str = "directed"
     prompts: Path | None = None
     timeout: float | None = None
+    keep_predictions: bool = False
 
     def __post_init__(self) -> None:
         for split in self.splits:

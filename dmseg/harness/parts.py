@@ -19,11 +19,9 @@ from typing import Any
 from dmseg.canonical import canonical_json, plain
 from dmseg.errors import DataError, UsageError
 from dmseg.files import TEMPORARY_PREFIX, write_bytes, write_text
-from dmseg.harness.columns import RUN_FILE
 from dmseg.harness.engine import BlockResult
 from dmseg.harness.options import differences
-
-PARTS_FOLDER = "parts"
+from dmseg.results.columns import PARTS_FOLDER, RUN_FILE
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 from pyarrow.lib import ArrowException
 
 from dmseg.errors import DataError
-from dmseg.harness.columns import PROMPTS
 from dmseg.protocol import Click
+from dmseg.results.columns import PROMPTS
 from dmseg.types import Prompts
 
 Rows = list[Mapping[str, Any]]

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from dmseg.harness.audit import audit_record
 from dmseg.harness.calling import Answer, Failure
 from dmseg.harness.options import Options
 from dmseg.harness.selection import Picture, Target
 from dmseg.manifests import mask_sha256
 from dmseg.metrics import TOLERANCES, Score, image_diagonal, on_grid, score
 from dmseg.protocol import Click, with_click
+from dmseg.results.audit import audit_record
 from dmseg.types import Mask, Prompts
 
 Row = dict[str, Any]

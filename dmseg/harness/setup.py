@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 
 from dmseg.baselines import ModelAdapter, SelfTestAdapter, load_model
+from dmseg.baselines.bridge import Bridge, load_isolated
 from dmseg.build import open_benchmark
 from dmseg.harness.calling import GuardedModel
 from dmseg.harness.engine import Engine
@@ -21,17 +22,23 @@ from dmseg.harness.selection import select
 
 @dataclass(frozen=True, slots=True)
 class ModelChoice:
-    """A model by name, as :func:`dmseg.baselines.load_model` takes it; can be sent to worker processes."""
+    """A model by name, as :func:`dmseg.baselines.load_model` takes it; can be sent to worker processes.
+
+    ``isolate``: in a process of its own, which does not see the folders ``hidden``.
+    """
 
     name: str
     weights: str | None = None
     device: str = "auto"
     arguments: tuple[tuple[str, Any], ...] = ()
     precision: str = "fp32"
+    isolate: bool = False
+    hidden: tuple[Path, ...] = ()
 
     def load(self) -> ModelAdapter | SelfTestAdapter:
         """Return the ready model."""
-        return load_model(self.name, self.weights, self.device, dict(self.arguments), self.precision)
+        given = (self.name, self.weights, self.device, dict(self.arguments), self.precision)
+        return load_isolated(*given, self.hidden) if self.isolate else load_model(*given)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +66,8 @@ def make_engine(setup: Setup, model: GuardedModel) -> Engine:
 def guarded(setup: Setup, model: ModelAdapter | SelfTestAdapter, **watched: Any) -> GuardedModel:
     """Return a loaded model behind its guard, with the run's time limit and threshold."""
     options = setup.options
+    if isinstance(model, Bridge):
+        model.begin_run(setup.out)
     return GuardedModel(model, options.timeout, threshold=options.rules.threshold, **watched)
 
 

@@ -9,6 +9,15 @@ from __future__ import annotations
 from dmseg.imaging.dicom_seg import DicomTags, dicom_tags, highdicom, read_dicom_segments
 from dmseg.imaging.formats import EXTENSIONS, MAX_PIXELS, check_size, extension, kind_of, stem
 from dmseg.imaging.grey import add_change, apply_window, normalise, percentile_window
+from dmseg.imaging.hounsfield import (
+    Rescale,
+    Scale,
+    check_hounsfield,
+    check_visible,
+    parse_rescale,
+    recognise_scale,
+    shows_nothing,
+)
 from dmseg.imaging.like import check_target, write_like
 from dmseg.imaging.reading import (
     LoadedImage,
@@ -31,12 +40,16 @@ __all__ = [
     "MAX_PIXELS",
     "DicomTags",
     "LoadedImage",
+    "Rescale",
     "Rle",
+    "Scale",
     "Volume",
     "add_change",
     "apply_window",
+    "check_hounsfield",
     "check_size",
     "check_target",
+    "check_visible",
     "decode_rle",
     "dicom_tags",
     "encode_rle",
@@ -46,6 +59,7 @@ __all__ = [
     "image_header",
     "kind_of",
     "normalise",
+    "parse_rescale",
     "percentile_window",
     "png_bytes",
     "radiological",
@@ -56,8 +70,10 @@ __all__ = [
     "read_label_volume",
     "read_mask",
     "read_volume",
+    "recognise_scale",
     "resize_image",
     "resize_mask",
+    "shows_nothing",
     "stem",
     "stored_size",
     "write_like",

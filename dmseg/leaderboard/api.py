@@ -14,8 +14,6 @@ import numpy as np
 from dmseg.build import Benchmark, open_benchmark
 from dmseg.errors import DataError, UsageError, unknown_name
 from dmseg.files import write_text
-from dmseg.harness import open_run, run_digest
-from dmseg.harness.cases import CaseTable
 from dmseg.leaderboard.checks import Verdict, check_run
 from dmseg.leaderboard.entries import (
     CHECKED_FILE,
@@ -30,6 +28,8 @@ from dmseg.leaderboard.package import UnsafePackageError, opened, pack_files
 from dmseg.leaderboard.ranking import mask_scores
 from dmseg.leaderboard.record import build_record
 from dmseg.manifests import Manifest
+from dmseg.results import open_run, run_digest
+from dmseg.results.cases import CaseTable
 from dmseg.statistics import Estimate
 from dmseg.types import LEVEL_LABELS
 

@@ -17,9 +17,9 @@ from typing import Any
 import platformdirs
 
 from dmseg.errors import DataError
-from dmseg.harness import open_run
-from dmseg.harness.cases import CaseTable, case_tables
 from dmseg.manifests import cleaned
+from dmseg.results import open_run
+from dmseg.results.cases import CaseTable, case_tables
 
 RUN_FILES: tuple[str, ...] = ("run.json", "steps.parquet", "prompts.parquet", "inputs.parquet", "audit.jsonl.gz")
 """What a submission is. Times and host names (timing.parquet, environment.json) stay with the submitter."""

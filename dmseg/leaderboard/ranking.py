@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmseg.errors import DataError
-from dmseg.harness.cases import CaseTable
+from dmseg.results.cases import CaseTable
 from dmseg.statistics import CaseBootstrap, Ranking, rank_ranges
 
 Array = NDArray[np.float64]

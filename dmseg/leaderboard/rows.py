@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dmseg.harness.cases import CaseTable
 from dmseg.leaderboard.columns import LEADERBOARD
 from dmseg.leaderboard.entries import Entry
 from dmseg.leaderboard.ranking import mask_scores
 from dmseg.manifests import LOCAL_EDITION, published_manifest
+from dmseg.results.cases import CaseTable
 from dmseg.statistics import CaseBootstrap
 from dmseg.types import LEVELS
 

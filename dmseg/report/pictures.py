@@ -16,8 +16,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dmseg.figures import contact_sheet, embedded_png, panel
-from dmseg.harness.audit import AuditRecord
-from dmseg.harness.cases import CaseTable
+from dmseg.results.audit import AuditRecord
+from dmseg.results.cases import CaseTable
 from dmseg.types import LEVEL_LABELS, Prompts
 
 PANEL_SIZE = 240

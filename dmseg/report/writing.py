@@ -17,13 +17,13 @@ from dmseg.build import Benchmark, open_benchmark
 from dmseg.errors import DataError
 from dmseg.figures import Series, curve_svg, heat_table, histogram_svg, page
 from dmseg.files import cache_folder, write_text
-from dmseg.harness import Run, open_run, run_digest
-from dmseg.harness.audit import AUDIT_FILE, read_audit
-from dmseg.harness.cases import CaseTable, case_tables
-from dmseg.harness.summary import TABLE_METRICS, SplitNumbers, split_numbers
 from dmseg.imaging import write_png
 from dmseg.manifests import HEADER_FILE, read_header
 from dmseg.report.pictures import Predictions, gallery, worst_sheet
+from dmseg.results import Run, open_run, run_digest
+from dmseg.results.audit import AUDIT_FILE, read_audit
+from dmseg.results.cases import CaseTable, case_tables
+from dmseg.results.summary import TABLE_METRICS, SplitNumbers, split_numbers
 from dmseg.statistics import Estimate
 from dmseg.types import LEVEL_LABELS
 from dmseg.version import __version__

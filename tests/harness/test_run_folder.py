@@ -15,10 +15,10 @@ from tiny_benchmark import HEIGHT, WIDTH, write_tiny_benchmark
 from dmseg import build, harness, protocol
 from dmseg.baselines import load_model
 from dmseg.errors import DataError, UsageError
-from dmseg.harness.audit import is_audited, read_audit
-from dmseg.harness.columns import STATUSES, STEPS, TABLES, run_schema
 from dmseg.manifests import thumbprint
 from dmseg.metrics import score
+from dmseg.results.audit import is_audited, read_audit
+from dmseg.results.columns import STATUSES, STEPS, TABLES, run_schema
 from dmseg.types import LEVELS
 
 DIAGONAL = math.hypot(HEIGHT, WIDTH)
@@ -149,7 +149,7 @@ def test_timing_and_environment_are_beside_the_results(disk):
 
 
 def test_audited_predictions_are_those_that_were_scored(tmp_path, monkeypatch):
-    monkeypatch.setattr("dmseg.harness.audit.AUDITED_SHARE", 0.3)
+    monkeypatch.setattr("dmseg.results.audit.AUDITED_SHARE", 0.3)
     pictures = tuple(("alpha", f"i{n:03d}", "seen", f"p{n}", None, ((20, 20, 6 + n % 5),)) for n in range(20))
     tiny = write_tiny_benchmark(tmp_path / "bench", levels=("clear", "lq1"), pictures=pictures)
     opened = run(tiny, tmp_path / "run")

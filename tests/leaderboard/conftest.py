@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from tiny_benchmark import write_tiny_benchmark
 
-import dmseg.harness.audit
+import dmseg.results.audit
 from dmseg.build import open_benchmark
 from dmseg.harness import evaluate
 
@@ -43,7 +43,7 @@ def _publishing(benchmark: Path) -> Iterator[None]:
     manifests = importlib.import_module("dmseg.manifests.published")  # a function of that name hides the module
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(manifests, "_folders", lambda: {"tiny-1.0": benchmark})
-        patch.setattr(dmseg.harness.audit, "AUDITED_SHARE", 0.3)
+        patch.setattr(dmseg.results.audit, "AUDITED_SHARE", 0.3)
         manifests._editions.cache_clear()
         yield
     manifests._editions.cache_clear()

@@ -16,10 +16,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from dmseg.harness.columns import run_schema
 from dmseg.leaderboard import CODES, Verdict, add, check, pack
 from dmseg.leaderboard.api import RefusedError
 from dmseg.leaderboard.columns import LEADERBOARD
+from dmseg.results.columns import run_schema
 
 Damage = Callable[[Path], None]
 

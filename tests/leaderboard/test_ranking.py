@@ -10,8 +10,8 @@ import pytest
 from synthetic_runs import steps_table
 
 from dmseg.errors import DataError
-from dmseg.harness.cases import CaseTable, case_tables
 from dmseg.leaderboard.ranking import rank, rank_scores
+from dmseg.results.cases import CaseTable, case_tables
 from dmseg.rng import Stream
 from dmseg.statistics import CaseBootstrap
 

@@ -14,11 +14,11 @@ from synthetic_runs import DIGEST, SyntheticBenchmark, write_run
 
 from dmseg.errors import DataError
 from dmseg.figures.raster import PREDICTION
-from dmseg.harness.cases import case_tables
-from dmseg.harness.summary import split_numbers
 from dmseg.imaging import read_image
 from dmseg.report import find_benchmark, pictures, write_report, write_worst_cases
 from dmseg.report.pictures import prompts_until
+from dmseg.results.cases import case_tables
+from dmseg.results.summary import split_numbers
 from dmseg.types import LEVEL_LABELS, LEVELS
 
 

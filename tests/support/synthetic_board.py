@@ -9,7 +9,7 @@ import pytest
 from synthetic_runs import SOURCES, Source, write_run
 
 import dmseg.leaderboard.rows
-from dmseg.harness import open_run, run_digest
+from dmseg.results import open_run, run_digest
 
 MODELS = ("alpha", "beta", "gamma-large", "delta", "epsilon", "zeta")
 

@@ -19,8 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from dmseg.harness.audit import AUDIT_FILE, audit_record, write_audit
-from dmseg.harness.columns import run_schema
+from dmseg.results.audit import AUDIT_FILE, audit_record, write_audit
+from dmseg.results.columns import run_schema
 from dmseg.rng import Stream
 from dmseg.types import LEVELS
 

@@ -14,7 +14,6 @@ from typing import Any
 
 import pandas as pd
 
-from dmseg.harness.cases import case_tables
 from dmseg.leaderboard.checks.audit import check_audit
 from dmseg.leaderboard.checks.coverage import check_coverage
 from dmseg.leaderboard.checks.declaration import check_declaration
@@ -25,6 +24,7 @@ from dmseg.leaderboard.checks.reference import reference_of
 from dmseg.leaderboard.checks.tables import load_table
 from dmseg.leaderboard.entries import RUN_FILES, Entry
 from dmseg.manifests import Manifest
+from dmseg.results.cases import case_tables
 
 __all__ = ["CODES", "Finding", "Verdict", "check_run"]
 

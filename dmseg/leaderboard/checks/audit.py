@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 
 from dmseg.errors import DataError
-from dmseg.harness.audit import AUDIT_FILE, AuditRecord, is_audited, read_audit
 from dmseg.leaderboard.checks.findings import Findings, first_few
 from dmseg.leaderboard.checks.reference import Reference
 from dmseg.manifests import mask_sha256
 from dmseg.metrics import image_diagonal, score
 from dmseg.protocol import Click, next_click
+from dmseg.results.audit import AUDIT_FILE, AuditRecord, is_audited, read_audit
 from dmseg.types import Mask
 
 _TOLERANCE = 1e-4

@@ -8,9 +8,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from dmseg.baselines import model_cards
-from dmseg.harness.columns import SCHEMA_VERSION
 from dmseg.leaderboard.checks.findings import Findings
 from dmseg.protocol import PRESETS
+from dmseg.results.columns import SCHEMA_VERSION
 
 FILE = "run.json"
 _REQUIRED: dict[str, tuple[str, ...]] = {

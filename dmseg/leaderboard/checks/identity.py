@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dmseg.harness.columns import PROMPTS
 from dmseg.leaderboard.checks.findings import Findings, first_few
 from dmseg.leaderboard.checks.reference import Reference
 from dmseg.manifests import LOCAL_EDITION
 from dmseg.protocol import PROTOCOL_ID, candidate_prompts, preset
+from dmseg.results.columns import PROMPTS
 from dmseg.types import Prompts
 
 _DICE_TOLERANCE = 1e-5

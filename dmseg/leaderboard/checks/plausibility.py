@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from dmseg.harness.cases import CaseTable
 from dmseg.leaderboard.checks.findings import Findings
 from dmseg.leaderboard.entries import Entry
 from dmseg.leaderboard.ranking import mask_scores
 from dmseg.leaderboard.rows import overlap
+from dmseg.results.cases import CaseTable
 
 _LEAST_MASKS = 10
 _PERFECT_SHARE = 0.05

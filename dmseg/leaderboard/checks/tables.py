@@ -9,8 +9,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dmseg.harness.columns import STATUSES, TABLES
 from dmseg.leaderboard.checks.findings import Findings, first_few
+from dmseg.results.columns import STATUSES, TABLES
 from dmseg.types import LEVELS, MODALITIES, SPLITS
 
 MAX_ROWS = 20_000_000

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dmseg.errors import DataError
-from dmseg.harness.audit import audit_record, is_audited, read_audit, write_audit
+from dmseg.results.audit import audit_record, is_audited, read_audit, write_audit
 from dmseg.rng import Stream
 
 RECORDS = [

@@ -7,7 +7,6 @@ bytes. Anyone can recompute scores and clicks of these masks from them.
 from __future__ import annotations
 
 import gzip
-import json
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -21,11 +20,25 @@ from dmseg.errors import DataError
 from dmseg.files import atomic_path
 from dmseg.imaging import decode_rle, encode_rle
 from dmseg.imaging.rle import Rle
+from dmseg.reading import parse_json, require_regular, show_name
 from dmseg.rng import key_words
+from dmseg.schemas import Loose, Number, Record, Text, require_shape
 
 AUDIT_FILE = "audit.jsonl.gz"
+PREDICTIONS_FILE = "predictions.jsonl.gz"
+"""All predictions of a run, where it was asked to keep them; the same records, never part of a submission."""
 AUDITED_SHARE = 0.02
-_MAX_LINE = 1 << 26
+_MAX_LINE = 1 << 24
+_MAX_BYTES = 1 << 32
+_SHAPE = Record(
+    {
+        "mask_id": Text(300, shortest=1),
+        "level": Text(20),
+        "seed": Number(-(2**63), 2**63 - 1),
+        "step": Number(1, 1000),
+        "rle": Record({"size": Loose(3), "counts": Loose(1 << 22, 1, _MAX_LINE)}),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,23 +85,24 @@ def read_audit(path: Path) -> Iterator[AuditRecord]:
     Raises:
         DataError: the file is damaged, or a line is not a record; the message gives file and line.
     """
-    if not path.exists():
+    try:
+        require_regular(path)
+    except FileNotFoundError:
         return
-    number = 0
+    number, left = 0, _MAX_BYTES
     try:
         with gzip.open(path, "rb") as stream:
-            while line := stream.readline(_MAX_LINE):
-                number += 1
-                yield _record(json.loads(line))
-    except (OSError, EOFError, zlib.error, KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{path} line {number}: not an audit record ({type(error).__name__}: {error})") from None
+            while line := stream.readline(_MAX_LINE + 1):
+                number, left = number + 1, left - len(line)
+                if len(line) > _MAX_LINE or left < 0:
+                    raise DataError(f"{show_name(path)} line {number}: larger than any prediction")
+                yield _record(line, f"{show_name(path)} line {number}: not an audit record")
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{show_name(path)} line {number + 1}: not an audit record ({error})") from None
 
 
-def _record(fields: dict[str, object]) -> AuditRecord:
-    texts = str(fields["mask_id"]), str(fields["level"])
-    rle = fields["rle"]
-    if not isinstance(rle, dict) or not {"size", "counts"} <= set(rle):
-        raise ValueError('"rle" needs "size" and "counts"')
-    return AuditRecord(
-        *texts, int(str(fields["seed"])), int(str(fields["step"])), Rle(size=rle["size"], counts=rle["counts"])
-    )
+def _record(line: bytes, where: str) -> AuditRecord:
+    fields = parse_json(line, where)
+    require_shape(fields, _SHAPE, where)
+    rle = Rle(size=fields["rle"]["size"], counts=fields["rle"]["counts"])
+    return AuditRecord(fields["mask_id"], fields["level"], fields["seed"], fields["step"], rle)

@@ -7,7 +7,7 @@ import pytest
 from synthetic_runs import SOURCES, steps_table
 
 from dmseg.errors import DataError
-from dmseg.harness.cases import case_tables
+from dmseg.results.cases import case_tables
 from dmseg.rng import Stream
 from dmseg.types import LEVELS
 

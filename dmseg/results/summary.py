@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dmseg.harness.cases import NOC_TARGET, CaseTable
 from dmseg.metrics import CLICK_TARGETS, Clicks, clicks_to_reach, over_steps
+from dmseg.results.cases import NOC_TARGET, CaseTable
 from dmseg.statistics import Estimate
 from dmseg.types import LEVEL_LABELS
 

@@ -10,6 +10,8 @@ SCHEMA_VERSION = 1
 """Version of the run folder's schema; readers refuse every other one by name."""
 
 RUN_FILE = "run.json"
+PARTS_FOLDER = "parts"
+"""A run that is under way: its parts lie here, below the run folder."""
 ENVIRONMENT_FILE = "environment.json"
 STATUSES: tuple[str, ...] = ("ok", "error", "oom", "timeout")
 

@@ -15,8 +15,7 @@ import pyarrow.parquet as pq
 
 from dmseg.canonical import digest_rows
 from dmseg.errors import DataError
-from dmseg.harness.columns import RUN_FILE, SCHEMA_VERSION, STEPS, TABLES
-from dmseg.harness.parts import PARTS_FOLDER
+from dmseg.results.columns import PARTS_FOLDER, RUN_FILE, SCHEMA_VERSION, STEPS, TABLES
 
 _BATCH_ROWS = 10_000
 _DIGEST_ORDER = ("level", "mask_id", "seed", "step")
@@ -36,7 +35,7 @@ class Run:
 
     @functools.cached_property
     def steps(self) -> pd.DataFrame:
-        """One row per object, level and step; columns as in ``dmseg.harness.columns.STEPS``."""
+        """One row per object, level and step; columns as in ``dmseg.results.columns.STEPS``."""
         return self._frame("steps")
 
     @functools.cached_property

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from synthetic_runs import Source, write_run
 
-from dmseg import harness
+from dmseg import results
 from dmseg.errors import UsageError
-from dmseg.harness.cases import case_tables
-from dmseg.harness.comparing import GROUPINGS, compare
-from dmseg.harness.layout import TextTable, interval, long_csv, paper_table, summary_tables
-from dmseg.harness.summary import split_numbers
+from dmseg.results.cases import case_tables
+from dmseg.results.comparing import GROUPINGS, compare
+from dmseg.results.layout import TextTable, interval, long_csv, paper_table, summary_tables
+from dmseg.results.summary import split_numbers
 from dmseg.statistics import Estimate
 from dmseg.types import LEVELS
 
@@ -23,7 +23,7 @@ from dmseg.types import LEVELS
 def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     return {
-        name: harness.open_run(write_run(folder / name, name, quality=quality, failed=failed))
+        name: results.open_run(write_run(folder / name, name, quality=quality, failed=failed))
         for name, quality, failed in (("alpha", 0.8, 0), ("beta", 0.9, 0), ("gamma", 0.8, 3))
     }
 
@@ -142,7 +142,7 @@ def test_every_grouping_divides_the_masks(runs):
 def test_one_case_per_dataset_gives_no_verdict(tmp_path):
     sources = {"busi": Source("ultrasound", "seen", 1, 2)}
     one, two = (
-        harness.open_run(write_run(tmp_path / name, name, quality=quality, sources=sources))
+        results.open_run(write_run(tmp_path / name, name, quality=quality, sources=sources))
         for name, quality in (("a", 0.8), ("b", 0.9))
     )
     assert {row.verdict for row in compare(one, two)} == {"?"}
@@ -159,10 +159,10 @@ def test_runs_that_do_not_pair_are_refused(runs, tmp_path):
     with pytest.raises(UsageError, match=r'unknown metric "dise".*did you mean "dice"'):
         compare(runs["alpha"], runs["beta"], "dise")
     other = dict(runs["alpha"].info["protocol"], seed=1)
-    changed = harness.open_run(write_run(tmp_path / "seed", "alpha", protocol=other))
+    changed = results.open_run(write_run(tmp_path / "seed", "alpha", protocol=other))
     with pytest.raises(UsageError, match=r"do not pair: protocol\.seed is 0 in .* and 1 in"):
         compare(runs["alpha"], changed)
-    part = harness.open_run(write_run(tmp_path / "part", "alpha", sources={"busi": Source("ultrasound", "seen", 6)}))
+    part = results.open_run(write_run(tmp_path / "part", "alpha", sources={"busi": Source("ultrasound", "seen", 6)}))
     with pytest.raises(UsageError, match=r"450 rows are only in .*, 0 only in .*--limit"):
         compare(runs["alpha"], part)
 

@@ -9,8 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dmseg.errors import UsageError, unknown_name
-from dmseg.harness.cases import METRICS, CaseTable, case_tables
-from dmseg.harness.runs import Run
+from dmseg.results.cases import METRICS, CaseTable, case_tables
+from dmseg.results.runs import Run
 from dmseg.statistics import CaseBootstrap, Estimate
 
 SIZE_GROUPS: tuple[tuple[str, float], ...] = (("small", 32**2), ("medium", 96**2), ("large", float("inf")))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dmseg.harness.summary import Block, SplitNumbers
+from dmseg.results.summary import Block, SplitNumbers
 from dmseg.statistics import Estimate
 from dmseg.types import LEVEL_LABELS
 

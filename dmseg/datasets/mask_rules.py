@@ -1,0 +1,61 @@
+"""Which files of a folder are masks or label maps: the one rule that init-recipe and degrade share.
+
+A file is a mask by its name (an ending such as ``_mask``, a folder such as ``labelsTr``); where names say nothing, by
+its content: few values in large flat areas. Folders that all files share say nothing, whatever they are called.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dmseg.imaging import stem
+from dmseg.tables import packaged_table
+
+MASK_WORD = re.compile(
+    r"(?:^|(?<=[ _-]))(?:mask|seg|segmentation|label|gt|ground[ _-]?truth|annotation)s?", re.IGNORECASE
+)
+_RULES = packaged_table("dmseg.datasets", "datasets.toml")["labels"]
+
+
+def mask_ending(name: str) -> str:
+    """Return the ending of a mask's stem that says so, with its separator, without a number after it; or ``""``."""
+    found = re.search(r"([ _-])(" + MASK_WORD.pattern + r")(?=(?:[ _-]?\d+)?$)", name, re.IGNORECASE)
+    return f"{found.group(1)}{found.group(2)}" if found else ""
+
+
+def is_mask_name(parent: Path, name: str) -> bool:
+    """Return whether a stem, or a folder on the way to it, says that the file is a mask."""
+    return bool(mask_ending(name)) or any(MASK_WORD.search(part) for part in parent.parts)
+
+
+def find_mask_names(files: Iterable[Path]) -> set[Path]:
+    """Return those files that are masks by their name; folders that all of them share say nothing."""
+    listed = list(files)
+    if not listed:
+        return set()
+    shared = Path(os.path.commonpath([file.parent for file in listed]))
+    return {file for file in listed if is_mask_name(file.parent.relative_to(shared), stem(file))}
+
+
+def looks_like_labels(values: NDArray[Any]) -> bool:
+    """Return whether pixel values are those of a label map or a mask: few whole numbers in large flat areas.
+
+    Args:
+        values: (H, W), (H, W, 3) or (Z, Y, X) of any real type.
+    """
+    if values.size < 2 or (values.dtype.kind == "f" and not (values == np.round(values)).all()):
+        return False
+    if values.ndim == 3 and values.shape[2] == 3:  # colours: a drawing has few of them too
+        values = values.astype(np.uint32) @ np.array([65536, 256, 1], np.uint32)
+    distinct = np.unique(values).size
+    if distinct <= 2:
+        return bool(distinct == 2)
+    flat = float((values[..., 1:] == values[..., :-1]).mean()) if values.shape[-1] > 1 else 0.0
+    return bool(distinct <= _RULES["most_values"] and flat >= _RULES["least_flat"])
