@@ -2,7 +2,7 @@
 
     .venv/bin/python benchmarks/bench_build.py [--raw RAW] [--limit 6]
 
-The floor is decoding the same sources and encoding the same pictures as PNG by the build's own encoder, and nothing
+The floor is decoding the same sources and encoding the same images as PNG by the build's own encoder, and nothing
 else, in the same run and on the same CPU clock; the last column has it with Pillow's default PNG settings, as a plain
 script would write them. Each time is the better of two. Datasets with beam hardening (two projections and
 reconstructions per image) are reported apart. Without --raw the phantoms are used, which are smaller than real images.
@@ -36,7 +36,7 @@ MEMORY = (
 
 
 def floor_seconds(found: FoundDataset, bench: Path) -> tuple[float, float]:
-    """Return the CPU seconds of decoding the sources of a built dataset and encoding its pictures: by us, by Pillow."""
+    """Return the CPU seconds of decoding the sources of a built dataset and encoding its images: by us, by Pillow."""
     opened = open_benchmark(bench)
     used = {image.split("#")[0] for image in opened.images["source"]}
     pictures = [opened.image(row.image_id, row.level) for row in opened.degradations.itertuples()]

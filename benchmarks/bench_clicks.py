@@ -3,7 +3,7 @@
     benchmarks/.venv/bin/python benchmarks/bench_clicks.py
 
 The published rules are written here in our own words: RITM (Sofiiuk et al., 2022) takes OpenCV's precise distance
-transform of both error masks of the whole picture; the common scipy recipe labels the error, and transforms the crop of
+transform of both error masks of the whole image; the common scipy recipe labels the error, and transforms the crop of
 the largest component.
 """
 

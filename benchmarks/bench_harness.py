@@ -3,7 +3,7 @@
     benchmarks/.venv/bin/python benchmarks/bench_harness.py
 
 Model: LiteMedSAM's size with random weights (needs the extra [models]). The plain loop does what published evaluation
-scripts do: for every mask set the picture, decode one mask at a time, click by the published RITM rule, score with
+scripts do: for every mask set the image, decode one mask at a time, click by the published RITM rule, score with
 surface-distance (where it is installed, else with dmseg's metrics). Without torch only the overhead is measured, with
 the watershed model.
 """
@@ -33,7 +33,7 @@ STEPS = 5
 SPLITS = ("train", "seen", "unseen")
 
 
-class Stopwatch:
+class TimedModel:
     """A model, and the CPU seconds spent inside it."""
 
     version = "benchmark"
@@ -44,12 +44,12 @@ class Stopwatch:
         self.seconds = 0.0
 
     def encode(self, images: Sequence[Any]) -> Sequence[Any]:
-        return self._timed(self._model.encode, images)
+        return self._time(self._model.encode, images)
 
     def predict(self, *given: Any) -> Prediction:
-        return self._timed(self._model.predict, *given)
+        return self._time(self._model.predict, *given)
 
-    def _timed(self, call: Any, *given: Any) -> Any:
+    def _time(self, call: Any, *given: Any) -> Any:
         start = time.process_time()
         try:
             return call(*given)
@@ -106,7 +106,7 @@ def main() -> None:
         build.build(raw, bench, levels=LEVELS)
         benchmark = build.open_benchmark(bench)
         n = int(benchmark.masks["evaluate"].sum())
-        print(f"{len(benchmark.images)} pictures, {n} objects, {len(LEVELS)} levels, {STEPS} steps")
+        print(f"{len(benchmark.images)} images, {n} objects, {len(LEVELS)} levels, {STEPS} steps")
         overhead("watershed", {}, bench, Path(folder))
         if importlib.util.find_spec("torch") is None:
             print("left out: the comparison with a plain loop needs the extra [models]")
@@ -117,7 +117,7 @@ def main() -> None:
 def overhead(name: str, options: dict[str, Any], bench: Path, folder: Path) -> float:
     """Print the share of CPU time that is spent outside of the model; return the CPU seconds of the evaluation."""
     harness.evaluate("disk", bench, folder / f"warm-{name}", splits=SPLITS)  # compiles the kernels
-    model = Stopwatch(load_model(name, **options))
+    model = TimedModel(load_model(name, **options))
     total = cpu_seconds(harness.evaluate, model, bench, folder / name, splits=SPLITS)
     outside = 100 * (total - model.seconds) / total
     print(f"{name}: {total:.2f} CPU s, of which outside the model {outside:.1f} %")

@@ -21,7 +21,7 @@ TOLERANCES = (1.0, 2.0, 3.0, 5.0)
 
 
 def pairs(size: int) -> list[tuple[Mask, Mask]]:
-    """Blobs of 2 to 10 % of the picture against themselves moved and grown: Dice about 0.87."""
+    """Blobs of 2 to 10 % of the image against themselves moved and grown: Dice about 0.87."""
     found = []
     for index in range(8):
         area = 0.02 + 0.08 * index / 7

@@ -2,7 +2,7 @@
 
     .venv/bin/python benchmarks/bench_models.py mobile-sam lite-medsam --rounds 3
 
-The first table is per picture of 512 x 512 and per batch of masks. The second times the whole of an evaluation (encode,
+The first table is per image of 512 x 512 and per batch of masks. The second times the whole of an evaluation (encode,
 then five steps with feedback of the logits, for four masks) against what the authors' code does for each mask anew: set
 the image, then predict five times. Same weights (random: time does not depend on them), same clicks, same process, in
 turns; CPU time, so that other processes on the machine count for neither. The authors' loops: ``SamPredictor`` of the
@@ -61,7 +61,7 @@ def ours(model: Any, image: Any, asked: list[list[Prompts]], chunk: int) -> None
 
 
 def per_mask(model: Any, image: Any, asked: list[list[Prompts]]) -> None:
-    """The scripts that MedSAM, LiteMedSAM, SAM-Med2D and RobustSAM publish: every mask starts from the picture."""
+    """The scripts that MedSAM, LiteMedSAM, SAM-Med2D and RobustSAM publish: every mask starts from the image."""
     for mask in asked:
         embeddings = model.encode([image])
         state: list[Any] = [None]

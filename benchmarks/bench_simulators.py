@@ -139,7 +139,7 @@ def faulty(library: str, name: str, wrong: dict[str, list[str]]) -> bool:
     return any(fault.startswith(f"{name}:") for fault in wrong[library])
 
 
-def missed(results: dict[int, tuple[dict[str, float], dict[str, list[Peer]]]]) -> list[str]:
+def list_missed(results: dict[int, tuple[dict[str, float], dict[str, list[Peer]]]]) -> list[str]:
     """Return what misses its target: the budget at 512 px; 1.2 times the best peer that passes its proof.
 
     An operation that takes less than 0.1 ms, at that size or at 512 px, is exempt from the ratios.
@@ -175,7 +175,7 @@ def lag_one(values: np.ndarray) -> float:
 
 
 def verdict(library: str, name: str, call: Callable[[], Any], scene: np.ndarray) -> str | None:
-    """Return what a peer's operation got wrong on the test picture made for it, or None."""
+    """Return what a peer's operation got wrong on the test image made for it, or None."""
     out = as_array(call())
     grey = out if out.ndim == 2 else out[..., 0]
     if name == "motion_blur":
@@ -283,7 +283,7 @@ def main() -> None:
     cv2.setNumThreads(1)
     wrong = proofs()
     sizes = [int(text) for text in sys.argv[1:]] or [256, 512, 1024]
-    lines = missed({size: speed(size, wrong) for size in sizes})
+    lines = list_missed({size: speed(size, wrong) for size in sizes})
     print("\nTargets missed:" if lines else "\nAll targets met.")
     for line in lines:
         print(f"  {line}")

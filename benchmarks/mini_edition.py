@@ -60,7 +60,7 @@ def train(work: Path, name: str, devices: int = 1) -> None:
 
 
 @dataclass(frozen=True)
-class Run:
+class ModelRun:
     """A trained model on a benchmark."""
 
     name: str
@@ -71,7 +71,7 @@ class Run:
     limit: int | None = None
 
 
-def evaluate(work: Path, run: Run) -> None:
+def evaluate(work: Path, run: ModelRun) -> None:
     """Evaluate one trained model."""
     name, weights = run.name, work / run.name / "weights.safetensors"
     model = name if name in (BACKBONE, REFERENCE) else FULL
@@ -175,7 +175,7 @@ def tables_of(path: Path) -> dict[str, CaseTable]:
     return case_tables(harness.open_run(path).steps)
 
 
-def report(place: Path, names: Sequence[str], runs: Sequence[Run]) -> None:
+def report(place: Path, names: Sequence[str], runs: Sequence[ModelRun]) -> None:
     """Write and print what the runs on one benchmark found."""
     tables = {name: tables_of(place / name) for name in names}
     others = [name for name in (REFERENCE, FULL) if name in names]
@@ -198,7 +198,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--data", type=Path, action="append", default=[], help="a benchmark beside the phantom edition")
-    parser.add_argument("--limit", type=int, help="pictures per data set of those")
+    parser.add_argument("--limit", type=int, help="images per data set of those")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--only", default=",".join(MODELS), help=f"models; {REFERENCE} always comes with them")
     parser.add_argument("--long", action="store_true", help=f"twenty steps, too, for {' and '.join(LONG)}")
@@ -211,7 +211,7 @@ def main() -> None:
     make_data(work, jobs)
     train(work, BACKBONE, devices=min(jobs, 2))
     phantoms = work / "runs" / "phantoms"
-    runs = {phantoms: [Run(name, phantoms / name, build.phantom_benchmark()) for name in names]}
+    runs = {phantoms: [ModelRun(name, phantoms / name, build.phantom_benchmark()) for name in names]}
     if arguments.long:
         runs[phantoms] += [replace(run, out=phantoms / f"{run.name}-20", preset="20-step") for run in runs[phantoms]
                            if run.name in LONG]  # fmt: skip
@@ -220,16 +220,16 @@ def main() -> None:
         place, splits = work / "runs" / data.resolve().name, "train,seen,unseen"
         if place in runs:
             parser.error(f"--data {data}: another benchmark has this name, too; its runs would share a folder")
-        runs[place] = [Run(name, place / name, data, splits=splits, limit=arguments.limit) for name in names]
+        runs[place] = [ModelRun(name, place / name, data, splits=splits, limit=arguments.limit) for name in names]
     with ThreadPoolExecutor(jobs) as pool:
         trained = {name: pool.submit(train, work, name) for name in names if name != BACKBONE}
 
-        def evaluated(run: Run) -> None:
+        def evaluate_run(run: ModelRun) -> None:
             if run.name in trained:
                 trained[run.name].result()
             evaluate(work, run)
 
-        list(pool.map(evaluated, [run for some in runs.values() for run in some]))
+        list(pool.map(evaluate_run, [run for some in runs.values() for run in some]))
     for place, some in runs.items():
         report(place, names, some)
 

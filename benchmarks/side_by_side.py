@@ -31,7 +31,7 @@ def peer(module: str) -> Any | None:
 
 
 def star(size: int, *, area: float, phase: float) -> Mask:
-    """Return a (size, size) star-shaped blob that covers about ``area`` of the picture."""
+    """Return a (size, size) star-shaped blob that covers about ``area`` of the image."""
     y, x = np.mgrid[:size, :size] - size / 2 + 0.5
     angle = np.arctan2(y, x)
     wave = 1 + 0.22 * np.sin(3 * angle + phase) + 0.1 * np.sin(7 * angle + 2 * phase)

@@ -18,14 +18,14 @@ Image = NDArray[Any]
 warnings.filterwarnings("ignore")
 
 
-def _scaled(length: float, image: Image) -> float:
+def _scale(length: float, image: Image) -> float:
     """Return a length given at a 512-px short side in px of the image, as ours are."""
     return length * min(image.shape[:2]) / 512
 
 
 def _albumentations(library: Any, image: Image) -> Iterator[tuple[str, Call]]:
-    spread = _scaled(1.5, image), _scaled(3.0, image)
-    length = int(_scaled(15, image)) // 2 * 2 + 1
+    spread = _scale(1.5, image), _scale(3.0, image)
+    length = int(_scale(15, image)) // 2 * 2 + 1
     transforms = {
         "gaussian_noise": library.GaussNoise(std_range=(0.07, 0.07), p=1),
         "salt_pepper": library.SaltAndPepper(amount=(0.028, 0.028), p=1),
@@ -61,7 +61,7 @@ def _torchio(library: Any, image: Image) -> Iterator[tuple[str, Call]]:
     tensor = tensor.float() / 255
     transforms = {
         "gaussian_noise": library.RandomNoise(std=(0.07, 0.07)),
-        "gaussian_blur": library.RandomBlur(std=(_scaled(1.5, image), _scaled(3.0, image))),
+        "gaussian_blur": library.RandomBlur(std=(_scale(1.5, image), _scale(3.0, image))),
         "gamma": library.RandomGamma(log_gamma=(0.4, 0.4)),
         "bias_field": library.RandomBiasField(),
         "mr_ghosting": library.RandomGhosting(num_ghosts=(4, 4), axes=(0,), intensity=(0.3, 0.3)),
@@ -78,7 +78,7 @@ def _monai(library: Any, image: Image) -> Iterator[tuple[str, Call]]:
     grey = np.ascontiguousarray(image[..., 0] if image.ndim == 3 else image)[None].astype(np.float32) / 255
     chosen = {
         "gaussian_noise": transforms.RandGaussianNoise(prob=1, std=0.07, sample_std=False),
-        "gaussian_blur": transforms.GaussianSmooth(sigma=_scaled(2.25, image)),
+        "gaussian_blur": transforms.GaussianSmooth(sigma=_scale(2.25, image)),
         "gamma": transforms.AdjustContrast(gamma=1.5),
         "bias_field": transforms.RandBiasField(prob=1),
         "gibbs_ringing": transforms.GibbsNoise(alpha=0.5),

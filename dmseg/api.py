@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dmseg.baselines import ModelAdapter, SelfTestAdapter
-    from dmseg.baselines.explanation import Step
+    from dmseg.baselines.explanation import StepMaps
     from dmseg.build import Benchmark
     from dmseg.protocol import Click
     from dmseg.simulators import Plan
 
 
-def _resolved(modality: str | None, dataset: str | None) -> tuple[str | None, tuple[str, ...] | None]:
+def _resolve_modality(modality: str | None, dataset: str | None) -> tuple[str | None, tuple[str, ...] | None]:
     """Return the image's modality and its domain operations; without a dataset the modality's default list (None)."""
     if dataset is None:
         return modality, None
@@ -67,7 +67,7 @@ def plan(
     """
     from dmseg import simulators
 
-    modality, domain = _resolved(modality, dataset)
+    modality, domain = _resolve_modality(modality, dataset)
     return simulators.plan(key, modality=modality, domain=domain, image=image, seed=seed, window=window)
 
 
@@ -109,7 +109,7 @@ def degrade(
     """
     from dmseg import simulators
 
-    modality, domain = _resolved(modality, dataset)
+    modality, domain = _resolve_modality(modality, dataset)
     return simulators.degrade(
         image, level, modality=modality, domain=domain, ops=ops, key=key, seed=seed, window=window
     )
@@ -153,7 +153,7 @@ def explain(
     steps: int = 5,
     key: str = "",
     seed: int = 0,
-) -> tuple[Image, list[Step]]:
+) -> tuple[Image, list[StepMaps]]:
     """Draw what a SAM-style network makes of one object, step by step: prompts, guidance, features, masks.
 
     Args:
@@ -166,10 +166,10 @@ def explain(
         key, seed: name the object in the draw of its first prompts.
 
     Returns:
-        The picture, uint8 (H', W', 3) RGB, and what it shows: one :class:`dmseg.baselines.explanation.Step` per step.
+        The image, uint8 (H', W', 3) RGB, and what it shows: one :class:`dmseg.baselines.explanation.StepMaps` per step.
 
     Raises:
-        UsageError: a model without such features, a mask of another size, prompts outside of the picture, or none.
+        UsageError: a model without such features, a mask of another size, prompts outside of the image, or none.
     """
     from dmseg.baselines import explanation
 

@@ -36,7 +36,7 @@ def atomic_path(path: Path, *, sync: bool = True) -> Iterator[Path]:
 
     The parent folder is made. A reader sees the old file or the new one, never a part. A process that is killed
     leaves only a file whose name begins with :data:`TEMPORARY_PREFIX`. Without ``sync`` the same holds for a process
-    that is killed, but not for a machine that loses its power: see :func:`synced_together`.
+    that is killed, but not for a machine that loses its power: see :func:`sync_together`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # Random, so that two processes never share a temporary file; the suffix stays last, since encoders look at it.
@@ -60,7 +60,7 @@ def _sync(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def synced_together() -> Iterator[Callable[[Path], None]]:
+def sync_together() -> Iterator[Callable[[Path], None]]:
     """Yield a function that syncs a file behind the caller's back; the block ends when all of them are on the disk.
 
     Waiting for the disk after each of many files can take longer than making them. Here it is done by threads while
@@ -88,7 +88,7 @@ def write_text(path: Path, content: str, *, sync: bool = True) -> None:
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
+def lock(path: Path) -> Iterator[None]:
     """Hold the file ``path``, made for this purpose alone, against every other holder; wait until it is free.
 
     The system frees it when its process ends, in whatever way, so nothing stale can stay behind.

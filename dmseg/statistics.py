@@ -106,7 +106,7 @@ class CaseBootstrap:
         Arguments as :meth:`means`. A dataset none of whose drawn cases has a value of a
         column is left out of that draw; a draw without any value is NaN.
         """
-        sums = [self._drawn(stratum, case_sums, counts) for stratum, case_sums, counts in self._case_sums(values)]
+        sums = [self._draw_cases(stratum, case_sums, counts) for stratum, case_sums, counts in self._case_sums(values)]
         return _average(np.array([total for total, _ in sums]), np.array([n for _, n in sums]), average).T
 
     def estimates(self, values: ArrayLike, average: str = "macro", *, confidence: float = CONFIDENCE) -> list[Estimate]:
@@ -148,7 +148,7 @@ class CaseBootstrap:
             for stratum in self._strata
         ]
 
-    def _drawn(
+    def _draw_cases(
         self, stratum: _Stratum, sums: NDArray[np.float64], counts: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return sum and number over the cases of each draw of one dataset, (B, M) each."""

@@ -16,7 +16,7 @@ from dmseg.errors import DataError, suggestion
 T = TypeVar("T")
 
 
-def packaged_table(package: str, name: str) -> dict[str, Any]:
+def read_packaged_table(package: str, name: str) -> dict[str, Any]:
     """Return the parsed TOML file ``name`` that ships inside ``package`` (dotted)."""
     return tomllib.loads(resources.files(package).joinpath(name).read_text(encoding="utf-8"))
 
@@ -49,26 +49,26 @@ def record(cls: type[T], values: Mapping[str, Any], where: str) -> T:
     arguments: dict[str, Any] = {}
     for name, field in fields.items():
         if name in values:
-            arguments[name] = _converted(values[name], hints[name], f"{where}: {name}")
+            arguments[name] = _convert(values[name], hints[name], f"{where}: {name}")
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             raise DataError(f'{where}: key "{name}" is missing')
     return cls(**arguments)
 
 
-def _converted(value: Any, hint: Any, where: str) -> Any:
+def _convert(value: Any, hint: Any, where: str) -> Any:
     """Return ``value`` as the annotated type: nested dataclass, tuple, dict, optional, number, text."""
     origin, options = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):
-        return _converted(value, next(option for option in options if option is not type(None)), where)
+        return _convert(value, next(option for option in options if option is not type(None)), where)
     if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
         return record(typing.cast(type, hint), value, where)
     if origin is tuple and isinstance(value, list):
         inner = [options[0]] * len(value) if len(options) == 2 and options[1] is ... else list(options)
         if len(inner) != len(value):
             raise DataError(f"{where}: expected {len(inner)} values, got {len(value)}: {value!r}")
-        return tuple(_converted(item, kind, where) for item, kind in zip(value, inner, strict=True))
+        return tuple(_convert(item, kind, where) for item, kind in zip(value, inner, strict=True))
     if origin is dict and isinstance(value, Mapping):
-        return {key: _converted(item, options[1], f"{where}.{key}") for key, item in value.items()}
+        return {key: _convert(item, options[1], f"{where}.{key}") for key, item in value.items()}
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if hint is Any or (

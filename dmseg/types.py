@@ -32,7 +32,7 @@ MODALITIES: tuple[str, ...] = (
 SPLITS: tuple[str, ...] = ("train", "seen", "unseen")
 
 Image = NDArray[Any]
-"""A picture: (H, W) or (H, W, 3), uint8 unless a function says otherwise."""
+"""An image: (H, W) or (H, W, 3), uint8 unless a function says otherwise."""
 Mask = NDArray[np.bool_]
 """One object: (H, W) bool, on the grid of its image."""
 
@@ -111,5 +111,5 @@ class Prompts:
 
 
 def as_rgb(image: Image) -> NDArray[np.uint8]:
-    """Return a grey or colour picture, uint8 (H, W) or (H, W, 3), as contiguous (H, W, 3)."""
+    """Return a grey or colour image, uint8 (H, W) or (H, W, 3), as contiguous (H, W, 3)."""
     return np.ascontiguousarray(np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image)

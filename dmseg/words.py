@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def as_words(mask: NDArray[np.uint8] | NDArray[np.bool_]) -> NDArray[np.uint64]:
+def pack_mask_uint64(mask: NDArray[np.uint8] | NDArray[np.bool_]) -> NDArray[np.uint64]:
     """Return a (H, W) mask of 0/1 bytes as (H, ceil(W / 8)) uint64; missing columns are background.
 
     No copy is made where the memory can be read as words. A bool array viewed from other bytes than 0 and 1 keeps

@@ -1,7 +1,7 @@
 # ruff: noqa: E501 (the proofs are prose)
-"""Writes docs/degradations.md and its pictures from the code, the tables and the phantoms.
+"""Writes docs/degradations.md and its images from the code, the tables and the phantoms.
 
-.venv/bin/python docs/degradations_page.py            page and pictures
+.venv/bin/python docs/degradations_page.py            page and images
 .venv/bin/python docs/degradations_page.py --text     page alone
 """
 
@@ -105,7 +105,7 @@ SPEED = {
 
 
 def sample(raw: Path, name: str) -> tuple[np.ndarray, Window | None]:
-    """Return one phantom picture, uint8, longest side 320, and its window."""
+    """Return one phantom image, uint8, longest side 320, and its window."""
     from dmseg import imaging
     from dmseg.datasets import reader
 
@@ -115,12 +115,12 @@ def sample(raw: Path, name: str) -> tuple[np.ndarray, Window | None]:
     for source in source_reader.sources(root):
         for found in source_reader.read(root, source):
             if isinstance(found, Sample):
-                size = imaging.stored_size(*found.image.shape[:2], longest=SIDE)
+                size = imaging.compute_stored_size(*found.image.shape[:2], longest=SIDE)
                 return imaging.resize_image(found.image, size), found.window
     raise RuntimeError(f"no phantom of {name}")
 
 
-def shown_on(name: str) -> list[str]:
+def list_modalities_showing(name: str) -> list[str]:
     """Return the modalities whose phantom shows an operation."""
     home = home_modality(name)
     return ["ct"] if home is None else list(dict.fromkeys([home, *ALSO.get(name, ())]))
@@ -136,11 +136,11 @@ def draw_pictures() -> None:
         phantoms = {modality: sample(Path(folder), dataset) for modality, dataset in PHANTOM.items()}
     for name in OPS:
         rows = []
-        for modality in shown_on(name):
+        for modality in list_modalities_showing(name):
             clear, window = phantoms[modality]
             settings = {"key": "docs", "modality": modality, "window": window}
             rows.append([clear, *(apply(name, clear, severity=severity, **settings) for severity in SEVERITIES)])
-        sheet = contact_sheet(rows, shown_on(name), ["Clear", *SEVERITIES], cell=CELL)
+        sheet = contact_sheet(rows, list_modalities_showing(name), ["Clear", *SEVERITIES], cell=CELL)
         Pillow.fromarray(sheet).save(PICTURES / f"{name}.jpg", quality=80, optimize=True)
 
 
@@ -200,22 +200,22 @@ apply("ct_ring", image, key="case-7", gain=0.02)              # one operation, o
 
 Images are uint8, uint16, float32 in [0, 1], or int16 with a window; (H, W) or (H, W, 3); at least 16 px. Lengths are in pixels
 of a 512-px short side and scale with the image. `dmseg preview FILE --out sheet.png --modality ct --by operation` draws this page's
-pictures for your own image; `dmseg degrade` works on files and folders.
+images for your own image; `dmseg degrade` works on files and folders.
 
 **Ranges.** The paper's parameter table is not public. All ranges are ours, with the source they were taken from or bounded by
 (`dmseg/simulators/levels.toml`). A changed number changes the table version and every plan digest.
 
-**Visibility cap.** Drawn blindly, brightness, gamma and glare turn one picture in ten white or black. Their strength is reduced by one
+**Visibility cap.** Drawn blindly, brightness, gamma and glare turn one image in ten white or black. Their strength is reduced by one
 factor per plan, found on Clear (`visibility.toml`), recorded in the plan and told by `describe`.
 
-**Calibration.** The weight-free `watershed` after five steps of preset `dmseg`, mean Dice of 144 objects in 51 phantom pictures: Clear
+**Calibration.** The weight-free `watershed` after five steps of preset `dmseg`, mean Dice of 144 objects in 51 phantom images: Clear
 79.4, LQ-1 77.6, LQ-2 74.8, LQ-3 76.1, LQ-3+ 75.0; that is 3.3 points from Clear to LQ-3 and 1.1 more at LQ-3+ (the paper's frozen SAM:
 3.5 to 11.7, and 1.6). A frozen network has not been measured yet.
 
 **No hidden no-op.** An operation that cannot change an image (a blur on a constant one) is named, with the reason, in the plan.
 
 **Limits.** CT needs a window to go from grey to HU: default 40/400. Air and bone are clipped in 8-bit slices: black counts as
-air, white as at least 800 HU. The dynamic range of public ultrasound pictures is unknown: 60 dB is assumed and can be given.
+air, white as at least 800 HU. The dynamic range of public ultrasound images is unknown: 60 dB is assumed and can be given.
 Integer and noise operations give the same bits everywhere; others may differ by one grey between versions of the libraries: numpy 1.26,
 scipy 1.11, OpenCV 4.9 against 2.4, 1.17, 5.0 differ in at most 3 of 100 000 pixels (`benchmarks/simulators_agreement.py`).
 

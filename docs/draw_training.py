@@ -14,7 +14,7 @@ from dmseg.figures import contact_sheet, panel
 from dmseg.rng import Stream
 from dmseg.simulators import observe, plan
 from dmseg.training import load_config
-from dmseg.training.appearance import view
+from dmseg.training.augmentation import view
 from dmseg.types import as_rgb
 
 PICTURE = Path(__file__).parent / "images" / "appearance.jpg"

@@ -1,4 +1,4 @@
-"""Five clicks on one image, with a picture after each.
+"""Five clicks on one image, with an image after each.
 
     python examples/five_clicks.py IMAGE MASK --model mobile-sam --weights mobile_sam.pt --out clicks
 

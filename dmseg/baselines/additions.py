@@ -11,7 +11,7 @@ from dmseg.baselines.pge_sam import EnhancedNetwork, enhancer_config
 from dmseg.errors import UsageError, unknown_name
 
 
-def put_on(network: PromptedNetwork, base: str, config: Mapping[str, Any]) -> PromptedNetwork:
+def add_modules(network: PromptedNetwork, base: str, config: Mapping[str, Any]) -> PromptedNetwork:
     """Return a base network with what a training configuration puts on it; the base's parts are taken over.
 
     Args:

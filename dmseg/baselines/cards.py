@@ -26,7 +26,7 @@ class ModelCard:
         capabilities: subset of :data:`dmseg.baselines.interface.CAPABILITIES`.
         version: changes whenever the model's output may change.
         params: number of parameters, 0 without weights, None where it depends on the arguments.
-        input_size: side of the picture that the network sees, None for native resolution.
+        input_size: side of the image that the network sees, None for native resolution.
         needs: importable packages beyond the plain installation; ``extra`` names the extra that brings them.
         trained_on: data sets used in training, by this project's names where they are part of the benchmark.
         trained_on_note: where that is known from, and what of it is not certain.
@@ -69,11 +69,11 @@ def model_cards() -> dict[str, ModelCard]:
     >>> model_cards()["watershed"].kind
     'classical'
     """
-    table = tables.packaged_table("dmseg.baselines", "models.toml")
+    table = tables.read_packaged_table("dmseg.baselines", "models.toml")
     return {name: tables.record(ModelCard, values, f"models.toml [{name}]") for name, values in table.items()}
 
 
-def shipped_weights(name: str) -> Path:
+def find_shipped_weights(name: str) -> Path:
     """Return the weights file of model ``name`` that ships inside the package.
 
     Raises:

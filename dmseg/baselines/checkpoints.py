@@ -56,7 +56,7 @@ def weights_folder() -> Path:
     return Path(platformdirs.user_data_dir("dmseg")) / "weights"
 
 
-def installed(name: str, checkpoint: Checkpoint) -> Path:
+def find_installed(name: str, checkpoint: Checkpoint) -> Path:
     """Return the installed official file of model ``name``.
 
     Raises:
@@ -96,7 +96,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
         ) from None
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile, _safetensors_error()) as error:
         raise ModelError(f"{path}: not a readable checkpoint, perhaps truncated: {_line(error)}") from None
-    state = unwrapped(loaded)
+    state = unwrap_state(loaded)
     if not state:
         raise ModelError(f"{path}: holds no state dict (a mapping from names to tensors)")
     return state
@@ -113,7 +113,7 @@ def _line(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no detail'}"
 
 
-def unwrapped(loaded: Any) -> dict[str, Tensor]:
+def unwrap_state(loaded: Any) -> dict[str, Tensor]:
     """Return the mapping from names to tensors inside what a trainer saved; empty where there is none."""
     import torch
 

@@ -1,4 +1,4 @@
-"""The floor: shapes drawn from the prompts alone, without a look at the picture."""
+"""The floor: shapes drawn from the prompts alone, without a look at the image."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Disk:
     A pixel within reach of both signs belongs to the nearer click. Logits are distances in pixels.
 
     Args:
-        radius: radius of the discs as a fraction of the picture's longer side, above 0.
+        radius: radius of the discs as a fraction of the image's longer side, above 0.
     """
 
     name = "disk"

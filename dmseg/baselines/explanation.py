@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dmseg.baselines.pge_sam import EnhancedNetwork, prompt_maps
-from dmseg.baselines.prompted import Embedding, Frame, PromptedAdapter, bilinear
+from dmseg.baselines.prompted import Embedding, InputFrame, PromptedAdapter, bilinear
 from dmseg.errors import UsageError
-from dmseg.figures import contact_sheet, heat, panel, signed_heat
+from dmseg.figures import contact_sheet, draw_signed_heat, heat, panel
 from dmseg.metrics import score
 from dmseg.protocol import Click, first_prompts, next_click, preset, with_click
 from dmseg.types import Image, Mask, Prompts, as_rgb
@@ -26,7 +26,7 @@ _LOW, _HIGH = 1.0, 99.0  # percentiles of a row that its colours span
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class StepMaps:
     """One interaction. All maps lie on the canvas, (H, W) float32.
 
     Attributes:
@@ -58,7 +58,7 @@ def explain(
     steps: int = 5,
     key: str = "",
     seed: int = 0,
-) -> list[Step]:
+) -> list[StepMaps]:
     """Prompt a network for one object and return what it made of every step.
 
     Args:
@@ -70,7 +70,7 @@ def explain(
         key, seed: name the object in the draw of its first prompts.
 
     Raises:
-        UsageError: a model without such features, a mask of another size, prompts outside of the picture, or none.
+        UsageError: a model without such features, a mask of another size, prompts outside of the image, or none.
     """
     if not isinstance(model, PromptedAdapter):
         name = getattr(model, "name", type(model).__name__)
@@ -91,7 +91,7 @@ def explain(
     return _steps(embedding, model.network.side, seen)
 
 
-def explanation_picture(image: Image, steps: Sequence[Step], reference: Mask | None = None) -> NDArray[np.uint8]:
+def explanation_picture(image: Image, steps: Sequence[StepMaps], reference: Mask | None = None) -> NDArray[np.uint8]:
     """Draw an explanation: a row per step; features before and after share one colour scale, stated in the label."""
     columns = ["prompts, answer"]
     if steps[0].drawn is not None:
@@ -103,10 +103,10 @@ def explanation_picture(image: Image, steps: Sequence[Step], reference: Mask | N
     return contact_sheet(rows, [_label(step, reference) for step in steps], columns, cell=_CELL)
 
 
-def _row(image: Image, step: Step, reference: Mask | None) -> list[NDArray[np.uint8]]:
+def _row(image: Image, step: StepMaps, reference: Mask | None) -> list[NDArray[np.uint8]]:
     row = [panel(image, reference, step.mask, step.prompts, size=_CELL)]
     if step.drawn is not None and step.guidance is not None:
-        row += [signed_heat(step.drawn), heat(step.guidance, 0.0, float(step.guidance.max()))]
+        row += [draw_signed_heat(step.drawn), heat(step.guidance, 0.0, float(step.guidance.max()))]
     low, high = _span(*step.features)
     row += [heat(one, low, high) for one in step.features if one is not None]
     if step.change is not None:
@@ -121,7 +121,7 @@ def _span(*maps: Map | None) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _label(step: Step, reference: Mask | None) -> str:
+def _label(step: StepMaps, reference: Mask | None) -> str:
     n = len(step.prompts.points)
     parts = [f"{n} click{'s' if n != 1 else ''}"] if n else []
     parts += ["box"] if step.prompts.box is not None else []
@@ -142,13 +142,13 @@ def _label(step: Step, reference: Mask | None) -> str:
 def _check(image: Image, reference: Mask | None, clicks: Sequence[Click], box: Any) -> None:
     height, width = image.shape[:2]
     if reference is not None and reference.shape != (height, width):
-        raise UsageError(f"the mask is {reference.shape[1]} x {reference.shape[0]}, the picture {width} x {height}")
+        raise UsageError(f"the mask is {reference.shape[1]} x {reference.shape[0]}, the image {width} x {height}")
     if reference is None and not len(clicks) and box is None:
         raise UsageError("nothing points at an object: give a mask, clicks or a box")
     corners = [] if box is None else [tuple(box[:2]), tuple(box[2:])]
     for x, y in [*((click.x, click.y) for click in clicks), *corners]:
         if not (0 <= x < width and 0 <= y < height):
-            raise UsageError(f"{x:g},{y:g} lies outside of the picture of {width} x {height}")
+            raise UsageError(f"{x:g},{y:g} lies outside of the image of {width} x {height}")
 
 
 def _first(
@@ -197,18 +197,18 @@ def _watching(network: Any) -> Iterator[dict[str, Tensor]]:
     if isinstance(network, EnhancedNetwork):
         config = network.config
 
-        def guided(module: Any, given: tuple[Any, ...], result: Tensor) -> None:
+        def keep_guidance(module: Any, given: tuple[Any, ...], result: Tensor) -> None:
             points, labels, box, dense, side = given
             drawn = [one for one in prompt_maps(points, labels, box, side, dense.shape[-1], config) if one is not None]
             noted["guidance"] = result[0]
             noted["drawn"] = _strongest(drawn) if drawn else torch.zeros_like(result[0, 0])
 
-        def enhanced(module: Any, given: tuple[Any, ...], result: Tensor) -> None:
+        def keep_enhanced(module: Any, given: tuple[Any, ...], result: Tensor) -> None:
             noted["after"] = result[0]
 
-        hooks.append(network.enhancer.register_forward_hook(enhanced))
+        hooks.append(network.enhancer.register_forward_hook(keep_enhanced))
         if network.guidance is not None:
-            hooks.append(network.guidance.register_forward_hook(guided))
+            hooks.append(network.guidance.register_forward_hook(keep_guidance))
     try:
         yield noted
     finally:
@@ -222,29 +222,29 @@ def _strongest(maps: Sequence[Tensor]) -> Tensor:
     return stacked.gather(0, stacked.abs().argmax(0, keepdim=True))[0]
 
 
-def _steps(embedding: Embedding, side: int, seen: Sequence[_Seen]) -> list[Step]:
+def _steps(embedding: Embedding, side: int, seen: Sequence[_Seen]) -> list[StepMaps]:
     before = embedding.encoded.embedding[0].float().cpu()
     after = [one.watched["after"].float().cpu() if "after" in one.watched else None for one in seen]
     rows, columns = _content_cells(embedding.frame, side, before.shape[-1])
     mean, axis = _component([one[:, rows, columns] for one in (before, *after) if one is not None])
 
-    def shown(values: Tensor) -> Map:
+    def fold_to_map(values: Tensor) -> Map:
         return _on_canvas(values, embedding.frame, side)
 
     def component(features: Tensor) -> Map:
-        return shown(((features - mean) * axis).sum(0))
+        return fold_to_map(((features - mean) * axis).sum(0))
 
     first = component(before)
     object_mask = seen[-1].mask
     sign = -1.0 if object_mask.any() and first[object_mask].mean() < first.mean() else 1.0
     return [
-        Step(
+        StepMaps(
             prompts=one.prompts,
             mask=one.mask,
             features=(sign * first, None if enhanced is None else sign * component(enhanced)),
-            drawn=shown(one.watched["drawn"].float().cpu()) if "drawn" in one.watched else None,
-            guidance=shown(_distance_from_median(one.watched["guidance"])) if "guidance" in one.watched else None,
-            change=None if enhanced is None else shown((enhanced - before).norm(dim=0)),
+            drawn=fold_to_map(one.watched["drawn"].float().cpu()) if "drawn" in one.watched else None,
+            guidance=fold_to_map(_distance_from_median(one.watched["guidance"])) if "guidance" in one.watched else None,
+            change=None if enhanced is None else fold_to_map((enhanced - before).norm(dim=0)),
         )
         for one, enhanced in zip(seen, after, strict=True)
     ]
@@ -266,8 +266,8 @@ def _component(features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     return mean[..., None], axis[:, None, None]
 
 
-def _content_cells(frame: Frame, side: int, grid: int) -> tuple[slice, slice]:
-    """Return the rows and columns of the grid that show the picture, not its padding."""
+def _content_cells(frame: InputFrame, side: int, grid: int) -> tuple[slice, slice]:
+    """Return the rows and columns of the grid that show the image, not its padding."""
     starts, sizes = (frame.offset[1], frame.offset[0]), frame.content
     first, second = (
         slice(start * grid // side, max(1, (start + size) * grid // side))
@@ -276,7 +276,7 @@ def _content_cells(frame: Frame, side: int, grid: int) -> tuple[slice, slice]:
     return first, second
 
 
-def _on_canvas(values: Tensor, frame: Frame, side: int) -> Map:
+def _on_canvas(values: Tensor, frame: InputFrame, side: int) -> Map:
     """Return a map (E, E) of the whole input, on the canvas."""
     whole = bilinear(values[None, None], (side, side))
     (x, y), (height, width) = frame.offset, frame.content

@@ -18,8 +18,8 @@ from typing import Any
 import torch
 
 from dmseg.baselines import checkpoints
-from dmseg.baselines.additions import kind_of, put_on
-from dmseg.baselines.cards import model_cards, shipped_weights
+from dmseg.baselines.additions import add_modules, kind_of
+from dmseg.baselines.cards import find_shipped_weights, model_cards
 from dmseg.baselines.checkpoints import Checkpoint
 from dmseg.baselines.gle_sam import GleSamAdapter, load_companions
 from dmseg.baselines.lite_medsam import LiteMedSamAdapter
@@ -52,7 +52,7 @@ class Family:
         companions: reads what lies in files beside the checkpoint, from their folder.
         bases: networks that the model may stand on, the default first; empty for a network of its own, which has a file
             of its own.
-        addition: what is put on the base (:func:`dmseg.baselines.additions.put_on`).
+        addition: what is put on the base (:func:`dmseg.baselines.additions.add_modules`).
     """
 
     adapter: Callable[..., PromptedAdapter]
@@ -92,7 +92,7 @@ def _standing_on(bases: tuple[str, ...], addition: Mapping[str, Any]) -> Family:
     base = FAMILIES[bases[0]]
     return Family(
         base.adapter,
-        lambda: put_on(base.build(), bases[0], addition),
+        lambda: add_modules(base.build(), bases[0], addition),
         f"{base.layout} with {addition}",
         bases=bases,
         addition=addition,
@@ -160,8 +160,8 @@ def own_file(name: str) -> Path:
         ModelError: there is none; the message says how to get it.
     """
     if model_cards()[name].shipped is not None:
-        return shipped_weights(name)
-    return checkpoints.installed(name, official_file(name))
+        return find_shipped_weights(name)
+    return checkpoints.find_installed(name, official_file(name))
 
 
 def load_weights(name: str, network: PromptedNetwork, path: Path) -> str:
@@ -174,7 +174,7 @@ def load_weights(name: str, network: PromptedNetwork, path: Path) -> str:
     if checkpoints.difference(found, checkpoints.shapes(target)):
         if is_trained(path):
             raise ModelError(f"{path}: not the weights of {name}: {contents(read_trained(path))}")
-        checkpoints.check_state(name, path, found, known_layouts())
+        checkpoints.check_state(name, path, found, list_known_layouts())
     layout = FAMILIES[name].layout
     alike = [other for other, one in FAMILIES.items() if one.layout == layout]
     twins = {other: card for other in alike if (card := model_cards()[other].checkpoint) is not None}
@@ -202,7 +202,7 @@ def contents(trained: Trained) -> str:
     return text + (f"; use --model {' or '.join(fitting)}" if fitting else "")
 
 
-def known_layouts() -> dict[str, Mapping[str, tuple[int, ...]]]:
+def list_known_layouts() -> dict[str, Mapping[str, tuple[int, ...]]]:
     """Return model name -> official keys and shapes, of networks built without memory."""
     built: dict[str, dict[str, tuple[int, ...]]] = {}
     with torch.device("meta"):

@@ -59,7 +59,7 @@ def one_click(network: PromptedNetwork) -> None:
     sparse = torch.empty(1, _TOKENS_OF_A_POINT, width, device=device)
     point, label = torch.empty(1, 1, 2, device=device), torch.ones(1, 1, dtype=torch.int64, device=device)
     dense = network.prompt_encoder.no_mask_embed.weight.detach().view(1, width, 1, 1).expand_as(encoded.embedding)
-    network.decode(network.steered(encoded, point, label, None, dense), sparse, dense, False)
+    network.decode(network.condition_on_prompts(encoded, point, label, None, dense), sparse, dense, False)
 
 
 @contextmanager

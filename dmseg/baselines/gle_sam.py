@@ -1,6 +1,6 @@
 """GleSAM as its authors' demo feeds it, and the three files that it is made of.
 
-The picture is stretched to 512 x 512 (PIL bicubic) and enlarged to 1024 as a tensor; logits go to 512 and from there to
+The image is stretched to 512 x 512 (PIL bicubic) and enlarged to 1024 as a tensor; logits go to 512 and from there to
 the canvas. ``mode="official"`` is one shot: the previous mask is not fed back; ``iterative`` feeds its logits back.
 """
 
@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from dmseg.baselines import checkpoints
 from dmseg.baselines.networks.sam import TABLE, PromptedNetwork
-from dmseg.baselines.prompted import Frame, PromptedAdapter, bilinear, normalised
+from dmseg.baselines.prompted import InputFrame, PromptedAdapter, bilinear, normalise_imagenet
 from dmseg.errors import ModelError
 from dmseg.types import Image
 
@@ -33,15 +33,15 @@ _RENAMES = ((".lora.down.", ".lora_A.default."), (".lora.up.", ".lora_B.default.
 class GleSamAdapter(PromptedAdapter):
     """GleSAM (ViT-L)."""
 
-    def prepare(self, image: Image) -> tuple[Tensor, Frame]:
+    def prepare(self, image: Image) -> tuple[Tensor, InputFrame]:
         height, width = image.shape[:2]
         side, stretched = self.network.side, TABLE["gle_sam"]["stretched"]
         small = PillowImage.fromarray(image).resize((stretched, stretched), PillowImage.Resampling.BICUBIC)
         pixels = torch.from_numpy(np.array(small)).permute(2, 0, 1)[None].float()
         enlarged = functional.interpolate(pixels, (side, side), mode="bilinear", align_corners=False, antialias=True)
-        return normalised(enlarged[0]), Frame((height, width), (side, side), (side / width, side / height))
+        return normalise_imagenet(enlarged[0]), InputFrame((height, width), (side, side), (side / width, side / height))
 
-    def finish(self, low_res: Tensor, frame: Frame) -> Tensor:
+    def finish(self, low_res: Tensor, frame: InputFrame) -> Tensor:
         stretched = TABLE["gle_sam"]["stretched"]
         full = bilinear(low_res, (self.network.side, self.network.side))
         return bilinear(bilinear(full, (stretched, stretched)), frame.canvas)[:, 0]

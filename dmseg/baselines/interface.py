@@ -1,7 +1,7 @@
 """What a model has to offer so that the harness can run it, and what it hands back.
 
 A model is any object with ``name``, ``capabilities``, ``encode`` and ``predict``. It works on the *canvas*: the grid of
-the stored image. It owns every resizing and normalisation that it needs. It sees pictures and prompts, never the
+the stored image. It owns every resizing and normalisation that it needs. It sees images and prompts, never the
 reference masks nor the level of degradation. Conventions: uint8 RGB (H, W, 3); pixels (x right, y down), integer =
 pixel centre; a logit above 0 is foreground.
 """
@@ -51,7 +51,7 @@ class ModelAdapter(Protocol):
         """Return one embedding (anything) per image; called once per image and level.
 
         Args:
-            images: B pictures of one height and width, uint8 (H, W, 3) RGB. They are private copies.
+            images: B images of one height and width, uint8 (H, W, 3) RGB. They are private copies.
         """
         ...
 
@@ -85,7 +85,7 @@ class SelfTestAdapter(ABC):
     capabilities: frozenset[str] = frozenset(CAPABILITIES)
 
     def encode(self, images: Sequence[Image]) -> Sequence[Any]:
-        """Return nothing of use: the picture is not looked at."""
+        """Return nothing of use: the image is not looked at."""
         return [None] * len(images)
 
     @abstractmethod

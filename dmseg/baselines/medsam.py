@@ -1,6 +1,6 @@
 """MedSAM, and MedSAM with its box alone (the paper's dagger row).
 
-The picture is stretched to 1024 x 1024 (cubic, anti-aliased, back to 8 bit) and to [0, 1]; there is no padding. The
+The image is stretched to 1024 x 1024 (cubic, anti-aliased, back to 8 bit) and to [0, 1]; there is no padding. The
 mask is probability first, then resized, then compared with one half; canvas logits are the logit of the resized
 probability, so that 0 is the same threshold. ``mode="official"`` ignores clicks and the previous mask, as the authors'
 predictor does; it therefore needs a box.
@@ -16,7 +16,7 @@ from skimage.transform import resize
 from torch import Tensor
 
 from dmseg.baselines.networks.sam import PromptedNetwork
-from dmseg.baselines.prompted import Frame, PromptedAdapter, bilinear, min_max
+from dmseg.baselines.prompted import InputFrame, PromptedAdapter, bilinear, min_max
 from dmseg.types import Image, Prompts
 
 
@@ -28,8 +28,8 @@ class BoxOnly(PromptedAdapter):
         if self.mode == "official":
             self.capabilities = frozenset({"box", "batched_prompts"})
 
-    def prompts_used(self, prompts: Any) -> Any:
-        points, labels, box = super().prompts_used(prompts)
+    def select_prompts(self, prompts: Any) -> Any:
+        points, labels, box = super().select_prompts(prompts)
         return (None, None, box) if self.mode == "official" else (points, labels, box)
 
     def _answer(self, embedding: Any, prompts: Any, state: Any) -> tuple[Tensor, Tensor, Tensor]:
@@ -42,13 +42,13 @@ class BoxOnly(PromptedAdapter):
 class MedSamAdapter(BoxOnly):
     """MedSAM (ViT-B)."""
 
-    def prepare(self, image: Image) -> tuple[Tensor, Frame]:
+    def prepare(self, image: Image) -> tuple[Tensor, InputFrame]:
         height, width = image.shape[:2]
         side = self.network.side
         stretch: Any = resize  # untyped in some versions of the library
         stretched = stretch(image, (side, side), order=3, preserve_range=True, anti_aliasing=True).astype(np.uint8)
         pixels = torch.from_numpy(min_max(stretched).transpose(2, 0, 1).astype(np.float32))
-        return pixels, Frame((height, width), (side, side), (side / width, side / height))
+        return pixels, InputFrame((height, width), (side, side), (side / width, side / height))
 
-    def finish(self, low_res: Tensor, frame: Frame) -> Tensor:
+    def finish(self, low_res: Tensor, frame: InputFrame) -> Tensor:
         return torch.logit(bilinear(low_res.sigmoid(), frame.canvas)[:, 0], eps=1e-7)

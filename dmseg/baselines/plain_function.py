@@ -18,7 +18,7 @@ PlainFunction = Callable[..., Any]
 
 
 class FunctionAdapter:
-    """Wraps a plain function; each call gets its own copy of the picture, so that no mask can disturb another."""
+    """Wraps a plain function; each call gets its own copy of the image, so that no mask can disturb another."""
 
     capabilities = frozenset(CAPABILITIES) - {"batched_prompts"}
 

@@ -1,6 +1,6 @@
 """What all SAM-style adapters share: canvas to network input and back, batching, feedback of the previous mask.
 
-An adapter of one family says only how a picture becomes input (:meth:`PromptedAdapter.prepare`) and how low-resolution
+An adapter of one family says only how an image becomes input (:meth:`PromptedAdapter.prepare`) and how low-resolution
 logits become canvas logits (:meth:`PromptedAdapter.finish`). The table of all families is in ``docs/models.md``.
 """
 
@@ -29,12 +29,12 @@ PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class InputFrame:
     """Where the canvas lies in the network's square input.
 
     Attributes:
         canvas: (height, width) of the stored image.
-        content: (height, width) of the resized picture, at the input's top left corner unless ``offset`` says else.
+        content: (height, width) of the resized image, at the input's top left corner unless ``offset`` says else.
         scale: (x, y) factor from canvas pixels to input pixels.
         offset: (x, y) of the content's corner in input pixels.
     """
@@ -54,7 +54,7 @@ class Embedding:
     """One image, encoded, with its frame."""
 
     encoded: Encoded
-    frame: Frame
+    frame: InputFrame
 
 
 def longest_side(height: int, width: int, side: int) -> tuple[int, int]:
@@ -67,9 +67,9 @@ def longest_side(height: int, width: int, side: int) -> tuple[int, int]:
     return int(height * scale + 0.5), int(width * scale + 0.5)
 
 
-def min_max(picture: NDArray[Any]) -> NDArray[np.float64]:
-    """Stretch a picture to [0, 1] over all pixels and channels; a constant one becomes 0."""
-    values = picture.astype(np.float64)
+def min_max(image: NDArray[Any]) -> NDArray[np.float64]:
+    """Stretch an image to [0, 1] over all pixels and channels; a constant one becomes 0."""
+    values = image.astype(np.float64)
     low, high = values.min(), values.max()
     return np.asarray((values - low) / max(high - low, 1e-8))
 
@@ -113,18 +113,18 @@ class PromptedAdapter(ABC):
     # What a family says
 
     @abstractmethod
-    def prepare(self, image: Image) -> tuple[Tensor, Frame]:
+    def prepare(self, image: Image) -> tuple[Tensor, InputFrame]:
         """Return the network's input (3, S, S) float32 and its frame, from uint8 RGB (H, W, 3)."""
 
     @abstractmethod
-    def finish(self, low_res: Tensor, frame: Frame) -> Tensor:
+    def finish(self, low_res: Tensor, frame: InputFrame) -> Tensor:
         """Return canvas logits (N, H, W) from low-resolution logits (N, 1, 4E, 4E)."""
 
     def multimask(self, prompts: Prompts) -> bool:
         """Say whether three masks are asked for, of which the one of best predicted IoU is taken."""
         return False
 
-    def box(self, box: NDArray[Any], frame: Frame) -> NDArray[np.float64]:
+    def box(self, box: NDArray[Any], frame: InputFrame) -> NDArray[np.float64]:
         """Return a box (4,) in input pixels."""
         return frame.to_input(box.reshape(2, 2)).reshape(4)
 
@@ -135,7 +135,7 @@ class PromptedAdapter(ABC):
     # What they share
 
     def encode(self, images: Sequence[Image]) -> list[Embedding]:
-        """Encode uint8 RGB pictures, one pass for all."""
+        """Encode uint8 RGB images, one pass for all."""
         prepared = [self.prepare(image) for image in images]
         with self._computing():
             encoded = self.network.encode(torch.stack([pixels for pixels, _ in prepared]).to(self.device))
@@ -207,7 +207,7 @@ class PromptedAdapter(ABC):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Answer masks of one image that are alike: canvas logits (N, H, W), feedback (N, 1, 4E, 4E), IoU (N,)."""
         first = prompts[0]
-        points, labels, box = self.prompts_used(prompts)
+        points, labels, box = self.select_prompts(prompts)
         if points is None and box is None:
             raise ModelError(f'model "{self.name}" cannot use these prompts: it needs {sorted(self.capabilities)}')
         mask_input = torch.stack(list(state)) if state[0] is not None else None
@@ -217,7 +217,7 @@ class PromptedAdapter(ABC):
         low_res = low_res[rows, best][:, None]
         return self.finish(low_res, embedding.frame), self.feedback(low_res), iou[rows, best]
 
-    def prompts_used(
+    def select_prompts(
         self, prompts: Sequence[Prompts]
     ) -> tuple[NDArray[Any] | None, NDArray[Any] | None, NDArray[Any] | None]:
         """Return points (N, K, 2), labels (N, K) and boxes (N, 4) in canvas pixels, None for what is not given."""
@@ -250,16 +250,16 @@ def _one_image(encoded: Encoded, index: int) -> Encoded:
     return type(encoded)(embedding=encoded.embedding[kept], intermediate=intermediate, **extra)
 
 
-def normalised(picture: Tensor) -> Tensor:
+def normalise_imagenet(image: Tensor) -> Tensor:
     """Return (3, h, w) on 0..255 with the ImageNet mean taken off and divided by its deviation."""
     table = TABLE["normalisation"]
-    mean, deviation = (torch.tensor(table[name], dtype=picture.dtype)[:, None, None] for name in ("mean", "std"))
-    return (picture - mean) / deviation
+    mean, deviation = (torch.tensor(table[name], dtype=image.dtype)[:, None, None] for name in ("mean", "std"))
+    return (image - mean) / deviation
 
 
-def padded(picture: Tensor, side: int) -> Tensor:
+def pad_to_square(image: Tensor, side: int) -> Tensor:
     """Return (3, h, w) padded with zeros on the right and at the bottom to (3, side, side)."""
-    return functional.pad(picture, (0, side - picture.shape[-1], 0, side - picture.shape[-2]))
+    return functional.pad(image, (0, side - image.shape[-1], 0, side - image.shape[-2]))
 
 
 def bilinear(maps: Tensor, size: tuple[int, int]) -> Tensor:

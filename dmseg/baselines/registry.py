@@ -82,10 +82,10 @@ _RESERVED = ("name", "weights", "device", "precision")
 
 def model_names() -> tuple[str, ...]:
     """Return the names that :func:`load_model` knows: those that ship, then those that other packages register."""
-    return (*FACTORIES, *(name for name in _registered() if name not in FACTORIES))
+    return (*FACTORIES, *(name for name in _look_up_registered() if name not in FACTORIES))
 
 
-def _registered() -> dict[str, metadata.EntryPoint]:
+def _look_up_registered() -> dict[str, metadata.EntryPoint]:
     return {entry.name: entry for entry in metadata.entry_points(group=ENTRY_POINT_GROUP)}
 
 
@@ -130,8 +130,8 @@ def load_model(
     if ":" in name:
         return _checked(_construct(_user_object(name), name, given, weights, device, precision), name)
     if name in FACTORIES:
-        return _built_in(name, given, weights, device, precision)
-    entries = _registered()
+        return _load_built_in(name, given, weights, device, precision)
+    entries = _look_up_registered()
     if name not in entries:
         hint = "; your own model: pkg.mod:Class or file.py:Class" if name.endswith(".py") or "." in name else ""
         raise UsageError(f"{unknown_name('model', name, model_names())}{hint}")
@@ -149,10 +149,10 @@ def _load_cascade(
     own, rest = split_arguments(given)
     own_weights = own.pop("weights", RANDOM if weights == RANDOM else None)
     inner = load_model(model, weights, device, rest, precision)
-    return Restored(load_restorer(restorer, own_weights, resolved_device(device), own), inner)
+    return Restored(load_restorer(restorer, own_weights, resolve_device(device), own), inner)
 
 
-def _built_in(
+def _load_built_in(
     name: str, given: dict[str, Any], weights: str | Path | None, device: str, precision: str
 ) -> ModelAdapter | SelfTestAdapter:
     card = model_cards()[name]
@@ -256,13 +256,13 @@ def _construct(
         return target if hasattr(target, "predict") else FunctionAdapter(target, name.rpartition(":")[2])
     if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in accepted.values()):
         _refuse_unknown(name, arguments, {key: None for key in accepted if key not in _RESERVED})
-    device = resolved_device(device) if "device" in accepted else device
+    device = resolve_device(device) if "device" in accepted else device
     offered = {"name": name, "weights": weights, "device": device, "precision": precision}
     passed = {key: value for key, value in offered.items() if key in accepted}
-    return _called(target, name, {**passed, **arguments})
+    return _call_factory(target, name, {**passed, **arguments})
 
 
-def _called(target: Callable[..., Any], name: str, keywords: Mapping[str, Any]) -> Any:
+def _call_factory(target: Callable[..., Any], name: str, keywords: Mapping[str, Any]) -> Any:
     try:
         return target(**keywords)
     except (UsageError, DataError, ModelError, MissingDependencyError):
@@ -271,7 +271,7 @@ def _called(target: Callable[..., Any], name: str, keywords: Mapping[str, Any]) 
         raise ModelError(f'model "{name}" cannot be made: {type(error).__name__}: {error}') from error
 
 
-def resolved_device(device: str) -> str:
+def resolve_device(device: str) -> str:
     """Return ``cpu``, ``cuda`` or ``cuda:N``; ``auto`` is CUDA where torch finds it.
 
     Raises:

@@ -84,7 +84,7 @@ class RestorerCard:
 @functools.cache
 def restorer_cards() -> dict[str, RestorerCard]:
     """Return the cards of all restorers, by name, in the order of ``restorers.toml``."""
-    table = tables.packaged_table("dmseg.baselines", "restorers.toml")
+    table = tables.read_packaged_table("dmseg.baselines", "restorers.toml")
     return {name: tables.record(RestorerCard, values, f"restorers.toml [{name}]") for name, values in table.items()}
 
 
@@ -166,7 +166,7 @@ def _load_network(name: str, card: RestorerCard, weights: str | Path | None) -> 
             network: RestorationNetwork = make(**card.build)
         return network, None
     if weights is None and card.checkpoint is not None:
-        path = checkpoints.installed(name, card.checkpoint)
+        path = checkpoints.find_installed(name, card.checkpoint)
     else:
         path = Path(str(weights))
     state = checkpoints.read_state(path)

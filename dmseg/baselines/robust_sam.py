@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from dmseg.baselines.networks.robust_sam import RobustSAMNetwork
-from dmseg.baselines.prompted import Embedding, Frame, normalised, padded
-from dmseg.baselines.sam import SamAdapter, resized_frame
+from dmseg.baselines.prompted import Embedding, InputFrame, normalise_imagenet, pad_to_square
+from dmseg.baselines.sam import SamAdapter, fit_frame
 from dmseg.types import Image, Prompts
 
 
@@ -27,11 +27,11 @@ class RobustSamAdapter(SamAdapter):
         super().__init__(name, network, **options)
         network.clear = self.mode == "official"
 
-    def prepare(self, image: Image) -> tuple[Tensor, Frame]:
-        frame = resized_frame(image, self.network.side)
+    def prepare(self, image: Image) -> tuple[Tensor, InputFrame]:
+        frame = fit_frame(image, self.network.side)
         pixels = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float()
         resized = functional.interpolate(pixels, frame.content, mode="bilinear", align_corners=False, antialias=True)
-        return padded(normalised(resized[0]), self.network.side), frame
+        return pad_to_square(normalise_imagenet(resized[0]), self.network.side), frame
 
     def encode(self, images: Any) -> list[Embedding]:
         return [embedding for image in images for embedding in super(RobustSamAdapter, self).encode([image])]

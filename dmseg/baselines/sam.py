@@ -13,28 +13,35 @@ import torch
 from PIL import Image as PillowImage
 from torch import Tensor
 
-from dmseg.baselines.prompted import Frame, PromptedAdapter, bilinear, longest_side, normalised, padded
+from dmseg.baselines.prompted import (
+    InputFrame,
+    PromptedAdapter,
+    bilinear,
+    longest_side,
+    normalise_imagenet,
+    pad_to_square,
+)
 from dmseg.types import Image, Prompts
 
 
-def resized_frame(image: Image, side: int) -> Frame:
-    """Return the frame of a picture whose longest side becomes ``side``, content at the top left."""
+def fit_frame(image: Image, side: int) -> InputFrame:
+    """Return the frame of an image whose longest side becomes ``side``, content at the top left."""
     height, width = image.shape[:2]
     content = longest_side(height, width, side)
-    return Frame((height, width), content, (content[1] / width, content[0] / height))
+    return InputFrame((height, width), content, (content[1] / width, content[0] / height))
 
 
 class SamAdapter(PromptedAdapter):
     """SAM and MobileSAM."""
 
-    def prepare(self, image: Image) -> tuple[Tensor, Frame]:
-        frame = resized_frame(image, self.network.side)
+    def prepare(self, image: Image) -> tuple[Tensor, InputFrame]:
+        frame = fit_frame(image, self.network.side)
         size = (frame.content[1], frame.content[0])
         picture = np.asarray(PillowImage.fromarray(image).resize(size, PillowImage.Resampling.BILINEAR))
         pixels = torch.from_numpy(picture.transpose(2, 0, 1).astype(np.float32))
-        return padded(normalised(pixels), self.network.side), frame
+        return pad_to_square(normalise_imagenet(pixels), self.network.side), frame
 
-    def finish(self, low_res: Tensor, frame: Frame) -> Tensor:
+    def finish(self, low_res: Tensor, frame: InputFrame) -> Tensor:
         full = bilinear(low_res, (self.network.side, self.network.side))
         return bilinear(full[..., : frame.content[0], : frame.content[1]], frame.canvas)[:, 0]
 

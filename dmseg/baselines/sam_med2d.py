@@ -1,7 +1,7 @@
 """SAM-Med2D, with and without adapter layers.
 
 ``iterative``: as the authors' predictor: ImageNet normalisation, then a nearest-neighbour stretch to 256 x 256; raw
-logits are fed back; one mask. ``official``: as their test script: pictures smaller than 256 on both sides are centred
+logits are fed back; one mask. ``official``: as their test script: images smaller than 256 on both sides are centred
 instead of stretched, channels stay in BGR order (they are never swapped there), three masks at every step of which the
 one of best predicted IoU is taken, and its *probabilities* are fed back.
 """
@@ -14,14 +14,14 @@ import torch
 from torch import Tensor
 
 from dmseg.baselines.networks.sam import TABLE
-from dmseg.baselines.prompted import Frame, PromptedAdapter, bilinear
+from dmseg.baselines.prompted import InputFrame, PromptedAdapter, bilinear
 from dmseg.types import Image, Prompts
 
 
 class SamMed2dAdapter(PromptedAdapter):
     """SAM-Med2D (ViT-B at 256 px)."""
 
-    def prepare(self, image: Image) -> tuple[Tensor, Frame]:
+    def prepare(self, image: Image) -> tuple[Tensor, InputFrame]:
         table, side = TABLE["normalisation"], self.network.side
         height, width = image.shape[:2]
         picture = image[..., ::-1] if self.mode == "official" else image
@@ -30,13 +30,13 @@ class SamMed2dAdapter(PromptedAdapter):
             top, left = (side - height) // 2, (side - width) // 2
             square = np.zeros((side, side, 3))
             square[top : top + height, left : left + width] = values
-            frame = Frame((height, width), (height, width), (1.0, 1.0), (left, top))
+            frame = InputFrame((height, width), (height, width), (1.0, 1.0), (left, top))
         else:
             square = cv2.resize(values, (side, side), interpolation=cv2.INTER_NEAREST)
-            frame = Frame((height, width), (side, side), (side / width, side / height))
+            frame = InputFrame((height, width), (side, side), (side / width, side / height))
         return torch.from_numpy(np.ascontiguousarray(square.transpose(2, 0, 1), dtype=np.float32)), frame
 
-    def finish(self, low_res: Tensor, frame: Frame) -> Tensor:
+    def finish(self, low_res: Tensor, frame: InputFrame) -> Tensor:
         full = bilinear(low_res, (self.network.side, self.network.side))
         left, top = frame.offset
         content = full[..., top : top + frame.content[0], left : left + frame.content[1]]

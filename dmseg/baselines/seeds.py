@@ -1,4 +1,4 @@
-"""What the classical models share: a working copy of the picture, and seeds made from the prompts."""
+"""What the classical models share: a working copy of the image, and seeds made from the prompts."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ UNKNOWN, FOREGROUND, BACKGROUND = 0, 1, 2
 
 @dataclass(frozen=True, slots=True)
 class Working:
-    """One picture at the working size.
+    """One image at the working size.
 
     Attributes:
-        canvas: (height, width) of the picture as given.
+        canvas: (height, width) of the image as given.
         pixels: float32 (h, w, 3) in 0..255, smoothed.
-        features: whatever the method computes once per picture.
+        features: whatever the method computes once per image.
     """
 
     canvas: tuple[int, int]
@@ -36,9 +36,9 @@ class SeededModel(ABC):
     """A classical model: seeds from the prompts, every other pixel joins one of the two sides.
 
     Args:
-        longest_side: pictures whose longer side exceeds this are worked on at that size, logits resized back.
-        smoothing: standard deviation of the Gaussian put on the working picture, pixels; 0 for none.
-        click_radius: clicks seed squares of this half side, as a fraction of the working picture's longer side.
+        longest_side: images whose longer side exceeds this are worked on at that size, logits resized back.
+        smoothing: standard deviation of the Gaussian put on the working image, pixels; 0 for none.
+        click_radius: clicks seed squares of this half side, as a fraction of the working image's longer side.
         core: the ellipse of this fraction of the box is foreground, 0..1.
     """
 
@@ -53,7 +53,7 @@ class SeededModel(ABC):
 
     @abstractmethod
     def features(self, pixels: NDArray[np.float32]) -> Any:
-        """Return what is computed once per picture from its float32 (h, w, 3) pixels."""
+        """Return what is computed once per image from its float32 (h, w, 3) pixels."""
 
     @abstractmethod
     def logits(self, working: Working, seeds: NDArray[np.int32]) -> NDArray[np.float32]:
@@ -87,7 +87,7 @@ class SeededModel(ABC):
         return np.asarray(cv2.resize(logits, size, interpolation=cv2.INTER_LINEAR), dtype=np.float32)
 
     def _seeds(self, working: Working, prompts: Prompts) -> NDArray[np.int32]:
-        """Return the seeds, int32 (h, w): outside and core of the box, or the picture's frame; then the clicks."""
+        """Return the seeds, int32 (h, w): outside and core of the box, or the image's frame; then the clicks."""
         height, width = working.pixels.shape[:2]
         scale = np.array([width / working.canvas[1], height / working.canvas[0]])
         if prompts.box is None:

@@ -54,10 +54,10 @@ class NoisyOracle(SelfTestAdapter):
     def _logits(self, reference: Mask, step: int) -> NDArray[np.float32]:
         radius = float(np.sqrt(reference.sum() / np.pi))
         field = _smooth_field(reference, step)
-        return (_signed_distance(reference) + self.amplitude * radius / step * field).astype(np.float32)
+        return (_measure_signed_distance(reference) + self.amplitude * radius / step * field).astype(np.float32)
 
 
-def _signed_distance(reference: Mask) -> NDArray[np.float32]:
+def _measure_signed_distance(reference: Mask) -> NDArray[np.float32]:
     """Return the distance to the boundary in pixels, positive inside; float32 (H, W)."""
     inside = cv2.distanceTransform(reference.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     outside = cv2.distanceTransform((~reference).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
@@ -65,7 +65,7 @@ def _signed_distance(reference: Mask) -> NDArray[np.float32]:
 
 
 def _smooth_field(reference: Mask, step: int) -> NDArray[np.float32]:
-    """Return a field of about -1..1 that varies over a sixth of the picture, keyed by shape and step; (H, W)."""
+    """Return a field of about -1..1 that varies over a sixth of the image, keyed by shape and step; (H, W)."""
     height, width = reference.shape
     stream = Stream("noisy-oracle", height, width, np.packbits(reference).tobytes().hex(), step)
     coarse = (2.0 * stream.uniforms(64) - 1.0).reshape(8, 8).astype(np.float32)

@@ -43,14 +43,14 @@ def save_trained(
         half: store floating-point tensors as float16.
     """
     state = network.state_dict()
-    tensors = {name: _stored(state[name], half) for name in names}
+    tensors = {name: _to_stored(state[name], half) for name in names}
     missing = [field for field in FIELDS if field not in metadata]
     if missing:
         raise ValueError(f"metadata lacks {', '.join(missing)}")
-    write_bytes(path, _with_sorted_header(save(tensors, {"format": FORMAT, **metadata})))
+    write_bytes(path, _sort_header(save(tensors, {"format": FORMAT, **metadata})))
 
 
-def _with_sorted_header(content: bytes) -> bytes:
+def _sort_header(content: bytes) -> bytes:
     """Return a safetensors file whose metadata are in order, which the library leaves to chance: equal bytes."""
     start = 8 + int.from_bytes(content[:8], "little")
     header = json.loads(content[8:start])
@@ -60,7 +60,7 @@ def _with_sorted_header(content: bytes) -> bytes:
     return len(text).to_bytes(8, "little") + text + content[start:]
 
 
-def _stored(tensor: Tensor, half: bool) -> Tensor:
+def _to_stored(tensor: Tensor, half: bool) -> Tensor:
     kept = tensor.detach().to("cpu", torch.float16) if half and tensor.is_floating_point() else tensor.detach().cpu()
     return kept.contiguous().clone()
 

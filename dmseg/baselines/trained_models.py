@@ -17,8 +17,8 @@ from typing import Any
 import torch
 
 from dmseg.baselines import checkpoints
-from dmseg.baselines.additions import kind_of, put_on
-from dmseg.baselines.cards import shipped_weights
+from dmseg.baselines.additions import add_modules, kind_of
+from dmseg.baselines.cards import find_shipped_weights
 from dmseg.baselines.families import FAMILIES, RANDOM, contents, load_weights, own_file, random_network
 from dmseg.baselines.networks.sam import PromptedNetwork
 from dmseg.baselines.prompted import PromptedAdapter
@@ -32,7 +32,7 @@ AUTO = "auto"
 def load_trained_model(
     name: str, weights: str | Path | None, device: str, precision: str, base: str = AUTO, base_weights: str = AUTO
 ) -> PromptedAdapter:
-    """Return the adapter of a model that stands on another network; pictures are prepared as the base's are.
+    """Return the adapter of a model that stands on another network; images are prepared as the base's are.
 
     Args:
         name: of the model.
@@ -50,15 +50,17 @@ def load_trained_model(
         raise unknown_name(f'base of "{name}"', base, family.bases)
     if weights == RANDOM:
         base = family.bases[0] if base == AUTO else base
-        network = random_network(replace(family, build=lambda: put_on(FAMILIES[base].build(), base, family.addition)))
+        network = random_network(
+            replace(family, build=lambda: add_modules(FAMILIES[base].build(), base, family.addition))
+        )
         return FAMILIES[base].adapter(name, network, device=device, precision=precision)
-    path = Path(weights) if weights is not None else shipped_weights(name)
+    path = Path(weights) if weights is not None else find_shipped_weights(name)
     trained = read_trained(path)
     config = _config(name, trained, path)
     stands_on = _base(name, base, trained, path)
     complete = _check_tensors(name, stands_on, config, trained, path)
     network = FAMILIES[stands_on].build() if complete else _base_network(stands_on, trained, path, base_weights)
-    network = put_on(network, stands_on, config)
+    network = add_modules(network, stands_on, config)
     load_trained(network, trained, path)
     adapter = FAMILIES[stands_on].adapter(trained.metadata["model"], network, device=device, precision=precision)
     adapter.card = name
@@ -97,7 +99,7 @@ def _check_tensors(name: str, base: str, config: Mapping[str, Any], trained: Tra
     with torch.device("meta"):
         plain = FAMILIES[base].build()
         of_base = set(plain.state_dict())
-        state = checkpoints.shapes(put_on(plain, base, config).state_dict())
+        state = checkpoints.shapes(add_modules(plain, base, config).state_dict())
     found = checkpoints.shapes(trained.tensors)
     wanted = {key: shape for key, shape in state.items() if key in found or key not in of_base}
     gap = checkpoints.difference(found, wanted)

@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from dmseg.baselines.cards import model_cards, shipped_weights
+from dmseg.baselines.cards import find_shipped_weights, model_cards
 from dmseg.baselines.checkpoints import Checkpoint, weights_folder
 from dmseg.errors import ModelError, UsageError, unknown_name
 from dmseg.files import atomic_path, sha256_file
@@ -53,13 +53,13 @@ def weights_files() -> list[WeightsFile]:
     ]
 
 
-def shipped() -> dict[str, bool]:
+def list_shipped() -> dict[str, bool]:
     """Return the models whose weights ship inside the package, and whether this installation has them."""
     found = {}
     for name, card in model_cards().items():
         if card.shipped is not None:
             try:
-                found[name] = shipped_weights(name).is_file()
+                found[name] = find_shipped_weights(name).is_file()
             except ModelError:
                 found[name] = False
     return found

@@ -4,11 +4,11 @@ What a dataset is lives in :mod:`dmseg.datasets`, what a degradation is in :mod:
 in :mod:`dmseg.manifests`.
 """
 
-from dmseg.build.benchmark import Benchmark, named_manifest, open_benchmark
+from dmseg.build.benchmark import Benchmark, find_manifest, open_benchmark
 from dmseg.build.checks import Problem, verify
 from dmseg.build.citation import cite
 from dmseg.build.description import counts_by, level_table, split_counts, write_histogram
-from dmseg.build.estimate import Estimate, estimate
+from dmseg.build.estimate import BuildEstimate, estimate
 from dmseg.build.export import export_coco, export_manifest
 from dmseg.build.finish import BuildSummary
 from dmseg.build.folder import STORAGES
@@ -23,8 +23,8 @@ __all__ = [
     "STORAGES",
     "Benchmark",
     "BenchmarkDataset",
+    "BuildEstimate",
     "BuildSummary",
-    "Estimate",
     "Problem",
     "build",
     "build_shard",
@@ -34,9 +34,9 @@ __all__ = [
     "estimate",
     "export_coco",
     "export_manifest",
+    "find_manifest",
     "level_table",
     "merge",
-    "named_manifest",
     "open_benchmark",
     "phantom_benchmark",
     "phantom_raw",

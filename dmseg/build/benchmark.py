@@ -13,10 +13,10 @@ import pandas as pd
 import pyarrow as pa
 
 from dmseg import imaging, simulators
-from dmseg.build.folder import Folder
-from dmseg.build.unit import stored_levels
+from dmseg.build.folder import BenchmarkFolder
+from dmseg.build.unit import list_stored_levels
 from dmseg.errors import DataError, unknown_name
-from dmseg.manifests import HEADER_FILE, Manifest, published, published_manifest, read_manifest
+from dmseg.manifests import HEADER_FILE, Manifest, find_published, list_published, read_manifest
 from dmseg.types import Image, Mask
 
 
@@ -77,9 +77,9 @@ class Benchmark:
         dataset = self._dataset_of.get(image_id)
         if dataset is None:
             raise unknown_name("image", image_id, self._near(image_id, self._dataset_of))
-        if level in stored_levels(self.levels, self.info.get("storage", "png")):
-            return self._picture(dataset, level, image_id)
-        degraded: Image = self.plan(image_id, level).apply(self._picture(dataset, "clear", image_id), level)
+        if level in list_stored_levels(self.levels, self.info.get("storage", "png")):
+            return self._read_level(dataset, level, image_id)
+        degraded: Image = self.plan(image_id, level).apply(self._read_level(dataset, "clear", image_id), level)
         return degraded
 
     def plan(self, image_id: str, level: str) -> simulators.Plan:
@@ -105,8 +105,8 @@ class Benchmark:
             )
         return imaging.decode_rle(json.loads(rle))
 
-    def _picture(self, dataset: str, level: str, image_id: str) -> Image:
-        loaded = imaging.read_image(Folder(self.path).picture(dataset, level, image_id))
+    def _read_level(self, dataset: str, level: str, image_id: str) -> Image:
+        loaded = imaging.read_image(BenchmarkFolder(self.path).picture(dataset, level, image_id))
         return np.asarray(loaded.pixels)
 
     @staticmethod
@@ -149,15 +149,15 @@ def open_benchmark(path: Path | str) -> Benchmark:
     return Benchmark(path)
 
 
-def named_manifest(name: str) -> Manifest:
+def find_manifest(name: str) -> Manifest:
     """Return a manifest by the name of a published one, or by the path of a folder or zip.
 
     Raises:
         DataError: neither a published name nor a manifest; the message lists the published ones.
     """
-    if name in published():
-        return published_manifest(name)
+    if name in list_published():
+        return find_published(name)
     if not Path(name).exists():
-        known = ", ".join(published()) or "none"
+        known = ", ".join(list_published()) or "none"
         raise DataError(f"{name}: no such folder or zip, and no published manifest of that name ({known})")
     return read_manifest(Path(name))

@@ -12,9 +12,9 @@ import numpy as np
 
 from dmseg import simulators
 from dmseg.build.benchmark import Benchmark
-from dmseg.build.folder import Folder
+from dmseg.build.folder import BenchmarkFolder
 from dmseg.build.stored import measures
-from dmseg.build.unit import stored_levels
+from dmseg.build.unit import list_stored_levels
 from dmseg.errors import DmsegError
 from dmseg.manifests import manifest_digest, mask_sha256, pixel_sha256, plan_digest, thumbprint
 from dmseg.progress import progress
@@ -48,7 +48,7 @@ def verify(bench: Benchmark, *, sample: float = 1.0, jobs: int = 1) -> list[Prob
         The problems found, in manifest order; empty when all is well.
     """
     problems = [*_digests(bench), *_rows(bench), *_files(bench)]
-    images = [row for row in bench.manifest.images.to_pylist() if _sampled(row["image_id"], sample)]
+    images = [row for row in bench.manifest.images.to_pylist() if _draw_sample(row["image_id"], sample)]
     masks: dict[str, list[Row]] = {row["image_id"]: [] for row in images}
     levels: dict[str, list[Row]] = {row["image_id"]: [] for row in images}
     for rows, groups in ((bench.manifest.masks, masks), (bench.manifest.degradations, levels)):
@@ -61,7 +61,7 @@ def verify(bench: Benchmark, *, sample: float = 1.0, jobs: int = 1) -> list[Prob
     return problems
 
 
-def _sampled(image_id: str, sample: float) -> bool:
+def _draw_sample(image_id: str, sample: float) -> bool:
     return key_words("verify", image_id)[0] < sample * 2**64
 
 
@@ -118,11 +118,11 @@ def _rows(bench: Benchmark) -> Iterator[Problem]:
 
 
 def _files(bench: Benchmark) -> Iterator[Problem]:
-    folder = Folder(bench.path)
+    folder = BenchmarkFolder(bench.path)
     images = zip(
         bench.manifest.images["dataset"].to_pylist(), bench.manifest.images["image_id"].to_pylist(), strict=True
     )
-    levels = stored_levels(bench.levels, bench.info.get("storage", "png"))
+    levels = list_stored_levels(bench.levels, bench.info.get("storage", "png"))
     wanted = {folder.picture(dataset, level, image) for dataset, image in images for level in levels}
     there = set((bench.path / "images").glob("*/*/*"))
     for path in sorted(wanted - there):
@@ -135,7 +135,7 @@ def _image_problems(bench: Benchmark, image: Row, masks: Sequence[Row], levels: 
     """Return what is wrong with the pixels and masks of one image."""
     cv2.setNumThreads(1)
     found = [problem for row in masks for problem in _mask_problems(bench, image, row)]
-    pictures: dict[str, Image] = {}
+    images: dict[str, Image] = {}
     for row in levels:
         where = f"{image['image_id']} {row['level']}"
         try:
@@ -146,35 +146,35 @@ def _image_problems(bench: Benchmark, image: Row, masks: Sequence[Row], levels: 
         if picture.shape[:2] != (image["height"], image["width"]):
             found.append(Problem(where, f"is {picture.shape[1]} x {picture.shape[0]}, not as images.parquet says"))
             continue
-        pictures[row["level"]] = picture
+        images[row["level"]] = picture
         found += _pixel_problems(where, picture, row)
-    if "clear" in pictures:
-        found += _replay_problems(pictures, levels)
+    if "clear" in images:
+        found += _replay_problems(images, levels)
     return found
 
 
-def _pixel_problems(where: str, picture: Image, row: Row) -> Iterator[Problem]:
-    difference = np.abs(thumbprint(picture).astype(int).ravel() - np.frombuffer(row["thumbprint"], np.uint8))
+def _pixel_problems(where: str, image: Image, row: Row) -> Iterator[Problem]:
+    difference = np.abs(thumbprint(image).astype(int).ravel() - np.frombuffer(row["thumbprint"], np.uint8))
     if difference.max() > 1:
         yield Problem(where, f"thumbprint differs by {difference.max()} grey: these are other pixels")
-    elif row["pixel_sha256"] is not None and pixel_sha256(picture) != row["pixel_sha256"]:
+    elif row["pixel_sha256"] is not None and pixel_sha256(image) != row["pixel_sha256"]:
         yield Problem(where, "pixel_sha256 differs: the file is not the one that was built")
 
 
-def _replay_problems(pictures: dict[str, Image], levels: Sequence[Row]) -> Iterator[Problem]:
+def _replay_problems(images: dict[str, Image], levels: Sequence[Row]) -> Iterator[Problem]:
     for row in levels:
         where = f"{row['image_id']} {row['level']}"
-        if row["level"] not in pictures:
+        if row["level"] not in images:
             continue
         try:
             plan = simulators.Plan.from_json(row["plan"])
-            again = plan.apply(pictures["clear"], row["level"])
+            again = plan.apply(images["clear"], row["level"])
         except DmsegError as error:
             yield Problem(where, f"the plan does not replay: {error}")
             continue
         if plan.digest(row["level"]) != row["plan_digest"]:
             yield Problem(where, "plan_digest is not that of the plan")
-        largest = int(np.abs(again.astype(int) - pictures[row["level"]]).max())
+        largest = int(np.abs(again.astype(int) - images[row["level"]]).max())
         if largest > 1:
             yield Problem(where, f"the plan gives pixels that differ by up to {largest} grey from the stored ones")
 

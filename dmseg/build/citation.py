@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dmseg import datasets
 from dmseg.manifests import Manifest
-from dmseg.tables import packaged_table
+from dmseg.tables import read_packaged_table
 
-PAPER: str = packaged_table("dmseg.build", "build.toml")["paper"]["citation"].strip()
+PAPER: str = read_packaged_table("dmseg.build", "build.toml")["paper"]["citation"].strip()
 
 
 def cite(manifest: Manifest) -> str:

@@ -1,4 +1,4 @@
-"""``info`` and ``splits``: tables that describe a benchmark, and a picture of how large its objects are."""
+"""``info`` and ``splits``: tables that describe a benchmark, and an image of how large its objects are."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import pandas as pd
 from dmseg import datasets, simulators
 from dmseg.build.benchmark import Benchmark
 from dmseg.files import write_bytes
-from dmseg.tables import packaged_table
+from dmseg.tables import read_packaged_table
 from dmseg.types import SPLITS
 
-PAPER_SPLITS: dict[str, int] = packaged_table("dmseg.build", "build.toml")["paper"]["splits"]
+PAPER_SPLITS: dict[str, int] = read_packaged_table("dmseg.build", "build.toml")["paper"]["splits"]
 """Images per split as the paper prints them."""
 
 
@@ -45,7 +45,7 @@ def counts_by(bench: Benchmark, column: str) -> pd.DataFrame:
 
 
 def level_table(bench: Benchmark) -> pd.DataFrame:
-    """Return, per level, the number of pictures and the operations that act there with how often each was drawn.
+    """Return, per level, the number of images and the operations that act there with how often each was drawn.
 
     Index: level ids. Columns: ``images``, then one per operation, in the order of how often it acts.
     """

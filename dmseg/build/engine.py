@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 
-from dmseg.build.unit import Outcome, Task, run_task
+from dmseg.build.unit import Task, TaskOutcome, run_task
 from dmseg.errors import DataError, MissingDependencyError, UsageError, unknown_name
 
 ENGINES = ("loky", "dask")
@@ -19,7 +19,7 @@ def check_engine(engine: str, jobs: int) -> None:
         raise UsageError(f"jobs is {jobs}; give at least 1 worker process")
 
 
-def run_tasks(tasks: Sequence[Task], jobs: int = 1, engine: str = "loky") -> Iterator[Outcome]:
+def run_tasks(tasks: Sequence[Task], jobs: int = 1, engine: str = "loky") -> Iterator[TaskOutcome]:
     """Do the tasks and yield their outcomes as they come.
 
     Raises:

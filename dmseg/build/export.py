@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 
 from dmseg import datasets
 from dmseg.build.benchmark import Benchmark
-from dmseg.build.folder import Folder
-from dmseg.build.unit import stored_levels
+from dmseg.build.folder import BenchmarkFolder
+from dmseg.build.unit import list_stored_levels
 from dmseg.errors import UsageError
 from dmseg.files import write_text
 from dmseg.manifests import Manifest, arrow_schema, write_manifest
@@ -43,15 +43,15 @@ def export_manifest(
     ]
     dataset_of = dict(zip(manifest.images["image_id"].to_pylist(), manifest.images["dataset"].to_pylist(), strict=True))
     shared = pa.array([dataset_of[image] in kept for image in manifest.masks["image_id"].to_pylist()], pa.bool_())
-    masks = _replaced(manifest.masks, "masks", "rle", pc.if_else(shared, manifest.masks["rle"], None))
+    masks = _replace_column(manifest.masks, "masks", "rle", pc.if_else(shared, manifest.masks["rle"], None))
     hashes = pa.nulls(manifest.degradations.num_rows, pa.string())
-    degradations = _replaced(manifest.degradations, "degradations", "pixel_sha256", hashes)
+    degradations = _replace_column(manifest.degradations, "degradations", "pixel_sha256", hashes)
     exported = dataclasses.replace(manifest, info=info, masks=masks, degradations=degradations)
     write_manifest(out, exported)
     return exported
 
 
-def _replaced(table: pa.Table, name: str, column: str, values: Any) -> pa.Table:
+def _replace_column(table: pa.Table, name: str, column: str, values: Any) -> pa.Table:
     position = table.column_names.index(column)
     return table.set_column(position, arrow_schema(name).field(column), values)
 
@@ -65,18 +65,18 @@ def export_coco(bench: Benchmark, out: Path, *, level: str = "clear", splits: Se
     Args:
         bench: the opened benchmark.
         out: the JSON file.
-        level: level id whose pictures are named; it must be stored as files.
+        level: level id whose images are named; it must be stored as files.
         splits: only images of these splits; None takes all.
     """
     check_level(level)
-    stored = stored_levels(bench.levels, bench.info.get("storage", "png"))
+    stored = list_stored_levels(bench.levels, bench.info.get("storage", "png"))
     if level not in stored:
         raise UsageError(f"{bench.path}: level {level} is not stored as files there; stored: {', '.join(stored)}")
     rows = [row for row in bench.manifest.images.to_pylist() if splits is None or row["split"] in splits]
     number = {row["image_id"]: index for index, row in enumerate(rows, 1)}
     masks = [row for row in bench.manifest.masks.to_pylist() if row["image_id"] in number]
     category = {name: index for index, name in enumerate(sorted({row["structure"] for row in masks}), 1)}
-    folder = Folder(bench.path)
+    folder = BenchmarkFolder(bench.path)
     document = {
         "info": {
             "description": f"{bench.info['edition']} {bench.info['version']}, level {level}",

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dmseg import datasets
-from dmseg.build.folder import Folder, Options
+from dmseg.build.folder import BenchmarkFolder, BuildOptions
 from dmseg.build.index import Collected, read_parts, write_index
 from dmseg.build.parts import ERROR, LEFT_OUT, ReportRow
-from dmseg.build.raw import FoundDataset, recipe_named
+from dmseg.build.raw import FoundDataset, find_recipe
 from dmseg.errors import DataError
 from dmseg.files import write_text
 from dmseg.manifests import Manifest
@@ -80,7 +80,9 @@ class Listing:
             raise DataError(f"{path.parent.parent}: no shards of a build are there ({path.name}: {error})") from None
 
 
-def finish(folder: Folder, options: Options, listing: Listing, frozen: Manifest | None = None) -> BuildSummary:
+def finish(
+    folder: BenchmarkFolder, options: BuildOptions, listing: Listing, frozen: Manifest | None = None
+) -> BuildSummary:
     """Write the index over the parts of a listing and return the summary.
 
     Args:
@@ -95,7 +97,7 @@ def finish(folder: Folder, options: Options, listing: Listing, frozen: Manifest 
     collected = Collected(read_parts(folder, listing.sources))
     collected.report += listing.left_out
     names = dict.fromkeys(dataset for dataset, _ in listing.sources)
-    own = {recipe.id: recipe for recipe in map(recipe_named, options.datasets or ())}
+    own = {recipe.id: recipe for recipe in map(find_recipe, options.datasets or ())}
     recipes = [own.get(name) or datasets.recipe(name) for name in names]
     info = write_index(folder, options, recipes, collected, listing.synthetic, frozen)
     return BuildSummary(

@@ -23,7 +23,7 @@ STORAGES = ("png", "recipe")
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class BuildOptions:
     """What a build was asked for.
 
     Attributes:
@@ -47,7 +47,7 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
-class Folder:
+class BenchmarkFolder:
     """Paths inside a benchmark folder."""
 
     path: Path
@@ -85,7 +85,7 @@ class Folder:
         """The stored PNG of one image at one level."""
         return self.path / "images" / dataset / level / f"{identifier}.png"
 
-    def claim(self, options: Options, raw: Path) -> None:
+    def claim(self, options: BuildOptions, raw: Path) -> None:
         """Make the folder this build's, or refuse without changing anything.
 
         Raises:
@@ -94,7 +94,7 @@ class Folder:
         """
         self._check_place(raw)
         if self.options.is_file():
-            _check_same(self.begun_with().json(), options, self.path)
+            _check_same(self.read_options().json(), options, self.path)
         elif self.path.is_dir() and any(entry != self.memory for entry in self.path.iterdir()):
             holds = "a finished benchmark without its .build memory" if self.header.exists() else "something else"
             raise DataError(f"{self.path}: the folder holds {holds}; give --out a new or empty folder")
@@ -103,7 +103,7 @@ class Folder:
         except OSError as error:
             raise DataError(f"{self.path}: cannot write there: {error.strerror}; give --out another folder") from None
 
-    def begun_with(self) -> Options:
+    def read_options(self) -> BuildOptions:
         """Return the options that the build was begun with.
 
         Raises:
@@ -112,7 +112,7 @@ class Folder:
         try:
             record: dict[str, Any] = json.loads(self.options.read_text(encoding="utf-8"))
             given = {name: value for name, value in record.items() if value is not None}
-            return tables.record(Options, given, str(self.options))
+            return tables.record(BuildOptions, given, str(self.options))
         except (ValueError, AttributeError) as error:
             raise DataError(f"{self.options}: not readable ({error}); give --out a new folder") from None
 
@@ -126,12 +126,12 @@ class Folder:
             )
 
 
-def _check_same(before: dict[str, Any], options: Options, path: Path) -> None:
+def _check_same(before: dict[str, Any], options: BuildOptions, path: Path) -> None:
     now = options.json()
     for name in ("seed", "levels", "storage", "manifest"):
         if before[name] != now[name]:
             raise UsageError(
-                f"{path}: was begun with {name} {_shown(before[name])}, now {_shown(now[name])} is asked for; "
+                f"{path}: was begun with {name} {_format(before[name])}, now {_format(now[name])} is asked for; "
                 "give --out another folder, or the same options to continue"
             )
     lost = set(before["datasets"] or ()) - set(now["datasets"] or before["datasets"] or ())
@@ -139,13 +139,13 @@ def _check_same(before: dict[str, Any], options: Options, path: Path) -> None:
     fewer = now["limit"] is not None and (before["limit"] is None or now["limit"] < before["limit"])
     if lost or narrowed or fewer:
         raise UsageError(
-            f"{path}: was begun with datasets {_shown(before['datasets'])} and limit {_shown(before['limit'])}; with "
-            f"datasets {_shown(now['datasets'])} and limit {_shown(now['limit'])} images would be lost; "
+            f"{path}: was begun with datasets {_format(before['datasets'])} and limit {_format(before['limit'])}; with "
+            f"datasets {_format(now['datasets'])} and limit {_format(now['limit'])} images would be lost; "
             "give --out another folder, or the same options to continue"
         )
 
 
-def _shown(value: object) -> str:
+def _format(value: object) -> str:
     if value is None:
         return "(none: all)"
     if isinstance(value, Sequence) and not isinstance(value, str):

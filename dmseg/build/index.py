@@ -20,9 +20,9 @@ from typing import Any
 import pyarrow as pa
 
 from dmseg import datasets, simulators
-from dmseg.build.folder import Folder, Options
-from dmseg.build.parts import ERROR, LEFT_OUT, Part, ReportRow, Row, read_part
-from dmseg.build.unit import stored_levels
+from dmseg.build.folder import BenchmarkFolder, BuildOptions
+from dmseg.build.parts import ERROR, LEFT_OUT, BuildPart, ReportRow, Row, read_part
+from dmseg.build.unit import list_stored_levels
 from dmseg.datasets import Recipe
 from dmseg.errors import DataError
 from dmseg.files import remove_temporaries, write_text
@@ -47,7 +47,7 @@ _LIBRARIES = ("numpy", "scipy", "opencv-python-headless", "numba", "pillow", "py
 class Collected:
     """The parts of a build, read once, as Arrow tables in no particular order, and the rows of the report."""
 
-    def __init__(self, parts: Iterable[Part]) -> None:
+    def __init__(self, parts: Iterable[BuildPart]) -> None:
         self.report: list[ReportRow] = []
         self._chunks: dict[str, list[pa.Table]] = {name: [] for name in TABLES}
         waiting: dict[str, list[Row]] = {name: [] for name in TABLES}
@@ -67,8 +67,8 @@ class Collected:
 
 
 def write_index(
-    folder: Folder,
-    options: Options,
+    folder: BenchmarkFolder,
+    options: BuildOptions,
     recipes: Sequence[Recipe],
     collected: Collected,
     synthetic: Sequence[str] = (),
@@ -88,16 +88,16 @@ def write_index(
     tables = {name: collected.table(name) for name in TABLES}
     _check_ids(tables)
     splits = _frozen(frozen, tables, "split") if frozen else _splits(tables["images"], recipes)
-    tables["images"] = _filled(tables["images"], "split", splits)
-    evaluated = _frozen(frozen, tables, "evaluate") if frozen else _evaluated(tables, recipes, options.seed)
-    tables["masks"] = _filled(tables["masks"], "evaluate", evaluated)
+    tables["images"] = _fill_column(tables["images"], "split", splits)
+    evaluated = _frozen(frozen, tables, "evaluate") if frozen else _choose_evaluated(tables, recipes, options.seed)
+    tables["masks"] = _fill_column(tables["masks"], "evaluate", evaluated)
     tables = {name: sort_table(name, table) for name, table in tables.items()}
     try:
         folder.header.unlink(missing_ok=True)
         write_report(folder.report, collected.report)
         if not tables["images"].num_rows:
             raise DataError(f"{folder.path}: no image could be built; {folder.report.name} there says why")
-        _remove_strays(folder, tables["images"], stored_levels(options.levels, options.storage))
+        _remove_strays(folder, tables["images"], list_stored_levels(options.levels, options.storage))
         info = header(options, recipes, tables, collected.report, synthetic)
         write_tables(folder.path, tables)
         write_header(folder.path, info)
@@ -110,7 +110,7 @@ def write_index(
 
 
 def header(
-    options: Options,
+    options: BuildOptions,
     recipes: Sequence[Recipe],
     tables: Mapping[str, pa.Table],
     report: Sequence[ReportRow],
@@ -163,7 +163,7 @@ def _arrow(name: str, rows: list[Row]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=schema)
 
 
-def _filled(table: pa.Table, column: str, values: list[Any]) -> pa.Table:
+def _fill_column(table: pa.Table, column: str, values: list[Any]) -> pa.Table:
     name = "images" if column == "split" else "masks"
     schema = arrow_schema(name)
     position = schema.get_field_index(column)
@@ -201,7 +201,7 @@ def _splits(images: pa.Table, recipes: Sequence[Recipe]) -> list[str]:
     return [chosen[case] for _, case in rows]
 
 
-def _evaluated(tables: Mapping[str, pa.Table], recipes: Sequence[Recipe], seed: int) -> list[bool]:
+def _choose_evaluated(tables: Mapping[str, pa.Table], recipes: Sequence[Recipe], seed: int) -> list[bool]:
     """Return whether each mask row is evaluated: at most ``evaluate_at_most`` of an image, in keyed-hash order."""
     most = {recipe.id: recipe.evaluate_at_most for recipe in recipes}
     dataset_of = _dataset_of(tables["images"])
@@ -243,20 +243,20 @@ def _counts(tables: Mapping[str, pa.Table], report: Sequence[ReportRow]) -> dict
     }
 
 
-def _remove_strays(folder: Folder, images: pa.Table, levels: Sequence[str]) -> None:
-    """Remove pictures that no row speaks of (of sources that changed, failed or went away) and temporary files."""
+def _remove_strays(folder: BenchmarkFolder, images: pa.Table, levels: Sequence[str]) -> None:
+    """Remove images that no row speaks of (of sources that changed, failed or went away) and temporary files."""
     wanted = {
         folder.picture(dataset, level, identifier)
         for identifier, dataset in _dataset_of(images).items()
         for level in levels
     }
     remove_temporaries(folder.path)
-    for picture in (folder.path / "images").glob("*/*/*.png"):
-        if picture not in wanted:
-            picture.unlink()
+    for image in (folder.path / "images").glob("*/*/*.png"):
+        if image not in wanted:
+            image.unlink()
 
 
-def read_parts(folder: Folder, wanted: Iterable[tuple[str, str]]) -> Iterator[Part]:
+def read_parts(folder: BenchmarkFolder, wanted: Iterable[tuple[str, str]]) -> Iterator[BuildPart]:
     """Yield the parts of (dataset, source id) pairs and remove parts of sources that are no longer there.
 
     Raises:

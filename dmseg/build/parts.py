@@ -30,7 +30,7 @@ class ReportRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class BuildPart:
     """The result of one source.
 
     Attributes:
@@ -53,19 +53,19 @@ class Part:
         return [row for row in self.report if row.kind == ERROR]
 
 
-def write_part(path: Path, part: Part) -> None:
+def write_part(path: Path, part: BuildPart) -> None:
     """Write a part atomically. It is not synced: one that a power cut damages does not parse and is done again."""
     # The rows are plain already; dataclasses.asdict would copy every one of them.
     record = {entry.name: getattr(part, entry.name) for entry in dataclasses.fields(part)}
     write_text(path, json.dumps(record, default=dataclasses.asdict) + "\n", sync=False)
 
 
-def read_part(path: Path) -> Part | None:
+def read_part(path: Path) -> BuildPart | None:
     """Read a part; None where there is none, or where it was written by another version of this format."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         values["files"] = {name: FileState(**state) for name, state in values["files"].items()}
         values["report"] = [ReportRow(**row) for row in values["report"]]
-        return Part(**values)
+        return BuildPart(**values)
     except (FileNotFoundError, ValueError, TypeError, KeyError):
         return None

@@ -11,10 +11,10 @@ from pathlib import Path
 from dmseg import datasets, phantoms
 from dmseg.canonical import digest
 from dmseg.errors import DataError
-from dmseg.files import cache_folder, locked
-from dmseg.tables import packaged_table
+from dmseg.files import cache_folder, lock
+from dmseg.tables import read_packaged_table
 
-IMAGES_PER_DATASET: int = packaged_table("dmseg.build", "build.toml")["phantom"]["images_per_dataset"]
+IMAGES_PER_DATASET: int = read_packaged_table("dmseg.build", "build.toml")["phantom"]["images_per_dataset"]
 
 
 def phantom_raw(per_dataset: int = IMAGES_PER_DATASET, jobs: int = 1) -> Path:
@@ -33,7 +33,7 @@ def phantom_raw(per_dataset: int = IMAGES_PER_DATASET, jobs: int = 1) -> Path:
     made_of = digest([phantoms.GENERATOR_VERSION, names])[:8]
     folder = cache_folder() / "phantoms" / f"{made_of}-{per_dataset}"
     if _missing(folder, names):
-        with held(folder):
+        with hold_folder(folder):
             missing = _missing(folder, names)
             if missing:
                 print(f"writing the phantom raw data to {folder} (once)", file=sys.stderr)
@@ -50,14 +50,14 @@ def _missing(folder: Path, names: Sequence[str]) -> list[str]:
 
 
 @contextlib.contextmanager
-def held(folder: Path) -> Iterator[None]:
+def hold_folder(folder: Path) -> Iterator[None]:
     """Hold a folder of the cache while it is filled, so that other processes wait.
 
     Raises:
         DataError: it cannot be written, or its file system has no locks.
     """
     try:
-        with locked(folder.with_name(f"{folder.name}.lock")):
+        with lock(folder.with_name(f"{folder.name}.lock")):
             yield
     except OSError as error:
         raise DataError(

@@ -70,7 +70,7 @@ def find_datasets(raw: Path, names: Iterable[str] | None = None) -> list[FoundDa
     """
     if not raw.is_dir():
         raise DataError(f"{raw}: no such folder; give --raw the folder that holds the raw downloads, one per dataset")
-    recipes = [recipe_named(name) for name in (datasets.RECIPES if names is None else names)]
+    recipes = [find_recipe(name) for name in (datasets.RECIPES if names is None else names)]
     unique = {recipe.id: recipe for recipe in recipes}
     order = sorted(
         unique,
@@ -92,7 +92,7 @@ def find_datasets(raw: Path, names: Iterable[str] | None = None) -> list[FoundDa
     return found
 
 
-def recipe_named(name: str) -> Recipe:
+def find_recipe(name: str) -> Recipe:
     """Return a shipped recipe by its dataset's name, or one's own by the path of its TOML file.
 
     Raises:

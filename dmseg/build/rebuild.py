@@ -11,12 +11,12 @@ import pyarrow as pa
 from dmseg import datasets, simulators
 from dmseg.build.engine import check_engine, run_tasks
 from dmseg.build.finish import BuildSummary, Listing, finish
-from dmseg.build.folder import Folder
+from dmseg.build.folder import BenchmarkFolder
 from dmseg.build.index import read_parts, write_report
 from dmseg.build.parts import ERROR, ReportRow, Row
 from dmseg.build.phantom_edition import phantom_raw
-from dmseg.build.raw import find_datasets, recipe_named
-from dmseg.build.tasks import checked_options, tasks
+from dmseg.build.raw import find_datasets, find_recipe
+from dmseg.build.tasks import check_options, tasks
 from dmseg.errors import DataError, UsageError
 from dmseg.manifests import Manifest
 from dmseg.progress import progress
@@ -49,11 +49,11 @@ def rebuild(
     info = manifest.info
     names = _names(manifest, recipes)
     _check_rules(manifest, names)
-    options = checked_options(info["seed"], info["levels"], storage, names, None)
+    options = check_options(info["seed"], info["levels"], storage, names, None)
     options = dataclasses.replace(options, manifest=manifest.digest)
     check_engine(engine, jobs)
     raw = phantom_raw() if raw is None else Path(raw)
-    folder = Folder(Path(out))
+    folder = BenchmarkFolder(Path(out))
     found = find_datasets(raw, names)
     folder.claim(options, raw)
     only = frozenset(manifest.images["image_id"].to_pylist())
@@ -74,10 +74,10 @@ def rebuild(
 
 def _names(manifest: Manifest, recipes: Sequence[str]) -> tuple[str, ...]:
     """Return what names the manifest's datasets to a build: their own names, or the paths of their recipes."""
-    own = {recipe_named(path).id: path for path in recipes}
+    own = {find_recipe(path).id: path for path in recipes}
     for name, path in own.items():
         if name not in manifest.info["recipes"]:
-            raise UsageError(f"{path}: its dataset {name} is not in the manifest, which has {_listed(manifest)}")
+            raise UsageError(f"{path}: its dataset {name} is not in the manifest, which has {_list_tasks(manifest)}")
     names = tuple(own.get(name, name) for name in manifest.info["recipes"])
     unknown = [name for name in names if name not in own.values() and name not in datasets.RECIPES]
     if unknown:
@@ -87,14 +87,14 @@ def _names(manifest: Manifest, recipes: Sequence[str]) -> tuple[str, ...]:
     return names
 
 
-def _listed(manifest: Manifest) -> str:
+def _list_tasks(manifest: Manifest) -> str:
     return ", ".join(manifest.info["recipes"])
 
 
 def _check_rules(manifest: Manifest, names: Sequence[str]) -> None:
     """Refuse a manifest that was made by other rules than this dmseg, and the recipes given, have."""
     info = manifest.info
-    recipes = [recipe_named(name) for name in names]
+    recipes = [find_recipe(name) for name in names]
     other = [recipe.id for recipe in recipes if recipe.digest != info["recipes"][recipe.id]]
     tables = {"version": simulators.TABLES_VERSION, "digest": simulators.tables_digest()}
     if info["degradation_tables"] != tables:
@@ -108,7 +108,7 @@ def _check_rules(manifest: Manifest, names: Sequence[str]) -> None:
         )
 
 
-def _check_sources(folder: Folder, sources: list[tuple[str, str]], images: pa.Table) -> None:
+def _check_sources(folder: BenchmarkFolder, sources: list[tuple[str, str]], images: pa.Table) -> None:
     """Compare what was built with the manifest's images; name every source that is missing or has changed."""
     built: dict[str, Row] = {}
     failed: list[ReportRow] = []

@@ -10,10 +10,10 @@ from pathlib import Path
 from dmseg import datasets, simulators
 from dmseg.build.engine import check_engine, run_tasks
 from dmseg.build.finish import BuildSummary, Listing, finish
-from dmseg.build.folder import Folder
-from dmseg.build.phantom_edition import IMAGES_PER_DATASET, held, phantom_raw
+from dmseg.build.folder import BenchmarkFolder
+from dmseg.build.phantom_edition import IMAGES_PER_DATASET, hold_folder, phantom_raw
 from dmseg.build.raw import find_datasets
-from dmseg.build.tasks import checked_options, tasks
+from dmseg.build.tasks import check_options, tasks
 from dmseg.build.unit import Task
 from dmseg.canonical import digest
 from dmseg.errors import DataError
@@ -53,10 +53,10 @@ def build(
         UsageError: an unknown name, or a folder that was begun with other options.
         DataError: unusable raw data or output folder; what was finished stays and the next build goes on from there.
     """
-    options = checked_options(seed, levels, storage, datasets, limit)
+    options = check_options(seed, levels, storage, datasets, limit)
     check_engine(engine, jobs)
     raw = phantom_raw() if raw is None else Path(raw)
-    folder = Folder(Path(out))
+    folder = BenchmarkFolder(Path(out))
     found = find_datasets(raw, datasets)
     folder.claim(options, raw)
     queues = {dataset.name: tasks(dataset, folder, options) for dataset in found}
@@ -101,9 +101,9 @@ def phantom_benchmark(limit: int | None = None, jobs: int = 1) -> Path:
     raw = phantom_raw(limit or IMAGES_PER_DATASET, jobs)
     recipes = [datasets.recipe(name).digest for name in datasets.RECIPES]
     built_by = digest([SCHEMA_VERSION, __version__, recipes, simulators.TABLES_VERSION, simulators.tables_digest()])
-    folder = Folder(cache_folder() / "benchmarks" / f"{raw.name}-{built_by[:8]}")
+    folder = BenchmarkFolder(cache_folder() / "benchmarks" / f"{raw.name}-{built_by[:8]}")
     if not folder.header.is_file():
-        with held(folder.path):
+        with hold_folder(folder.path):
             if not folder.header.is_file():
                 errors = build(raw, folder.path, limit=limit, jobs=jobs).errors
                 if errors:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from dmseg.build.engine import check_engine, run_tasks
 from dmseg.build.finish import BuildSummary, Listing, finish
-from dmseg.build.folder import Folder
+from dmseg.build.folder import BenchmarkFolder
 from dmseg.build.phantom_edition import phantom_raw
 from dmseg.build.raw import find_datasets
-from dmseg.build.tasks import checked_options, tasks
+from dmseg.build.tasks import check_options, tasks
 from dmseg.errors import DataError, UsageError
 from dmseg.progress import progress
 from dmseg.rng import key_words
@@ -41,10 +41,10 @@ def build_shard(
     i, n = shard
     if not 1 <= i <= n:
         raise UsageError(f"shard {i}/{n}: give i/n with i of 1..n, such as 1/4")
-    options = checked_options(seed, levels, storage, datasets, None)
+    options = check_options(seed, levels, storage, datasets, None)
     check_engine(engine, jobs)
     raw = phantom_raw() if raw is None else Path(raw)
-    folder = Folder(Path(out))
+    folder = BenchmarkFolder(Path(out))
     found = find_datasets(raw, datasets)
     folder.claim(options, raw)
     everything = [task for dataset in found for task in tasks(dataset, folder, options)]
@@ -61,7 +61,7 @@ def merge(out: Path | str) -> BuildSummary:
     Raises:
         DataError: no shards there, or a source that no shard has done yet.
     """
-    folder = Folder(Path(out))
+    folder = BenchmarkFolder(Path(out))
     if not folder.options.is_file():
         raise DataError(f"{folder.path}: no build was begun there; run `dmseg build ... --shard i/n` first")
-    return finish(folder, folder.begun_with(), Listing.read(folder.listing))
+    return finish(folder, folder.read_options(), Listing.read(folder.listing))

@@ -13,10 +13,10 @@ from dmseg.build.parts import LEFT_OUT, SMALL_OBJECT, ReportRow, Row
 from dmseg.canonical import canonical_json, significant
 from dmseg.datasets import Recipe
 from dmseg.manifests import case_id, image_id, mask_id, mask_sha256, pixel_sha256, thumbprint
-from dmseg.tables import packaged_table
+from dmseg.tables import read_packaged_table
 from dmseg.types import Image, Mask, Sample, Window
 
-GRID = packaged_table("dmseg.build", "build.toml")["grid"]
+GRID = read_packaged_table("dmseg.build", "build.toml")["grid"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class StoredSample:
     image: Row
     masks: list[Row]
     degradations: list[Row]
-    pictures: Mapping[str, Image]
+    images: Mapping[str, Image]
     report: list[ReportRow]
 
 
@@ -34,7 +34,7 @@ def store(
     sample: Sample, recipe: Recipe, *, source_sha256: str, levels: Sequence[str], seed: int
 ) -> StoredSample | ReportRow:
     """Return what is stored of a sample, or why it is left out (no object of the least size on the stored grid)."""
-    height, width = imaging.stored_size(sample.image.shape[0], sample.image.shape[1], GRID["longest_side"])
+    height, width = imaging.compute_stored_size(sample.image.shape[0], sample.image.shape[1], GRID["longest_side"])
     clear = imaging.resize_image(sample.image, (height, width))
     identifier = image_id(recipe.id, sample.source_id)
     masks, n_small = _objects(sample, identifier, (height, width))
@@ -53,7 +53,7 @@ def store(
         seed=seed,
         window=sample.window,
     )
-    pictures = plan.apply_levels(clear, tuple(levels))
+    images = plan.apply_levels(clear, tuple(levels))
     spacing = _spacing(sample, (height, width))
     image = {
         "image_id": identifier,
@@ -78,9 +78,9 @@ def store(
             "thumbprint": base64.b64encode(thumbprint(picture).tobytes()).decode(),
             "pixel_sha256": pixel_sha256(picture),
         }
-        for level, picture in pictures.items()
+        for level, picture in images.items()
     ]
-    return StoredSample(image, masks, degradations, {"clear": clear, **pictures}, report)
+    return StoredSample(image, masks, degradations, {"clear": clear, **images}, report)
 
 
 def _objects(sample: Sample, identifier: str, size: tuple[int, int]) -> tuple[list[Row], int]:

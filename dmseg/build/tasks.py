@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from dmseg.build.folder import STORAGES, Folder, Options
+from dmseg.build.folder import STORAGES, BenchmarkFolder, BuildOptions
 from dmseg.build.parts import read_part
 from dmseg.build.raw import FileState, FoundDataset
 from dmseg.build.unit import Task
@@ -16,9 +16,9 @@ from dmseg.rng import key_words
 from dmseg.types import LEVELS, check_level
 
 
-def checked_options(
+def check_options(
     seed: int, levels: Sequence[str], storage: str, datasets: Sequence[str] | None, limit: int | None
-) -> Options:
+) -> BuildOptions:
     """Return the options of a build, or raise :class:`~dmseg.errors.UsageError` for what cannot be meant."""
     chosen = {check_level(level) for level in levels}
     if not chosen:
@@ -28,10 +28,12 @@ def checked_options(
     if limit is not None and limit < 1:
         raise UsageError(f"limit is {limit}; give at least 1 image per dataset, or none for all")
     ordered = tuple(level for level in LEVELS if level in chosen)
-    return Options(seed, ordered, storage, None, None if datasets is None else tuple(datasets), limit)
+    return BuildOptions(seed, ordered, storage, None, None if datasets is None else tuple(datasets), limit)
 
 
-def tasks(found: FoundDataset, folder: Folder, options: Options, only: frozenset[str] | None = None) -> list[Task]:
+def tasks(
+    found: FoundDataset, folder: BenchmarkFolder, options: BuildOptions, only: frozenset[str] | None = None
+) -> list[Task]:
     """Return the tasks of a dataset: all sources by id, or, with a limit, in keyed order and with their share.
 
     ``only`` restricts them to the sources that can hold one of these images.
@@ -41,7 +43,7 @@ def tasks(found: FoundDataset, folder: Folder, options: Options, only: frozenset
         sources.sort(key=lambda source: (key_words("limit", found.name, source.id), source.id))
     wanted = {source.id: _of_source(found.name, source.id, only) for source in sources}
     sources = [source for source in sources if wanted[source.id] != frozenset()]
-    shared = _shared_files(found, folder)
+    shared = _hash_shared_files(found, folder)
     return [
         Task(
             folder=folder,
@@ -77,7 +79,7 @@ def _share(limit: int | None, n_sources: int, rank: int) -> int | None:
     return max(1, limit // n_sources + (rank < limit % n_sources))
 
 
-def _shared_files(found: FoundDataset, folder: Folder) -> Mapping[Path, FileState]:
+def _hash_shared_files(found: FoundDataset, folder: BenchmarkFolder) -> Mapping[Path, FileState]:
     """Return the state of each file that several sources of a dataset use, hashed once (root-relative path)."""
     uses = Counter(file for source in found.sources for file in set(source.files))
     shared: dict[Path, FileState] = {}

@@ -15,14 +15,14 @@ from pathlib import Path
 import cv2
 
 from dmseg import imaging, simulators
-from dmseg.build.folder import Folder
-from dmseg.build.parts import ERROR, LEFT_OUT, Part, ReportRow, read_part, write_part
+from dmseg.build.folder import BenchmarkFolder
+from dmseg.build.parts import ERROR, LEFT_OUT, BuildPart, ReportRow, read_part, write_part
 from dmseg.build.raw import FileState
 from dmseg.build.stored import store
 from dmseg.canonical import digest
 from dmseg.datasets import LeftOut, Reader, Source
 from dmseg.errors import DataError, DmsegError
-from dmseg.files import synced_together
+from dmseg.files import sync_together
 from dmseg.manifests import SCHEMA_VERSION, image_id
 from dmseg.types import Sample
 from dmseg.version import __version__
@@ -44,7 +44,7 @@ class Task:
         phantoms: root-relative path -> identity of files that were synthesised.
     """
 
-    folder: Folder
+    folder: BenchmarkFolder
     reader: Reader
     root: Path
     source: Source
@@ -68,7 +68,7 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class TaskOutcome:
     """What became of a task: how many images and errors, whether work was done now, and the seconds it took."""
 
     dataset: str
@@ -78,7 +78,7 @@ class Outcome:
     seconds: float
 
 
-def run_task(task: Task) -> Outcome:
+def run_task(task: Task) -> TaskOutcome:
     """Do one source, unless its part shows that nothing has changed.
 
     Raises:
@@ -91,10 +91,10 @@ def run_task(task: Task) -> Outcome:
         before = read_part(task.part_path)
         states, missing = _file_states(task, before)
         key = _key(task, states)
-        if before is not None and before.key == key and not before.errors and _pictures_there(task, before):
-            return Outcome(task.dataset, len(before.images), 0, False, time.perf_counter() - start)
+        if before is not None and before.key == key and not before.errors and _images_are_there(task, before):
+            return TaskOutcome(task.dataset, len(before.images), 0, False, time.perf_counter() - start)
         task.folder.header.unlink(missing_ok=True)
-        part = _failed(task, key, states, missing) if missing else _done(task, key, states)
+        part = _record_failure(task, key, states, missing) if missing else _do_task(task, key, states)
         write_part(task.part_path, part)
     except OSError as error:
         raise DataError(
@@ -103,10 +103,10 @@ def run_task(task: Task) -> Outcome:
         ) from None
     finally:
         cv2.setNumThreads(threads)
-    return Outcome(task.dataset, len(part.images), len(part.errors), True, time.perf_counter() - start)
+    return TaskOutcome(task.dataset, len(part.images), len(part.errors), True, time.perf_counter() - start)
 
 
-def _file_states(task: Task, before: Part | None) -> tuple[dict[str, FileState], str]:
+def _file_states(task: Task, before: BuildPart | None) -> tuple[dict[str, FileState], str]:
     """Return the states of the source's files, and why one of them cannot be read (or an empty text)."""
     states = {}
     for file in task.source.files:
@@ -141,34 +141,34 @@ def _source_sha256(task: Task, states: Mapping[str, FileState]) -> str:
     return digest([phantoms.get(file) or states[file.as_posix()].sha256 for file in task.source.files])
 
 
-def _pictures_there(task: Task, part: Part) -> bool:
-    levels = stored_levels(task.levels, task.storage)
+def _images_are_there(task: Task, part: BuildPart) -> bool:
+    levels = list_stored_levels(task.levels, task.storage)
     return all(
         task.folder.picture(task.dataset, level, row["image_id"]).is_file() for row in part.images for level in levels
     )
 
 
-def stored_levels(levels: Sequence[str], storage: str) -> tuple[str, ...]:
+def list_stored_levels(levels: Sequence[str], storage: str) -> tuple[str, ...]:
     """Return the levels that are stored as files."""
     return tuple(levels) if storage == "png" else ("clear",)
 
 
-def _failed(task: Task, key: str, states: Mapping[str, FileState], reason: str) -> Part:
+def _record_failure(task: Task, key: str, states: Mapping[str, FileState], reason: str) -> BuildPart:
     plain = reason.replace(f"{task.root}/", "").replace(f"{task.folder.path}/", "")
-    return Part(key, states, report=[ReportRow(task.dataset, task.source.id, ERROR, 1, plain)])
+    return BuildPart(key, states, report=[ReportRow(task.dataset, task.source.id, ERROR, 1, plain)])
 
 
-def _done(task: Task, key: str, states: Mapping[str, FileState]) -> Part:
+def _do_task(task: Task, key: str, states: Mapping[str, FileState]) -> BuildPart:
     """Read, degrade and write the source's images; any failure makes the source fail, and only it.
 
-    When this returns, every picture that the part speaks of is on the disk, so no power cut can leave a part whose
-    pictures are not whole.
+    When this returns, every image that the part speaks of is on the disk, so no power cut can leave a part whose
+    images are not whole.
     """
-    part = Part(key, states)
+    part = BuildPart(key, states)
     source_sha256 = _source_sha256(task, states)
     try:
-        with synced_together() as sync:
-            for item in _wanted(task):
+        with sync_together() as sync:
+            for item in _read_wanted(task):
                 if isinstance(item, LeftOut):
                     part.report.append(ReportRow(task.dataset, item.source, LEFT_OUT, 1, item.reason))
                 else:
@@ -176,15 +176,17 @@ def _done(task: Task, key: str, states: Mapping[str, FileState]) -> Part:
     except OSError as error:
         if error.errno in _NO_ROOM:
             raise
-        return _failed(task, key, states, f"{error.filename or task.source.files[0]}: {error.strerror or error}")
+        return _record_failure(
+            task, key, states, f"{error.filename or task.source.files[0]}: {error.strerror or error}"
+        )
     except DmsegError as error:
-        return _failed(task, key, states, str(error))
+        return _record_failure(task, key, states, str(error))
     except Exception as error:  # one strange image must not end a build of days; the row names the fault
-        return _failed(task, key, states, f"{type(error).__name__}: {error}")
+        return _record_failure(task, key, states, f"{type(error).__name__}: {error}")
     return part
 
 
-def _wanted(task: Task) -> Iterator[Sample | LeftOut]:
+def _read_wanted(task: Task) -> Iterator[Sample | LeftOut]:
     """Yield what the reader yields, restricted to the images that are asked for."""
     items = task.reader.read(task.root, task.source)
     if task.only is not None:
@@ -199,15 +201,15 @@ def _wanted(task: Task) -> Iterator[Sample | LeftOut]:
     yield from (samples[(2 * k + 1) * len(samples) // (2 * n)] for k in range(n))
 
 
-def _store(task: Task, sample: Sample, source_sha256: str, part: Part, sync: Callable[[Path], None]) -> None:
+def _store(task: Task, sample: Sample, source_sha256: str, part: BuildPart, sync: Callable[[Path], None]) -> None:
     """Write the images of one sample and add its rows to the part."""
     stored = store(sample, task.reader.recipe, source_sha256=source_sha256, levels=task.levels, seed=task.seed)
     if isinstance(stored, ReportRow):
         part.report.append(stored)
         return
-    for level in stored_levels(task.levels, task.storage):
+    for level in list_stored_levels(task.levels, task.storage):
         path = task.folder.picture(task.dataset, level, stored.image["image_id"])
-        imaging.write_png(path, stored.pictures[level], sync=False)
+        imaging.write_png(path, stored.images[level], sync=False)
         sync(path)
     part.images.append(stored.image)
     part.masks.extend(stored.masks)

@@ -13,7 +13,7 @@ from dmseg.errors import UsageError
 from dmseg.progress import clock
 
 if TYPE_CHECKING:
-    from dmseg.build import BuildSummary, Estimate
+    from dmseg.build import BuildEstimate, BuildSummary
 
 
 def _shard(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int] | None:
@@ -108,7 +108,7 @@ def command(
         click.echo(f"next, when all {shard[1]} shards are done: dmseg merge {out}")
         return 1 if n_errors else 0
     if manifest is not None:
-        summary = build.rebuild(build.named_manifest(manifest), raw, out, recipes=own, **where)
+        summary = build.rebuild(build.find_manifest(manifest), raw, out, recipes=own, **where)
     else:
         summary = build.build(raw, out, **what, **where, limit=limit)
     return show_summary(out, summary)
@@ -135,7 +135,7 @@ def show_summary(out: Path, summary: BuildSummary) -> int:
     return summary.exit_code
 
 
-def _show_estimate(estimates: list[Estimate], jobs: int) -> None:
+def _show_estimate(estimates: list[BuildEstimate], jobs: int) -> None:
     click.echo(f"{'dataset':<14}{'sources':>9}{'images':>9}{'MB':>10}{'time':>10}")
     for row in estimates:
         time = clock(row.seconds / jobs)

@@ -44,7 +44,7 @@ def command(name: str | None, raw: Path | None) -> None:
 
 
 def _row(recipe: Recipe, raw: Path | None) -> tuple[str, ...]:
-    last = _found(recipe, raw)[0] if raw else recipe.url
+    last = _describe_found(recipe, raw)[0] if raw else recipe.url
     return recipe.id, "+".join(recipe.modalities), _role(recipe), f"{recipe.expected_images:,}", last
 
 
@@ -54,7 +54,7 @@ def _role(recipe: Recipe) -> str:
     return "seen: train, validation" if recipe.validation else "seen: train"
 
 
-def _found(recipe: Recipe, raw: Path) -> list[str]:
+def _describe_found(recipe: Recipe, raw: Path) -> list[str]:
     """Return what was found, the short line first, then what is left out and why."""
     from dmseg.datasets import survey
 
@@ -110,4 +110,4 @@ def _card(recipe: Recipe, raw: Path | None) -> Iterator[str]:
     yield textwrap.indent(recipe.citation.strip("\n"), "  ")
     if raw is not None:
         yield "\nFound:"
-        yield textwrap.indent("\n".join(_found(recipe, raw)), "  ")
+        yield textwrap.indent("\n".join(_describe_found(recipe, raw)), "  ")

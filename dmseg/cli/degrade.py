@@ -21,7 +21,7 @@ _SHOWN = 20
 
 
 @dataclass(frozen=True)
-class Outcome:
+class FileOutcome:
     """What became of one file: a description in words, or what went wrong."""
 
     source: Path
@@ -173,7 +173,7 @@ def _images_below(source: Path, out: Path, exclude: tuple[str, ...]) -> tuple[li
 
 def _outcomes(
     source: Path, out: Path, files: list[Path], request: Request, key: str | None, jobs: int
-) -> Iterator[Outcome]:
+) -> Iterator[FileOutcome]:
     """Degrade the files in order, in this process or in several; results do not depend on how many."""
     from dmseg.imaging import stem
 
@@ -189,16 +189,16 @@ def _outcomes(
     yield from joblib.Parallel(n_jobs=jobs, return_as="generator")(joblib.delayed(_outcome)(*task) for task in tasks)
 
 
-def _outcome(source: Path, target: Path, request: Request, key: str) -> Outcome:
+def _outcome(source: Path, target: Path, request: Request, key: str) -> FileOutcome:
     import cv2
 
     from dmseg.simulators.files import degrade_file
 
     cv2.setNumThreads(1)
     try:
-        return Outcome(source, words=degrade_file(source, target, request, key))
+        return FileOutcome(source, words=degrade_file(source, target, request, key))
     except OSError as error:
-        return Outcome(source, error=f"{target}: cannot be written ({error.strerror or error})")
+        return FileOutcome(source, error=f"{target}: cannot be written ({error.strerror or error})")
     except DmsegError as error:
         text = str(error)
-        return Outcome(source, error=text if str(source) in text else f"{source}: {text}")
+        return FileOutcome(source, error=text if str(source) in text else f"{source}: {text}")

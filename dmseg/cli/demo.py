@@ -44,7 +44,7 @@ def command(out: Path, per_dataset: int, jobs: int) -> int:
     write_png(picture, _levels_sheet(build.open_benchmark(benchmark_folder)))
 
     reports, failed = [], built.exit_code
-    models = (*_CLASSICAL, *_shipped())
+    models = (*_CLASSICAL, *_list_runnable())
     for name in models:
         run = out / "runs" / name
         # What networks are trained on is no test of them, and most of the demo's time.
@@ -53,7 +53,7 @@ def command(out: Path, per_dataset: int, jobs: int) -> int:
         failed = max(failed, summary.exit_code)
         reports.append(report.write_report(run, benchmark_folder))
         leaderboard.add(run, out / "leaderboard")
-    for line in _left_out(models):
+    for line in _list_left_out(models):
         click.echo(line)
     click.echo(leaderboard.show(out / "leaderboard"))
     click.echo(
@@ -82,16 +82,16 @@ def _levels_sheet(benchmark: Benchmark) -> Image:
     )
 
 
-def _shipped() -> list[str]:
+def _list_runnable() -> list[str]:
     """Return the networks that can be run as they are: their weights ship, and their packages are installed."""
     from dmseg import baselines
-    from dmseg.baselines.weights import shipped
+    from dmseg.baselines.weights import list_shipped
 
     cards = baselines.model_cards()
-    return [name for name, there in shipped().items() if there and not baselines.missing_packages(cards[name])]
+    return [name for name, there in list_shipped().items() if there and not baselines.missing_packages(cards[name])]
 
 
-def _left_out(run: Container[str]) -> Iterable[str]:
+def _list_left_out(run: Container[str]) -> Iterable[str]:
     """Say which network models were not run, and why: packages or weights that are missing."""
     from dmseg import baselines
 

@@ -12,7 +12,7 @@ from dmseg.cli.options import FILE, FOLDER, jobs_option, levels_option, limit_op
 from dmseg.errors import UsageError
 
 if TYPE_CHECKING:
-    from dmseg.harness import Plan, RunSummary
+    from dmseg.harness import RunPlan, RunSummary
 
 
 def model_arguments(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) -> dict[str, Any]:
@@ -116,12 +116,12 @@ def command(data: Path | None, out: Path | None, limit: int | None, dry_run: boo
     return summary.exit_code
 
 
-def _show_plan(plan: Plan) -> None:
+def _show_plan(plan: RunPlan) -> None:
     options, selection = plan.setup.options, plan.selection
     steps = options.rules.steps
     click.echo(f"model {plan.info['model']['name']} on {plan.setup.device}, preset {options.preset}, {steps} steps")
     click.echo(
-        f"{len(selection.pictures)} images, {selection.n_masks} objects, {len(selection.levels)} levels: "
+        f"{len(selection.images)} images, {selection.n_masks} objects, {len(selection.levels)} levels: "
         f"{len(plan.blocks)} work units, {selection.n_masks * len(selection.levels) * steps} rows"
     )
     click.echo(f"run_key {plan.info['run_key']}; nothing was changed")

@@ -88,12 +88,12 @@ def command(
     import numpy as np
 
     from dmseg import api, imaging
-    from dmseg.cli.preview import shown_file
+    from dmseg.cli.preview import read_as_shown
     from dmseg.protocol import Click
 
     if out.suffix.lower() != ".png":
         raise UsageError(f"--out {out}: the picture is a PNG file; end its name in .png")
-    shown = shown_file(image, None, window, None)
+    shown = read_as_shown(image, None, window, None)
     picture, explained = api.explain(
         api.load_model(model, weights=weights, device=device, **arguments),
         shown.clear,

@@ -13,7 +13,7 @@ from dmseg.types import check_level
 @click.command("export")
 @click.argument("bench", type=FOLDER)
 @click.option("-o", "--out", type=FILE, required=True, help="The JSON file.")
-@click.option("--level", default="clear", show_default=True, help="Level whose pictures the file names.")
+@click.option("--level", default="clear", show_default=True, help="Level whose images the file names.")
 @split_option("all")
 def command(bench: Path, out: Path, level: str, splits: tuple[str, ...]) -> None:
     """Write images, objects and categories of one level as COCO JSON; file names are relative to the benchmark.

@@ -20,7 +20,7 @@ _SHOWN = 10
 def command(folder: Path, modality: str, name: str | None, out: Path | None, force: bool) -> None:
     """Guess a recipe for your own folder of images and masks, and say what did not match.
 
-    Pictures (PNG, JPEG, TIFF, DICOM) with mask files, NIfTI volumes with label volumes, or DICOM series with DICOM
+    Images (PNG, JPEG, TIFF, DICOM) with mask files, NIfTI volumes with label volumes, or DICOM series with DICOM
     segmentations, at any depth. Mask files are told by a folder such as masks/ or an ending such as _mask; each label
     or colour in them is a structure.
     """

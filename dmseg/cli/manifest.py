@@ -59,7 +59,7 @@ def diff(first: str, second: str) -> int:
     """
     from dmseg import build, manifests
 
-    found = manifests.diff(build.named_manifest(first), build.named_manifest(second))
+    found = manifests.diff(build.find_manifest(first), build.find_manifest(second))
     if not found:
         click.echo("the same benchmark")
         return 0

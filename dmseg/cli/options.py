@@ -23,12 +23,12 @@ class CommaList(click.ParamType):  # type: ignore[type-arg]  # generic only from
         return tuple(part.strip() for part in str(value).split(",") if part.strip())
 
 
-def _checked_levels(ctx: click.Context, param: click.Parameter, value: tuple[str, ...] | None) -> tuple[str, ...]:
+def _check_levels(ctx: click.Context, param: click.Parameter, value: tuple[str, ...] | None) -> tuple[str, ...]:
     chosen = {check_level(level) for level in value} if value else set(LEVELS)
     return tuple(level for level in LEVELS if level in chosen)
 
 
-def _checked_splits(ctx: click.Context, param: click.Parameter, value: tuple[str, ...] | None) -> tuple[str, ...]:
+def _check_splits(ctx: click.Context, param: click.Parameter, value: tuple[str, ...] | None) -> tuple[str, ...]:
     names = value or ()
     for name in names:
         if name not in (*SPLITS, "all"):
@@ -39,7 +39,7 @@ def _checked_splits(ctx: click.Context, param: click.Parameter, value: tuple[str
 def levels_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """``--levels clear,lq1,...`` -> tuple of level ids in benchmark order; default: all five."""
     return click.option(
-        "--levels", type=CommaList(), callback=_checked_levels, help=f"Comma-separated; default {','.join(LEVELS)}."
+        "--levels", type=CommaList(), callback=_check_levels, help=f"Comma-separated; default {','.join(LEVELS)}."
     )(function)
 
 
@@ -51,12 +51,12 @@ def split_option(default: str) -> Callable[[Callable[..., Any]], Callable[..., A
         type=CommaList(),
         default=default,
         show_default=True,
-        callback=_checked_splits,
+        callback=_check_splits,
         help="Comma-separated: train, seen, unseen, all.",
     )
 
 
-def _checked_window(ctx: click.Context, param: click.Parameter, value: str | None) -> Window | None:
+def _check_window(ctx: click.Context, param: click.Parameter, value: str | None) -> Window | None:
     """Read ``C/W``."""
     if value is None:
         return None
@@ -72,7 +72,7 @@ def _checked_window(ctx: click.Context, param: click.Parameter, value: str | Non
 window_option = click.option(
     "--window",
     metavar="C/W",
-    callback=_checked_window,
+    callback=_check_window,
     default=None,
     help="Grey window center/width, such as 40/400 HU.",
 )

@@ -24,7 +24,7 @@ _GREY = 128
 
 @dataclass(frozen=True)
 class Subject:
-    """One undegraded picture and what belongs to it; ``levels`` are ready-made pictures of a benchmark, or None."""
+    """One undegraded image and what belongs to it; ``levels`` are ready-made images of a benchmark, or None."""
 
     name: str
     modality: str | None
@@ -44,24 +44,22 @@ class Sheet:
     contours: list[tuple[Mask, ...]] = field(default_factory=list)
     numbers: list[str] = field(default_factory=list)
 
-    def add(
-        self, label: str, clear: Image, pictures: Sequence[Image], masks: tuple[Mask, ...], difference: bool
-    ) -> None:
+    def add(self, label: str, clear: Image, images: Sequence[Image], masks: tuple[Mask, ...], difference: bool) -> None:
         """Add a row that begins with Clear; with ``difference`` a second row of what changed."""
-        self.rows.append([clear, *pictures])
+        self.rows.append([clear, *images])
         self.labels.append(label)
         self.contours.append(masks)
         if difference:
-            self.rows.append([None, *(difference_picture(clear, picture) for picture in pictures)])
+            self.rows.append([None, *(draw_difference(clear, image) for image in images)])
             self.labels.append(f"change x {_GAIN}")
             self.contours.append(())
-        for column, picture in zip(self.columns[1:], pictures, strict=True):
-            psnr, ssim = fidelity(clear, picture)
+        for column, image in zip(self.columns[1:], images, strict=True):
+            psnr, ssim = fidelity(clear, image)
             name = label.replace("\n", " ")
             self.numbers.append(f"{name:<44} {column:<8} PSNR {psnr:5.1f} dB  SSIM {ssim:.3f}")
 
 
-def difference_picture(clear: Image, degraded: Image) -> NDArray[Any]:
+def draw_difference(clear: Image, degraded: Image) -> NDArray[Any]:
     """Return what changed, twofold, about mid-grey: uint8 of the images' shape."""
     import numpy as np
 
@@ -119,7 +117,7 @@ def command(
         raise UsageError(f"--out {out}: the contact sheet is a PNG file; end its name in .png")
     if modality is not None:
         check_modality(modality)
-    subjects = _benchmark(source, limit) if source.is_dir() else iter([shown_file(source, modality, window, key)])
+    subjects = _benchmark(source, limit) if source.is_dir() else iter([read_as_shown(source, modality, window, key)])
     if by == "level":
         sheet = Sheet([LEVEL_LABELS[level] for level in LEVELS])
         for subject in subjects:
@@ -130,7 +128,7 @@ def command(
     _write(sheet, out)
 
 
-def shown_file(source: Path, modality: str | None, window: Window | None, key: str | None) -> Subject:
+def read_as_shown(source: Path, modality: str | None, window: Window | None, key: str | None) -> Subject:
     """Return an image file as it is shown: 8 bits, through its window where it has deeper values."""
     import numpy as np
 
@@ -189,7 +187,7 @@ def _add_operations(sheet: Sheet, subjects: Sequence[Subject], seed: int, differ
             names += simulators.modality_operations(subject.modality) if subject.modality else []
         seen.add(subject.modality)
         for name in names:
-            pictures = [
+            images = [
                 simulators.apply(
                     name,
                     subject.clear,
@@ -201,15 +199,15 @@ def _add_operations(sheet: Sheet, subjects: Sequence[Subject], seed: int, differ
                 )
                 for severity in ("light", "medium", "heavy")
             ]
-            sheet.add(f"{name}\n{subject.name}", subject.clear, pictures, subject.masks, difference)
+            sheet.add(f"{name}\n{subject.name}", subject.clear, images, subject.masks, difference)
 
 
 def _write(sheet: Sheet, out: Path) -> None:
     from dmseg import imaging
     from dmseg.figures import contact_sheet
 
-    picture = contact_sheet(sheet.rows, sheet.labels, sheet.columns, contours=sheet.contours)
-    imaging.write_png(out, picture)
+    image = contact_sheet(sheet.rows, sheet.labels, sheet.columns, contours=sheet.contours)
+    imaging.write_png(out, image)
     for line in sheet.numbers:
         click.echo(line)
     click.echo(f"wrote {out}: {len(sheet.labels)} rows; look at it")

@@ -15,7 +15,7 @@ from dmseg.cli.options import FILE, FOLDER, CommaList
 from dmseg.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from dmseg.metrics.files import Options, Pairs, Row
+    from dmseg.metrics.files import Pairs, ScoredObject, ScoreOptions
 
 _SHOWN = 20
 
@@ -55,7 +55,7 @@ def _numbers(option: str, example: str) -> Any:
     callback=_numbers("--tolerances", "1,2,3,5"),
     help="Tolerances of NSD.",
 )
-@click.option("--labels", is_flag=True, help="Pictures are label maps: every value above 0 is an object of its own.")
+@click.option("--labels", is_flag=True, help="Images are label maps: every value above 0 is an object of its own.")
 @click.option("--threshold", type=click.IntRange(0, 254), default=None, help="Grey above this is foreground.")
 def command(
     reference: Path,
@@ -81,16 +81,16 @@ def command(
         raise UsageError(f"--spacing {','.join(f'{part:g}' for part in spacing)}: give two sizes above 0, Y,X")
     if labels and threshold is not None:
         raise UsageError("--labels and --threshold exclude each other")
-    from dmseg.metrics.files import Options, matched, scored
+    from dmseg.metrics.files import ScoreOptions, match_files, score_pairs
 
-    options = Options((spacing[0], spacing[1]), tuple(sorted(set(tolerances))), labels, threshold)
-    pairs = matched(reference, prediction)
+    options = ScoreOptions((spacing[0], spacing[1]), tuple(sorted(set(tolerances))), labels, threshold)
+    pairs = match_files(reference, prediction)
     if not pairs.both:
         raise DataError(
             f"no file below {prediction} has the name of one below {reference} "
             f"({_examples(pairs.only_reference)} / {_examples(pairs.only_prediction)}); masks are matched by name"
         )
-    rows = list(scored(pairs, options))
+    rows = list(score_pairs(pairs, options))
     _write(out, rows, options)
     return _summary(out, rows, pairs)
 
@@ -99,7 +99,7 @@ def _examples(files: Mapping[str, Path]) -> str:
     return ", ".join(sorted(files)[:2]) or "none"
 
 
-def _write(out: Path, rows: Sequence[Row], options: Options) -> None:
+def _write(out: Path, rows: Sequence[ScoredObject], options: ScoreOptions) -> None:
     """Write the CSV: numbers in full precision, nothing where there is no number."""
     from dmseg.files import write_text
 
@@ -134,7 +134,7 @@ def _write(out: Path, rows: Sequence[Row], options: Options) -> None:
     write_text(out, text.getvalue())
 
 
-def _summary(out: Path, rows: Sequence[Row], pairs: Pairs) -> int:
+def _summary(out: Path, rows: Sequence[ScoredObject], pairs: Pairs) -> int:
     """Print the mean, what did not fit, and where the CSV is; return the exit code."""
     from dmseg.metrics import mean_score
 

@@ -32,7 +32,7 @@ def command(model: str | None) -> int:
             click.echo(f"  its sha256 does not begin with {one.checkpoint.sha256_prefix}: remove it and get it again")
         if one.state in (weights.WRONG, weights.MISSING):
             click.echo(f"  {one.checkpoint.steps}" + ("" if one.checkpoint.direct else f" {one.checkpoint.source}"))
-    for name, there in weights.shipped().items():
+    for name, there in weights.list_shipped().items():
         click.echo(f"{'(in this package)':<28}{weights.INSTALLED if there else weights.MISSING:<11}{name}")
     missing = [one.models[0] for one in files if one.state == weights.MISSING and one.checkpoint.direct]
     ready = [one.models[0] for one in files if one.state in (weights.VERIFIED, weights.INSTALLED)]

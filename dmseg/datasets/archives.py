@@ -27,7 +27,7 @@ SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
 _COPY_BYTES = 1 << 20
 
 
-def packed(place: Path) -> list[Path]:
+def find_archives(place: Path) -> list[Path]:
     """Return the archives in a folder and one folder deeper, or the file itself if it is one."""
     if place.is_file():
         return [place] if place.name.lower().endswith(SUFFIXES) else []
@@ -52,7 +52,7 @@ def mirror(place: Path) -> Path:
     Raises:
         DataError: an archive is damaged, holds a name or link that leads outside, or does not fit on the disk.
     """
-    found = packed(place)
+    found = find_archives(place)
     state = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in found]
     key = hashlib.blake2b(repr(state).encode(), digest_size=10).hexdigest()
     target = cache_folder() / "unpacked" / f"{without_suffix(place.name)}-{key}"

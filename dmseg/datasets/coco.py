@@ -44,7 +44,7 @@ def read_index(path: Path) -> CocoIndex:
     """
     try:
         status = path.stat()
-        return _read_index(path, status.st_size, status.st_mtime_ns)
+        return _load_index(path, status.st_size, status.st_mtime_ns)
     except OSError as error:
         raise ImageFileError(f"{path}: cannot be opened ({error.strerror})") from None
     except (KeyError, TypeError, ValueError) as error:
@@ -52,7 +52,7 @@ def read_index(path: Path) -> CocoIndex:
 
 
 @functools.lru_cache(maxsize=4)
-def _read_index(path: Path, size: int, changed_ns: int) -> CocoIndex:
+def _load_index(path: Path, size: int, changed_ns: int) -> CocoIndex:
     index = CocoIndex({}, {}, {})
     seen = set()
     with path.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as content:

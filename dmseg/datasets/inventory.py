@@ -42,14 +42,14 @@ def survey(name: str, raw: Path) -> Survey:
     """
     known = reader(name)
     names = (known.recipe.id, *known.recipe.folders)
-    places = tree.named_places(raw, names, archives.without_suffix)
+    places = tree.find_places(raw, names, archives.without_suffix)
     try:
         root = known.find(raw, unpack=False)
         if root is None:
-            return Survey(places=places, archives=[file for place in places for file in archives.packed(place)])
+            return Survey(places=places, archives=[file for place in places for file in archives.find_archives(place)])
         sources = known.sources(root)
         read = {root / source.files[0] for source in sources}
-        unread = [file for place in places for file in archives.packed(place) if file not in read]
+        unread = [file for place in places for file in archives.find_archives(place) if file not in read]
         return Survey(root, len(sources), known.problems(root), places, unread)
     except DmsegError as error:
         return Survey(places=places, error=str(error))

@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmseg.imaging import stem
-from dmseg.tables import packaged_table
+from dmseg.tables import read_packaged_table
 
 MASK_WORD = re.compile(
     r"(?:^|(?<=[ _-]))(?:mask|seg|segmentation|label|gt|ground[ _-]?truth|annotation)s?", re.IGNORECASE
 )
-_RULES = packaged_table("dmseg.datasets", "datasets.toml")["labels"]
+_RULES = read_packaged_table("dmseg.datasets", "datasets.toml")["labels"]
 
 
 def mask_ending(name: str) -> str:

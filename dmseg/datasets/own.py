@@ -1,6 +1,6 @@
 """Guess a recipe for one's own folder of images and masks, to be read, corrected and built.
 
-Three kinds are told apart: NIfTI volumes with label volumes, DICOM series with DICOM segmentations, and pictures with
+Three kinds are told apart: NIfTI volumes with label volumes, DICOM series with DICOM segmentations, and images with
 mask files, whose objects are one per file, labels or colours.
 """
 
@@ -28,10 +28,10 @@ from dmseg.datasets.recipes import Recipe, from_table
 from dmseg.datasets.sources import LeftOut, clean_id
 from dmseg.errors import DataError
 from dmseg.imaging import DicomTags, grey_if_colourless, read_grey, read_image, read_label_volume, stem
-from dmseg.tables import packaged_table
+from dmseg.tables import read_packaged_table
 from dmseg.types import Window, check_modality
 
-_OWN = packaged_table("dmseg.datasets", "datasets.toml")["own"]
+_OWN = read_packaged_table("dmseg.datasets", "datasets.toml")["own"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +73,11 @@ def guess(
     """Look at a folder and guess which files are images, which are masks, and what the masks' values mean.
 
     Args:
-        folder: pictures with mask files, NIfTI volumes with label volumes, or DICOM series with DICOM segmentations,
+        folder: images with mask files, NIfTI volumes with label volumes, or DICOM series with DICOM segmentations,
             at any depth.
         modality: one of :data:`dmseg.types.MODALITIES`; it cannot be guessed.
         domain: names of the domain degradations of LQ-3+.
-        window: grey window for values of more than 8 bits; None = percentiles of each picture or volume.
+        window: grey window for values of more than 8 bits; None = percentiles of each image or volume.
         name: id of the dataset; None = the folder's name.
 
     Raises:
@@ -113,13 +113,13 @@ def _without_pairs(folder: Path, recipe: Recipe, n_files: int) -> str:
 
 
 def _kind(folder: Path) -> _Kind:
-    """Return what is in the folder: volumes before segmentations before pictures."""
+    """Return what is in the folder: volumes before segmentations before images."""
     if files := tree.files_below(folder, NIFTI_SUFFIXES):
-        return _paired(folder, files, volumes=True)
+        return _pair_files(folder, files, volumes=True)
     tags = tags_below(folder)
     if any(found.segments is not None for found in tags.values()):
         return _dicom(tags)
-    return _paired(folder, tree.files_below(folder, PICTURE_SUFFIXES), volumes=False)
+    return _pair_files(folder, tree.files_below(folder, PICTURE_SUFFIXES), volumes=False)
 
 
 def _dicom(tags: Mapping[Path, DicomTags]) -> _Kind:
@@ -128,7 +128,7 @@ def _dicom(tags: Mapping[Path, DicomTags]) -> _Kind:
     names = _unique_names(labels)
     lines = _percentile_lines()
     lines += ["", "[parameters.segments]  # structure = label of the segment in the segmentations"]
-    lines += [f"{json.dumps(name)} = {_quoted(label)}" for name, label in zip(names, labels, strict=True)]
+    lines += [f"{json.dumps(name)} = {_quote(label)}" for name, label in zip(names, labels, strict=True)]
     used = {file for file, found in tags.items() if found.picture or found.segments is not None}
     return _Kind("own_dicom_seg", names, lines, list(tags), used)
 
@@ -142,15 +142,15 @@ def _unique_names(labels: Sequence[str]) -> list[str]:
     return names
 
 
-def _paired(folder: Path, files: Sequence[Path], *, volumes: bool) -> _Kind:
+def _pair_files(folder: Path, files: Sequence[Path], *, volumes: bool) -> _Kind:
     """Return the kind of images and masks in files of their own, paired by their names."""
     image, mask = _templates(folder, files)
-    used = {file for template in (image, mask) for file, _, _ in templates.matched(template, folder, files)}
-    objects = _objects([file for file, _, _ in templates.matched(mask, folder, files)], volumes)
+    used = {file for template in (image, mask) for file, _, _ in templates.match_template(template, folder, files)}
+    objects = _objects([file for file, _, _ in templates.match_template(mask, folder, files)], volumes)
     lines = [
         "# Paths without suffix: {id} is the part that image and mask share, {case} the patient, {k} a number.",
-        f"image = {_quoted(image)}",
-        f"mask = {_quoted(mask)}",
+        f"image = {_quote(image)}",
+        f"mask = {_quote(mask)}",
         f"mask_above = {objects.above}  # a mask is what lies above this grey (masks without labels)",
         *_percentile_lines(),
         *objects.lines(),
@@ -165,7 +165,7 @@ def _percentile_lines() -> list[str]:
     ]
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
@@ -247,7 +247,7 @@ def _objects(masks: Sequence[Path], volumes: bool) -> _Objects:
     """Return what the values of some of the masks mean."""
     chosen = masks[:: max(1, len(masks) // _OWN["masks_looked_at"])]
     lossy = any(path.suffix.lower() in (".jpg", ".jpeg") for path in chosen)
-    if not volumes and any(_coloured(path) for path in chosen):
+    if not volumes and any(_has_colour(path) for path in chosen):
         return _colours(chosen)
     seen = set(np.concatenate([np.unique(_read(path, volumes)) for path in chosen]).tolist()) - {0}
     if not volumes and (lossy or seen <= {1} or seen <= {255} or len(seen) > _OWN["most_labels"]):
@@ -257,8 +257,8 @@ def _objects(masks: Sequence[Path], volumes: bool) -> _Objects:
     return _Objects(labels={f"label_{value}": int(value) for value in sorted(seen)})
 
 
-def _coloured(path: Path) -> bool:
-    """Return whether a mask is a picture in which some pixel has a colour."""
+def _has_colour(path: Path) -> bool:
+    """Return whether a mask is an image in which some pixel has a colour."""
     pixels = grey_if_colourless(read_image(path).pixels)
     return pixels.ndim == 3
 
@@ -293,12 +293,12 @@ def _toml(identity: str, folder: Path, modality: str, domain: Sequence[str], win
         "# Guessed by dmseg init-recipe. Read it, correct it, then: dmseg build --recipe THIS --raw FOLDER --out BENCH",
         f"id = {json.dumps(identity)}",
         "version = 1",
-        f"title = {_quoted(f'Own data: {folder.resolve().name}')}",
+        f"title = {_quote(f'Own data: {folder.resolve().name}')}",
         f"modalities = {json.dumps([modality])}",
         'anatomy = "say what is shown"',
         f"structures = {json.dumps(list(kind.structures))}  # names in mask ids; rename them here and below",
         f'reader = "{kind.reader}"',
-        f"folders = [{_quoted(folder.resolve().name)}]",
+        f"folders = [{_quote(folder.resolve().name)}]",
         'role = "unseen"  # unseen: evaluation only; seen: training',
         "expected_images = 0",
         'target_rule = "say what is annotated, and by whom"',

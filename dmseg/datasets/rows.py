@@ -1,7 +1,7 @@
 """Pandas pickles read as data: nothing in them is executed, and pixels are read only when asked for.
 
 ``pandas.read_pickle`` runs whatever a pickle says and holds all of it in memory. Here the pickle is walked by an
-unpickler for which every name is an inert :class:`Record` class, and names outside pandas and numpy are refused. Byte
+unpickler for which every name is an inert :class:`Pickled` class, and names outside pandas and numpy are refused. Byte
 strings are not read but remembered by their place in the file, so that a table of a thousand images costs kilobytes
 until one array is loaded.
 """
@@ -41,12 +41,12 @@ class Span:
     length: int
 
 
-class Record:
+class Pickled:
     """An object of the pickle as inert data: ``arguments`` it was made from and ``state`` it was given."""
 
     qualified = ""
 
-    def __new__(cls, *arguments: Any, **named: Any) -> Record:
+    def __new__(cls, *arguments: Any, **named: Any) -> Pickled:
         made = super().__new__(cls)
         made.arguments = arguments
         made.state = None
@@ -118,7 +118,7 @@ class _InertUnpickler(pickle._Unpickler):
             raise pickle.UnpicklingError(f"its texts are Arrow arrays, as pandas 3 stores them; {_SAVE_AGAIN}")
         if module.split(".")[0] not in _PACKAGES and qualified not in _OTHER_NAMES:
             raise pickle.UnpicklingError(f'it names "{qualified}", which a table of images has no use for; refused')
-        return type(name, (Record,), {"qualified": qualified})
+        return type(name, (Pickled,), {"qualified": qualified})
 
     def _span(self, length_bytes: int) -> None:
         length = int.from_bytes(self._source.read(length_bytes), "little")
@@ -159,7 +159,7 @@ def read_columns(path: Path) -> dict[str, list[Any]]:
 
 
 def _columns(table: Any) -> dict[str, list[Any]]:
-    if not isinstance(table, Record) or not table.qualified.endswith(".DataFrame"):
+    if not isinstance(table, Pickled) or not table.qualified.endswith(".DataFrame"):
         raise ValueError(f"it holds {getattr(table, 'qualified', type(table).__name__)}")
     manager = table.state.get("_mgr", table.state.get("_data"))
     axes, blocks = _axes_and_blocks(manager)
@@ -173,7 +173,7 @@ def _columns(table: Any) -> dict[str, list[Any]]:
     return found
 
 
-def _axes_and_blocks(manager: Record) -> tuple[Any, list[tuple[Any, list[int]]]]:
+def _axes_and_blocks(manager: Pickled) -> tuple[Any, list[tuple[Any, list[int]]]]:
     """Return the axes and (values, column numbers) of each block of object columns, for pandas from 1.0 on."""
     if manager.arguments:
         made_from, axes = manager.arguments[:2]
@@ -187,9 +187,9 @@ def _axes_and_blocks(manager: Record) -> tuple[Any, list[tuple[Any, list[int]]]]
 
 def _places(place: Any) -> list[int]:
     """Return column numbers from a slice, an array of numbers kept in the file being no case of object columns."""
-    if isinstance(place, Record) and place.qualified.endswith("slice"):
+    if isinstance(place, Pickled) and place.qualified.endswith("slice"):
         return list(range(*place.arguments))
-    if isinstance(place, Record) and place.qualified.endswith("BlockPlacement"):
+    if isinstance(place, Pickled) and place.qualified.endswith("BlockPlacement"):
         return _places(place.arguments[0])
     raise ValueError("its columns are not stored side by side")
 
@@ -211,9 +211,9 @@ def _elements(value: Any) -> list[Any]:
     return found
 
 
-def _records(value: Any) -> Iterator[Record]:
+def _records(value: Any) -> Iterator[Pickled]:
     """Yield a record and those in its arguments and state, depth first."""
-    if isinstance(value, Record):
+    if isinstance(value, Pickled):
         yield value
         if not value.qualified.endswith("._reconstruct"):
             yield from _records(value.arguments)
@@ -227,7 +227,7 @@ def _records(value: Any) -> Iterator[Record]:
 
 def _simple(item: Any) -> Any:
     """Return an element as it is, or a numeric array as its place in the file."""
-    if not isinstance(item, Record):
+    if not isinstance(item, Pickled):
         return item
     if item.qualified.endswith("._reconstruct"):
         _, shape, dtype, fortran, content = item.state
@@ -236,7 +236,7 @@ def _simple(item: Any) -> Any:
         fortran = order == "F"
     else:
         raise ValueError(f"a cell holds {item.qualified}")
-    content = content.arguments[0] if isinstance(content, Record) and content.arguments else content
+    content = content.arguments[0] if isinstance(content, Pickled) and content.arguments else content
     if not isinstance(content, Span):
         raise ValueError(f"it has pickle protocol 2, which stores no bytes; {_SAVE_AGAIN}")
     byte_order = dtype.state[1] if dtype.state else "|"

@@ -26,7 +26,7 @@ def polygon_mask(points: Sequence[tuple[float, float]], shape: tuple[int, int]) 
     corners = np.array(points, dtype=np.float64)
     if corners.ndim != 2 or len(corners) < 3 or not np.isfinite(corners).all():
         raise ValueError("a polygon needs three or more finite points")
-    # Far outside any picture the exact place of a corner is the same; it keeps the integers of the fill small.
+    # Far outside any image the exact place of a corner is the same; it keeps the integers of the fill small.
     corners = np.clip(np.rint(corners), -1e6, 1e6).astype(np.int32)
     mask = np.zeros(shape, dtype=np.uint8)
     cv2.fillPoly(mask, [corners], 1)
@@ -37,13 +37,13 @@ def starts_lengths_mask(text: str, shape: tuple[int, int]) -> Mask:
     """Return the mask of Kaggle's runs: ``start length start length ...``, column by column, 1-based.
 
     Raises:
-        ValueError: not pairs of numbers, or a run that leaves the picture.
+        ValueError: not pairs of numbers, or a run that leaves the image.
     """
     numbers = np.array(text.split(), dtype=np.int64)
     starts, lengths = numbers[0::2] - 1, numbers[1::2]
     size = shape[0] * shape[1]
     if len(starts) != len(lengths) or (starts < 0).any() or (lengths < 0).any() or (starts + lengths > size).any():
-        raise ValueError(f"runs do not fit a picture of {shape[1]}x{shape[0]}")
+        raise ValueError(f"runs do not fit an image of {shape[1]}x{shape[0]}")
     edges = np.zeros(size + 1, dtype=np.int64)
     np.add.at(edges, starts, 1)
     np.add.at(edges, starts + lengths, -1)

@@ -105,12 +105,12 @@ class Reader(abc.ABC):
             DataError: an archive that cannot or must not be unpacked.
         """
         names = (self.recipe.id, *self.recipe.folders)
-        places = tree.named_places(raw, names, archives.without_suffix)
+        places = tree.find_places(raw, names, archives.without_suffix)
         for start in filter(Path.is_dir, places):
             if root := self._below(start):
                 return root
         for place in places:
-            if unpack and archives.packed(place) and (root := self._below(archives.mirror(place))):
+            if unpack and archives.find_archives(place) and (root := self._below(archives.mirror(place))):
                 return root
         return None
 
@@ -150,7 +150,7 @@ class Reader(abc.ABC):
     ) -> Sample | LeftOut:
         """Return the sample of an 8-bit image, or why it is left out: a mask of another size, or no object at all.
 
-        RGB files without colour become grey: a grey picture in three channels would later get coloured noise.
+        RGB files without colour become grey: a grey image in three channels would later get coloured noise.
         """
         kept = []
         for structure in structures:

@@ -13,9 +13,9 @@ from fractions import Fraction
 
 from dmseg.datasets.recipes import Recipe
 from dmseg.rng import key_words
-from dmseg.tables import packaged_table
+from dmseg.tables import read_packaged_table
 
-VALIDATION_SHARE = float(packaged_table("dmseg.datasets", "datasets.toml")["splits"]["validation_share"])
+VALIDATION_SHARE = float(read_packaged_table("dmseg.datasets", "datasets.toml")["splits"]["validation_share"])
 """Share of images that the ``seen`` split of a dataset with validation holds at least."""
 
 

@@ -30,7 +30,7 @@ def matcher(template: str) -> re.Pattern[str]:
     return re.compile(pattern, re.IGNORECASE)
 
 
-def matched(template: str, root: Path, files: Iterable[Path]) -> list[tuple[Path, str, str]]:
+def match_template(template: str, root: Path, files: Iterable[Path]) -> list[tuple[Path, str, str]]:
     """Return (file, case or empty, id) of the files below ``root`` that a template names, in the order given."""
     pattern = matcher(template)
     found = []

@@ -82,7 +82,7 @@ def by_stem(paths: Iterable[Path]) -> dict[str, Path]:
     return found
 
 
-def named_places(raw: Path, names: Iterable[str], stem: Callable[[str], str]) -> list[Path]:
+def find_places(raw: Path, names: Iterable[str], stem: Callable[[str], str]) -> list[Path]:
     """Return what may hold a dataset: children of ``raw`` (folders, files), then ``raw`` itself, with one of the names.
 
     Names are compared by their letters and digits alone: ``kvasir_seg`` is ``Kvasir-SEG``. ``stem`` takes the ending

@@ -9,8 +9,8 @@ Colours are those of Okabe and Ito (2008), never the only sign: curves have mark
 """
 
 from dmseg.figures.colours import OKABE_ITO
-from dmseg.figures.heat import heat, signed_heat
-from dmseg.figures.page import embedded_png, page
+from dmseg.figures.heat import draw_signed_heat, heat
+from dmseg.figures.page import embed_png, page
 from dmseg.figures.raster import contact_sheet, panel
 from dmseg.figures.svg import FIGURE_CSS, Series, curve_svg, heat_table, histogram_svg, interval_svg, marker_icon
 
@@ -20,7 +20,8 @@ __all__ = [
     "Series",
     "contact_sheet",
     "curve_svg",
-    "embedded_png",
+    "draw_signed_heat",
+    "embed_png",
     "heat",
     "heat_table",
     "histogram_svg",
@@ -28,5 +29,4 @@ __all__ = [
     "marker_icon",
     "page",
     "panel",
-    "signed_heat",
 ]

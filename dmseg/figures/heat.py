@@ -18,7 +18,7 @@ def heat(values: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
     return np.ascontiguousarray(coloured[..., ::-1], dtype=np.uint8)
 
 
-def signed_heat(values: NDArray[Any], limit: float = 1.0) -> NDArray[np.uint8]:
+def draw_signed_heat(values: NDArray[Any], limit: float = 1.0) -> NDArray[np.uint8]:
     """Return (H, W) numbers as uint8 (H, W, 3) RGB: red at ``-limit``, white at 0, green at ``limit``.
 
     The colours are those of negative and positive clicks in :func:`~dmseg.figures.panel`.

@@ -56,7 +56,7 @@ def page(title: str, body: str, *, style: str = "", script: str = "") -> str:
     )
 
 
-def embedded_png(picture: NDArray[np.uint8]) -> str:
+def embed_png(picture: NDArray[np.uint8]) -> str:
     """Return a uint8 (H, W, 3) RGB or (H, W) picture as a ``data:`` address of a PNG."""
     ordered = picture[..., ::-1] if picture.ndim == 3 else picture
     done, content = cv2.imencode(".png", np.ascontiguousarray(ordered), [cv2.IMWRITE_PNG_COMPRESSION, 9])

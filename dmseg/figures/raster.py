@@ -54,12 +54,12 @@ def panel(
     Returns:
         uint8 (H', W', 3) RGB with ``max(H', W') == size``.
     """
-    canvas, scale = _fitted(image, size)
+    canvas, scale = _fit(image, size)
     narrow = max(2, round(size / 256))
     wide = narrow if prediction is None else 2 * narrow + 2
     for mask, colour, width in ((reference, REFERENCE, wide), (prediction, PREDICTION, narrow)):
         if mask is not None:
-            _draw_contour(canvas, _checked_mask(mask, image), colour, width)
+            _draw_contour(canvas, _check_mask(mask, image), colour, width)
     if prompts is not None:
         _draw_prompts(canvas, prompts, scale, size)
     return canvas
@@ -108,7 +108,7 @@ def contact_sheet(
         for c, image in enumerate(row):
             y, x = top + r * (cell + _GAP), left + c * (cell + _GAP)
             sheet[y : y + cell, x : x + cell] = _cell(image, masks, cell)
-    return _labelled(sheet, row_labels, column_labels, text_size, left, top, cell)
+    return _draw_labels(sheet, row_labels, column_labels, text_size, left, top, cell)
 
 
 def _as_rgb(image: Image) -> NDArray[np.uint8]:
@@ -118,13 +118,13 @@ def _as_rgb(image: Image) -> NDArray[np.uint8]:
     return as_rgb(image).copy()
 
 
-def _checked_mask(mask: Mask, image: Image) -> NDArray[np.uint8]:
+def _check_mask(mask: Mask, image: Image) -> NDArray[np.uint8]:
     if mask.shape != image.shape[:2]:
         raise ValueError(f"a mask of shape {mask.shape} does not lie on an image of shape {image.shape[:2]}")
     return np.ascontiguousarray(mask, dtype=np.uint8)
 
 
-def _fitted(image: Image, size: int) -> tuple[NDArray[np.uint8], float]:
+def _fit(image: Image, size: int) -> tuple[NDArray[np.uint8], float]:
     """Return the RGB image scaled so that its longest side is ``size``, and the scale."""
     canvas = _as_rgb(image)
     scale = size / max(canvas.shape[:2])
@@ -161,16 +161,18 @@ def _draw_prompts(canvas: NDArray[np.uint8], prompts: Prompts, scale: float, siz
 def _draw_click(canvas: NDArray[np.uint8], x: float, y: float, positive: bool, radius: float) -> None:
     """Draw a disc with a white and a dark ring and its sign, centred on a sub-pixel position."""
 
-    def fixed(value: float) -> int:
+    def to_fixed_point(value: float) -> int:
         return round(value * (1 << _SHIFT))
 
-    centre = (fixed(x), fixed(y))
+    centre = (to_fixed_point(x), to_fixed_point(y))
     for extra, colour in ((2.2, _HALO), (1.2, _WHITE), (0.0, POSITIVE if positive else NEGATIVE)):
-        cv2.circle(canvas, centre, fixed(radius + extra), colour, -1, cv2.LINE_AA, _SHIFT)
+        cv2.circle(canvas, centre, to_fixed_point(radius + extra), colour, -1, cv2.LINE_AA, _SHIFT)
     arm, half = radius * 0.55, max(0.6, radius * 0.14)
     for dx, dy in ((arm, half), (half, arm)) if positive else ((arm, half),):
         signs = ((-1, -1), (1, -1), (1, 1), (-1, 1))
-        corners = np.array([(fixed(x + sx * dx), fixed(y + sy * dy)) for sx, sy in signs], dtype=np.int32)
+        corners = np.array(
+            [(to_fixed_point(x + sx * dx), to_fixed_point(y + sy * dy)) for sx, sy in signs], dtype=np.int32
+        )
         cv2.fillConvexPoly(canvas, corners, _WHITE, cv2.LINE_AA, _SHIFT)
 
 
@@ -179,9 +181,9 @@ def _cell(image: Image | None, masks: Sequence[Mask], cell: int) -> NDArray[np.u
     square = np.full((cell, cell, 3), _EMPTY_CELL, dtype=np.uint8)
     if image is None:
         return square
-    canvas, _ = _fitted(image, cell)
+    canvas, _ = _fit(image, cell)
     for mask in masks:
-        _draw_contour(canvas, _checked_mask(mask, image), REFERENCE, max(2, cell // 110))
+        _draw_contour(canvas, _check_mask(mask, image), REFERENCE, max(2, cell // 110))
     height, width = canvas.shape[:2]
     y, x = (cell - height) // 2, (cell - width) // 2
     square[y : y + height, x : x + width] = canvas
@@ -203,7 +205,7 @@ def _label_width(labels: Sequence[str], text_size: int) -> int:
     return round(max((font.getlength(line) for line in lines), default=0)) + 2 * _PAD
 
 
-def _labelled(
+def _draw_labels(
     sheet: NDArray[np.uint8],
     row_labels: Sequence[str],
     column_labels: Sequence[str],

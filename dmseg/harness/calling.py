@@ -23,7 +23,7 @@ _LONGEST_MESSAGE = 300
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class CallFailure:
     """Why there is no answer: ``status`` (error, oom, timeout) and one line for people."""
 
     status: str
@@ -82,7 +82,7 @@ class GuardedModel:
         timeout: float | None = None,
         *,
         threshold: float = 0.5,
-        known: Mapping[str, Failure] | None = None,
+        known: Mapping[str, CallFailure] | None = None,
         before: Callable[[str], None] = _nothing,
         after: Callable[[str], None] = _nothing,
     ) -> None:
@@ -95,13 +95,13 @@ class GuardedModel:
         self.halvings = 0
 
     def encode(self, images: Sequence[Image], name: str = "") -> list[Any]:
-        """Return one embedding or :class:`Failure` per image, uint8 (H, W, 3); the model gets copies.
+        """Return one embedding or :class:`CallFailure` per image, uint8 (H, W, 3); the model gets copies.
 
         ``name`` says which call of a run this is.
         """
-        return self._all(images, self._encoded, f"encode {name}")
+        return self._all(images, self._encode_images, f"encode {name}")
 
-    def predict(self, embedding: Any, questions: Sequence[Question], name: str = "") -> list[Answer | Failure]:
+    def predict(self, embedding: Any, questions: Sequence[Question], name: str = "") -> list[Answer | CallFailure]:
         """Return one answer or failure per question about one image; ``name`` as in :meth:`encode`."""
         return self._all(questions, lambda asked: self._answers(embedding, asked), f"predict {name}")
 
@@ -111,7 +111,7 @@ class GuardedModel:
         failure = self._known.get(name)
         if failure is None:
             try:
-                return self._called(items, call, name)
+                return self._call(items, call, name)
             except (Exception, SystemExit, CallTimeoutError) as error:
                 failure = _failure(error, self._timeout)
         if failure.status == "oom":
@@ -132,7 +132,7 @@ class GuardedModel:
             result for place, part in enumerate(parts) for result in self._all(part, call, f"{name} /{size}.{place}")
         ]
 
-    def _called(self, items: Sequence[Any], call: Callable[[Sequence[Any]], list[Any]], name: str) -> list[Any]:
+    def _call(self, items: Sequence[Any], call: Callable[[Sequence[Any]], list[Any]], name: str) -> list[Any]:
         self._before(name)
         try:
             with _time_limit(self._timeout):
@@ -140,13 +140,13 @@ class GuardedModel:
         finally:
             self._after(name)
 
-    def _encoded(self, images: Sequence[Image]) -> list[Any]:
+    def _encode_images(self, images: Sequence[Image]) -> list[Any]:
         embeddings = self._model.encode([image.copy() for image in images])
         if len(embeddings) != len(images):
             raise AnswerError(f"encode returned {len(embeddings)} embeddings for {len(images)} images")
         return list(embeddings)
 
-    def _answers(self, embedding: Any, asked: Sequence[Question]) -> list[Answer | Failure]:
+    def _answers(self, embedding: Any, asked: Sequence[Question]) -> list[Answer | CallFailure]:
         prompts = [_private(question.prompts) for question in asked]
         if isinstance(self._model, SelfTestAdapter):
             prediction = self._model.predict_from_reference([question.reference.copy() for question in asked], prompts)
@@ -159,9 +159,9 @@ class GuardedModel:
             raise AnswerError(f"logits of shape {_shape_text(logits)}; expected {expected}: masks, rows, columns")
         if kept is not None and len(kept) != len(asked):
             raise AnswerError(f"{len(kept)} states for {len(asked)} masks")
-        masks, has_nan = _thresholded(logits, self._cut)
+        masks, has_nan = _threshold(logits, self._cut)
         return [
-            Failure("error", "NaN in the logits") if nan else Answer(mask, None if kept is None else kept[place])
+            CallFailure("error", "NaN in the logits") if nan else Answer(mask, None if kept is None else kept[place])
             for place, (mask, nan) in enumerate(zip(masks, has_nan, strict=True))
         ]
 
@@ -175,7 +175,7 @@ def _shape_text(logits: Any) -> str:
     return str(tuple(logits.shape)) if hasattr(logits, "shape") else f"none ({type(logits).__name__})"
 
 
-def _thresholded(logits: Any, cut: float) -> tuple[NDArray[np.bool_], list[bool]]:
+def _threshold(logits: Any, cut: float) -> tuple[NDArray[np.bool_], list[bool]]:
     """Return masks (N, H, W), logits above ``cut``, and which of them hold NaN.
 
     Tensors are compared where they lie, only bits are moved.
@@ -190,15 +190,15 @@ def _thresholded(logits: Any, cut: float) -> tuple[NDArray[np.bool_], list[bool]
     return array > cut, (array != array).reshape(len(array), -1).any(axis=1).tolist()
 
 
-def _failure(error: BaseException, timeout: float | None) -> Failure:
+def _failure(error: BaseException, timeout: float | None) -> CallFailure:
     if isinstance(error, CallTimeoutError):
-        return Failure("timeout", f"no answer within {timeout:g} s")
+        return CallFailure("timeout", f"no answer within {timeout:g} s")
     if isinstance(error, TimeoutError):
-        return Failure("timeout", str(error)[:_LONGEST_MESSAGE] or "a time limit of the model's own")
+        return CallFailure("timeout", str(error)[:_LONGEST_MESSAGE] or "a time limit of the model's own")
     text = (str(error).strip().splitlines() or [""])[0]
     message = text if isinstance(error, AnswerError) else f"{type(error).__name__}: {text}"
     out_of_memory = isinstance(error, MemoryError) or "out of memory" in text.lower()
-    return Failure("oom" if out_of_memory else "error", message[:_LONGEST_MESSAGE])
+    return CallFailure("oom" if out_of_memory else "error", message[:_LONGEST_MESSAGE])
 
 
 def _free_memory() -> None:

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from dmseg.build import Benchmark
 from dmseg.errors import ImageFileError
-from dmseg.harness.calling import Answer, Failure, GuardedModel, Question
-from dmseg.harness.options import Options
+from dmseg.harness.calling import Answer, CallFailure, GuardedModel, Question
+from dmseg.harness.options import RunOptions
 from dmseg.harness.replay import Replay
 from dmseg.harness.selection import Block, Selection
-from dmseg.harness.sequence import Row, Sequence
+from dmseg.harness.sequence import ClickSession, Row
 from dmseg.manifests import thumbprint
 from dmseg.protocol import Click, candidate_prompts, first_prompts, next_click
 from dmseg.results.audit import is_audited
@@ -28,7 +28,7 @@ PHASES = ("load", "encode", "predict", "prompt", "score")
 
 
 @dataclass
-class Stopwatch:
+class PhaseClock:
     """Milliseconds spent per phase."""
 
     spent: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PHASES, 0.0))
@@ -46,14 +46,14 @@ class Stopwatch:
 
 
 @dataclass
-class Item:
+class ImageAtLevel:
     """One image at one level, while it is worked on."""
 
     level: str
     image_id: str
     pixels: NDArray[np.uint8] | None
-    sequences: list[Sequence]
-    watch: Stopwatch
+    sequences: list[ClickSession]
+    watch: PhaseClock
     embedding: Any = None
 
 
@@ -70,7 +70,7 @@ class Engine:
     """Runs work units of one run on one model.
 
     Args:
-        benchmark: where pictures come from.
+        benchmark: where images come from.
         selection: objects by image.
         model: the guarded model. Several threads may share it: one call at a time, while others prompt and score.
         options: the run's choices.
@@ -83,7 +83,7 @@ class Engine:
         benchmark: Benchmark,
         selection: Selection,
         model: GuardedModel,
-        options: Options,
+        options: RunOptions,
         device: str = "cpu",
         shard: str = "1/1",
         replay: Replay | None = None,
@@ -96,7 +96,7 @@ class Engine:
 
     def run(self, block: Block) -> BlockResult:
         """Return the rows of one work unit."""
-        items = [self._opened(image_id, level) for image_id, level in block]
+        items = [self._open_image(image_id, level) for image_id, level in block]
         self._encode(items)
         tables: dict[str, list[Row]] = {"steps": [], "prompts": [], "inputs": [], "timing": []}
         audit: list[Row] = []
@@ -107,7 +107,7 @@ class Engine:
                 for sequence in item.sequences:
                     tables["prompts"] += sequence.prompt_rows(step, self._options.seed)
                     tables["steps"].append(sequence.step_row(step, self._options))
-                    audit += self._audited(sequence, step)
+                    audit += self._audit(sequence, step)
                 item.watch.stop("score")
             tables["inputs"].append(self._input_row(item))
             tables["timing"].append(self._timing_row(item))
@@ -116,31 +116,33 @@ class Engine:
             halvings, self._model.halvings = self._model.halvings, 0
         return BlockResult(tables, audit, halvings)
 
-    def _opened(self, image_id: str, level: str) -> Item:
-        watch = Stopwatch()
-        picture = self._selection.pictures[image_id]
+    def _open_image(self, image_id: str, level: str) -> ImageAtLevel:
+        watch = PhaseClock()
+        image = self._selection.images[image_id]
         pixels, failure = None, None
         try:
             pixels = as_rgb(self._benchmark.image(image_id, level))
         except ImageFileError as error:
-            failure = Failure("error", str(error))
+            failure = CallFailure("error", str(error))
         watch.stop("load")
         sequences = []
-        for target in picture.targets:
+        for target in image.targets:
             reference = target.reference()
-            sequences.append(Sequence(picture, target, level, reference, self._first(target.mask_id, level, reference)))
+            sequences.append(
+                ClickSession(image, target, level, reference, self._first(target.mask_id, level, reference))
+            )
             if failure is not None:
                 sequences[-1].take(failure)
         watch.stop("prompt")
-        return Item(level, image_id, pixels, sequences, watch)
+        return ImageAtLevel(level, image_id, pixels, sequences, watch)
 
     def _first(self, mask_id: str, level: str, reference: Mask) -> Prompts:
         if self._replay is not None:
             return self._replay.first(mask_id, level)
         return first_prompts(self._rules, reference, mask_id, self._options.seed)
 
-    def _encode(self, items: list[Item]) -> None:
-        """Encode all pictures of the unit in one call."""
+    def _encode(self, items: list[ImageAtLevel]) -> None:
+        """Encode all images of the unit in one call."""
         readable = [item for item in items if item.pixels is not None]
         if not readable:
             return
@@ -152,11 +154,11 @@ class Engine:
         for item, embedding in zip(readable, embeddings, strict=True):
             item.embedding = embedding
             item.watch.spent["encode"] += spent
-            if isinstance(embedding, Failure):
+            if isinstance(embedding, CallFailure):
                 for sequence in item.sequences:
                     sequence.take(embedding)
 
-    def _interact(self, item: Item, step: int) -> None:
+    def _interact(self, item: ImageAtLevel, step: int) -> None:
         """Give the prompts of a step and take the answers."""
         item.watch.start()
         if step > 1:
@@ -168,17 +170,17 @@ class Engine:
                 self._search(item, sequence)
         else:
             for chunk in _chunks([sequence for sequence in item.sequences if sequence.open], self._options.chunk):
-                for sequence, answer in zip(chunk, self._asked(item, chunk), strict=True):
+                for sequence, answer in zip(chunk, self._ask_model(item, chunk), strict=True):
                     sequence.take(answer)
 
-    def _asked(self, item: Item, chunk: list[Sequence]) -> list[Answer | Failure]:
+    def _ask_model(self, item: ImageAtLevel, chunk: list[ClickSession]) -> list[Answer | CallFailure]:
         questions = [
             Question(sequence.prompts, sequence.answer.state if sequence.answer else None, sequence.reference)
             for sequence in chunk
         ]
-        return self._predicted(item, questions, chunk[0].target.mask_id)
+        return self._predict(item, questions, chunk[0].target.mask_id)
 
-    def _predicted(self, item: Item, questions: list[Question], first: str) -> list[Answer | Failure]:
+    def _predict(self, item: ImageAtLevel, questions: list[Question], first: str) -> list[Answer | CallFailure]:
         """Ask the model, one thread at a time; ``first`` and the step name the call within this image and level."""
         with self._turn:
             item.watch.start()
@@ -187,19 +189,19 @@ class Engine:
             item.watch.stop("predict")
         return answers
 
-    def _search(self, item: Item, sequence: Sequence) -> None:
+    def _search(self, item: ImageAtLevel, sequence: ClickSession) -> None:
         """Try all first prompts that the preset wants tried, and keep the best or the worst by IoU."""
         tried = candidate_prompts(self._rules, sequence.reference, sequence.target.mask_id, self._options.seed)
-        answers: list[Answer | Failure] = []
+        answers: list[Answer | CallFailure] = []
         for start in range(0, len(tried), self._options.chunk):
             asked = [Question(given, None, sequence.reference) for given in tried[start : start + self._options.chunk]]
-            answers += self._predicted(item, asked, f"{sequence.target.mask_id} candidates from {start}")
+            answers += self._predict(item, asked, f"{sequence.target.mask_id} candidates from {start}")
         overlaps = [_iou(sequence.reference, answer) for answer in answers]
         chosen = overlaps.index(min(overlaps) if self._rules.search == "min" else max(overlaps))
         sequence.prompts = tried[chosen]
         sequence.take(answers[chosen])
 
-    def _next_click(self, sequence: Sequence, step: int) -> Click | None:
+    def _next_click(self, sequence: ClickSession, step: int) -> Click | None:
         if self._replay is not None:
             return self._replay.next(sequence.target.mask_id, sequence.level, step)
         if sequence.answer is None or self._rules.corrective is None:
@@ -213,13 +215,13 @@ class Engine:
             seed=self._options.seed,
         )
 
-    def _audited(self, sequence: Sequence, step: int) -> list[Row]:
+    def _audit(self, sequence: ClickSession, step: int) -> list[Row]:
         if not (self._options.keep_predictions or is_audited(self._benchmark.digest, sequence.target.mask_id)):
             return []
         record = sequence.audit(step, self._options.seed)
         return [] if record is None else [record]
 
-    def _input_row(self, item: Item) -> Row:
+    def _input_row(self, item: ImageAtLevel) -> Row:
         return {
             "image_id": item.image_id,
             "level": item.level,
@@ -227,15 +229,15 @@ class Engine:
             "thumbprint": None if item.pixels is None else thumbprint(item.pixels).tobytes().hex(),
         }
 
-    def _timing_row(self, item: Item) -> Row:
+    def _timing_row(self, item: ImageAtLevel) -> Row:
         spent = {f"{phase}_ms": round(value, 3) for phase, value in item.watch.spent.items()}
         place = {"image_id": item.image_id, "level": item.level, "masks": len(item.sequences)}
         return {**place, **spent, **self._where}
 
 
-def _chunks(sequences: list[Sequence], size: int) -> Iterator[list[Sequence]]:
+def _chunks(sequences: list[ClickSession], size: int) -> Iterator[list[ClickSession]]:
     """Yield the calls to make: equal numbers of points and boxes together, in mask order, at most ``size`` each."""
-    groups: dict[tuple[int, bool], list[Sequence]] = {}
+    groups: dict[tuple[int, bool], list[ClickSession]] = {}
     for sequence in sequences:
         groups.setdefault(sequence.group, []).append(sequence)
     for group in groups.values():
@@ -243,8 +245,8 @@ def _chunks(sequences: list[Sequence], size: int) -> Iterator[list[Sequence]]:
             yield group[start : start + size]
 
 
-def _iou(reference: Mask, answer: Answer | Failure) -> float:
+def _iou(reference: Mask, answer: Answer | CallFailure) -> float:
     """Return the IoU of an answer; a failure is worse than any answer."""
-    if isinstance(answer, Failure):
+    if isinstance(answer, CallFailure):
         return -1.0
     return int((reference & answer.mask).sum()) / int((reference | answer.mask).sum())

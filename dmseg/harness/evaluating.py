@@ -17,7 +17,7 @@ from dmseg.build import Benchmark, open_benchmark
 from dmseg.errors import DataError, UsageError
 from dmseg.harness.environment import session_facts
 from dmseg.harness.merging import merge
-from dmseg.harness.options import Options, run_info, with_defaults
+from dmseg.harness.options import RunOptions, run_info, with_defaults
 from dmseg.harness.parts import Parts
 from dmseg.harness.selection import Selection, levels_of, select
 from dmseg.harness.setup import ModelChoice, Setup
@@ -55,7 +55,7 @@ class RunSummary:
 
 
 @dataclass(frozen=True)
-class Plan:
+class RunPlan:
     """A run that is ready to start: everything is checked, nothing is written."""
 
     setup: Setup
@@ -114,7 +114,7 @@ def prepare(
     submitter: str | None = None,
     isolate: bool = False,
     keep_predictions: bool = False,
-) -> Plan:
+) -> RunPlan:
     """Check everything that can be wrong before a run, load the model, and say what the run would be.
 
     Args:
@@ -133,10 +133,10 @@ def prepare(
         keep_predictions: keep every prediction in the run folder, so that a leaderboard's challenge can be answered.
     """
     opened = benchmark if isinstance(benchmark, Benchmark) else open_benchmark(benchmark)
-    shard = _checked_shard(shard or _torchrun_shard())
+    shard = _check_shard(shard or _torchrun_shard())
     if device == "auto" and "LOCAL_RANK" in os.environ and "WORLD_SIZE" in os.environ:
         device = _local_device()
-    options = Options(
+    options = RunOptions(
         preset=preset, corrective=corrective, seed=seed, splits=tuple(splits), limit=limit,
         levels=levels_of(opened, tuple(levels)), batch_images=batch_images, precision=precision, grid=grid,
         boundary=boundary, hd95=hd95, prompts=None if prompts is None else Path(prompts).absolute(), timeout=timeout,
@@ -152,17 +152,17 @@ def prepare(
         isolate=isolate,
         hidden=(opened.path.absolute(), Path(out).absolute()),
     )
-    loaded = _loaded(model, choice, jobs)
+    loaded = _load_for_run(model, choice, jobs)
     _check_capabilities(options, loaded)
     where = str(getattr(loaded, "device", "cpu"))
     options = with_defaults(options, where, loaded.capabilities, chunk)
     selection = select(opened, options)
     info = run_info(options, opened, model_facts(loaded, arguments), submitter)
     setup = Setup(opened.path, Path(out), choice, options, where, f"{shard[0]}/{shard[1]}", jobs)
-    return Plan(setup, loaded, selection, info, shard, isinstance(model, str))
+    return RunPlan(setup, loaded, selection, info, shard, isinstance(model, str))
 
 
-def perform(plan: Plan) -> RunSummary:
+def perform(plan: RunPlan) -> RunSummary:
     """Do the work units of a prepared run that are not done yet, and write the tables once all are.
 
     Raises:
@@ -170,12 +170,12 @@ def perform(plan: Plan) -> RunSummary:
         DataError: the folder cannot be written, or a worker process was ended; what was finished is kept.
     """
     try:
-        return _performed(plan)
+        return _perform(plan)
     except OSError as error:
         raise DataError(f"{plan.setup.out}: {error}; what was finished is kept, the same command goes on") from error
 
 
-def _performed(plan: Plan) -> RunSummary:
+def _perform(plan: RunPlan) -> RunSummary:
     parts = Parts(plan.setup.out)
     blocks = plan.blocks
     if parts.claim(plan.info):
@@ -189,13 +189,13 @@ def _performed(plan: Plan) -> RunSummary:
             pass
         left = len(parts.missing(len(blocks))) if parts.folder.is_dir() else 0
         if left:
-            return RunSummary(plan.setup.out, False, len(plan.selection.pictures), plan.selection.n_masks, 0, left)
+            return RunSummary(plan.setup.out, False, len(plan.selection.images), plan.selection.n_masks, 0, left)
         merge(parts, plan.info, len(blocks))
     info = open_run(plan.setup.out).info
-    return RunSummary(plan.setup.out, True, len(plan.selection.pictures), info["n_masks"], info["n_errors"], 0)
+    return RunSummary(plan.setup.out, True, len(plan.selection.images), info["n_masks"], info["n_errors"], 0)
 
 
-def _loaded(model: ModelLike, choice: ModelChoice, jobs: int) -> ModelAdapter | SelfTestAdapter:
+def _load_for_run(model: ModelLike, choice: ModelChoice, jobs: int) -> ModelAdapter | SelfTestAdapter:
     if isinstance(model, str):
         return choice.load()
     if choice.isolate:
@@ -207,7 +207,7 @@ def _loaded(model: ModelLike, choice: ModelChoice, jobs: int) -> ModelAdapter | 
     return FunctionAdapter(model)
 
 
-def _check_options(options: Options) -> None:
+def _check_options(options: RunOptions) -> None:
     if options.timeout is not None and not hasattr(signal, "setitimer"):
         raise UsageError("a timeout needs a POSIX system (Linux, macOS); leave out --timeout")
     if options.prompts is not None and not options.prompts.is_file():
@@ -218,7 +218,7 @@ def _check_options(options: Options) -> None:
         )
 
 
-def _check_capabilities(options: Options, model: ModelAdapter | SelfTestAdapter) -> None:
+def _check_capabilities(options: RunOptions, model: ModelAdapter | SelfTestAdapter) -> None:
     missing = sorted(options.rules.capabilities - model.capabilities)
     if missing:
         raise UsageError(
@@ -227,7 +227,7 @@ def _check_capabilities(options: Options, model: ModelAdapter | SelfTestAdapter)
         )
 
 
-def _checked_shard(shard: tuple[int, int]) -> tuple[int, int]:
+def _check_shard(shard: tuple[int, int]) -> tuple[int, int]:
     index, count = shard
     if not 1 <= index <= count:
         raise UsageError(f"shard {index}/{count}: give i/n with i from 1 to n")

@@ -36,7 +36,7 @@ _MODEL_KEY = ("name", "version", "weights_sha256", "arguments", "mode")
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class RunOptions:
     """The choices of one run that its rows depend on, apart from model and benchmark.
 
     Attributes:
@@ -72,10 +72,10 @@ class Options:
 
     def __post_init__(self) -> None:
         for split in self.splits:
-            _require_known("split", split, SPLITS)
-        _require_known("precision", self.precision, PRECISIONS)
-        _require_known("boundary", self.boundary, BOUNDARIES)
-        _require_known("hd95 rule", self.hd95, HD95_RULES)
+            _check_known("split", split, SPLITS)
+        _check_known("precision", self.precision, PRECISIONS)
+        _check_known("boundary", self.boundary, BOUNDARIES)
+        _check_known("hd95 rule", self.hd95, HD95_RULES)
         for name in ("chunk", "batch_images", "limit", "grid", "timeout"):
             value = getattr(self, name)
             if value is not None and value <= 0:
@@ -87,12 +87,14 @@ class Options:
         return preset(self.preset, corrective=self.corrective)
 
 
-def _require_known(kind: str, given: str, allowed: tuple[str, ...]) -> None:
+def _check_known(kind: str, given: str, allowed: tuple[str, ...]) -> None:
     if given not in allowed:
         raise unknown_name(kind, given, allowed)
 
 
-def run_info(options: Options, benchmark: Benchmark, model: Mapping[str, Any], submitter: str | None) -> dict[str, Any]:
+def run_info(
+    options: RunOptions, benchmark: Benchmark, model: Mapping[str, Any], submitter: str | None
+) -> dict[str, Any]:
     """Return run.json without the counts: what was run on what, and the key that says so."""
     rules = options.rules
     protocol = {
@@ -159,7 +161,7 @@ def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def with_defaults(options: Options, device: str, capabilities: frozenset[str], chunk: int | None) -> Options:
+def with_defaults(options: RunOptions, device: str, capabilities: frozenset[str], chunk: int | None) -> RunOptions:
     """Return the options with the chunk that fits: as asked for, else by device; 1 for a model that takes one mask."""
     if "batched_prompts" not in capabilities:
         return dataclasses.replace(options, chunk=1)

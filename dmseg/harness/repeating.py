@@ -6,13 +6,13 @@ import dataclasses
 from collections.abc import Collection, Iterator
 
 from dmseg.errors import UsageError
-from dmseg.harness.evaluating import Plan
-from dmseg.harness.setup import guarded, make_engine
+from dmseg.harness.evaluating import RunPlan
+from dmseg.harness.setup import guard_model, make_engine
 from dmseg.progress import progress
 from dmseg.results.audit import AuditRecord
 
 
-def repeat_predictions(plan: Plan, mask_ids: Collection[str]) -> Iterator[AuditRecord]:
+def repeat_predictions(plan: RunPlan, mask_ids: Collection[str]) -> Iterator[AuditRecord]:
     """Yield the predictions of some objects at every level and step; nothing is written.
 
     Whole work units are done, so that a model sees the same batches and chunks as in the run.
@@ -27,14 +27,14 @@ def repeat_predictions(plan: Plan, mask_ids: Collection[str]) -> Iterator[AuditR
     wanted = set(mask_ids)
     images = {
         image_id
-        for image_id, image in plan.selection.pictures.items()
+        for image_id, image in plan.selection.images.items()
         if any(target.mask_id in wanted for target in image.targets)
     }
-    known = {target.mask_id for name in images for target in plan.selection.pictures[name].targets}
+    known = {target.mask_id for name in images for target in plan.selection.images[name].targets}
     if lacking := sorted(wanted - known):
         raise UsageError(f"{len(lacking)} objects are not part of this run, the first is {lacking[0]}")
     setup = dataclasses.replace(plan.setup, options=dataclasses.replace(plan.setup.options, keep_predictions=True))
-    engine = make_engine(setup, guarded(setup, plan.model))
+    engine = make_engine(setup, guard_model(setup, plan.model))
     blocks = [block for block in plan.blocks if any(image_id in images for image_id, _ in block)]
     for block in progress(iter(blocks), len(blocks), "repeat", "work units"):
         for record in engine.run(block).audit:

@@ -12,7 +12,7 @@ import pandas as pd
 from dmseg import imaging
 from dmseg.build import Benchmark
 from dmseg.errors import DataError, UsageError, unknown_name
-from dmseg.harness.options import Options
+from dmseg.harness.options import RunOptions
 from dmseg.types import LEVELS, Mask
 
 Block = tuple[tuple[str, str], ...]
@@ -33,7 +33,7 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class SelectedImage:
     """One image with the objects that are evaluated, in the order of their ids."""
 
     image_id: str
@@ -50,23 +50,23 @@ class Selection:
     """What a run is about.
 
     Attributes:
-        pictures: image_id -> picture, in manifest order.
+        images: image_id -> image, in manifest order.
         levels: level ids, in benchmark order.
         plan_digests: (image_id, level) -> digest of the plan.
     """
 
-    pictures: Mapping[str, Picture]
+    images: Mapping[str, SelectedImage]
     levels: tuple[str, ...]
     plan_digests: Mapping[tuple[str, str], str]
 
     @property
     def n_masks(self) -> int:
         """Number of objects."""
-        return sum(len(picture.targets) for picture in self.pictures.values())
+        return sum(len(image.targets) for image in self.images.values())
 
     def blocks(self, batch_images: int) -> list[Block]:
         """Return the work units: ``batch_images`` consecutive items: by image, within it by level."""
-        items = [(image_id, level) for image_id in self.pictures for level in self.levels]
+        items = [(image_id, level) for image_id in self.images for level in self.levels]
         return [tuple(items[start : start + batch_images]) for start in range(0, len(items), batch_images)]
 
 
@@ -84,7 +84,7 @@ def levels_of(benchmark: Benchmark, wanted: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(level for level in benchmark.levels if level in wanted)
 
 
-def select(benchmark: Benchmark, options: Options) -> Selection:
+def select(benchmark: Benchmark, options: RunOptions) -> Selection:
     """Choose the images of the splits asked for that have objects in the evaluation subset.
 
     With a limit, the first so many of each dataset by image id.
@@ -100,7 +100,7 @@ def select(benchmark: Benchmark, options: Options) -> Selection:
     if options.limit is not None:
         chosen = chosen.groupby("dataset").head(options.limit)
     if chosen.empty:
-        raise UsageError(_nothing_left(benchmark, images, options.splits))
+        raise UsageError(_explain_empty(benchmark, images, options.splits))
     evaluated = evaluated[evaluated["image_id"].isin(set(chosen["image_id"]))]
     if evaluated["rle"].isna().any():
         without = ", ".join(sorted({mask_id.split("__", 1)[0] for mask_id in evaluated["mask_id"]}))
@@ -110,20 +110,20 @@ def select(benchmark: Benchmark, options: Options) -> Selection:
     targets: dict[str, list[Target]] = {}
     for row in evaluated.to_dict("records"):
         targets.setdefault(row["image_id"], []).append(Target(row["mask_id"], row["structure"], row["rle"]))
-    pictures = {row["image_id"]: _picture(row, targets[row["image_id"]]) for row in chosen.to_dict("records")}
+    pictures = {row["image_id"]: _select_image(row, targets[row["image_id"]]) for row in chosen.to_dict("records")}
     plans = benchmark.degradations[benchmark.degradations["image_id"].isin(set(pictures))]
     keys = zip(plans["image_id"], plans["level"], strict=True)
     return Selection(pictures, options.levels, dict(zip(keys, plans["plan_digest"], strict=True)))
 
 
-def _picture(row: Mapping[Any, Any], targets: list[Target]) -> Picture:
+def _select_image(row: Mapping[Any, Any], targets: list[Target]) -> SelectedImage:
     known = not (pd.isna(row["spacing_y"]) or pd.isna(row["spacing_x"]))
     spacing = (float(row["spacing_y"]), float(row["spacing_x"])) if known else None
     names = {name: str(row[name]) for name in ("image_id", "dataset", "modality", "split", "case_id")}
-    return Picture(**names, spacing=spacing, targets=tuple(targets))
+    return SelectedImage(**names, spacing=spacing, targets=tuple(targets))
 
 
-def _nothing_left(benchmark: Benchmark, images: pd.DataFrame, splits: tuple[str, ...]) -> str:
+def _explain_empty(benchmark: Benchmark, images: pd.DataFrame, splits: tuple[str, ...]) -> str:
     counts = images["split"].value_counts()
     present = ", ".join(f"{split} ({counts[split]})" for split in sorted(counts.index)) or "none"
     return (

@@ -1,6 +1,6 @@
 """Checks a model before it is run for hours: does it answer, alike twice, alike in a batch, and to the prompts given?
 
-Everything is tried on drawn pictures of known content; nothing here says how good a model is.
+Everything is tried on drawn images of known content; nothing here says how good a model is.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmseg.baselines import CAPABILITIES, ModelAdapter, SelfTestAdapter
-from dmseg.harness.calling import Answer, Failure, GuardedModel, Question
+from dmseg.harness.calling import Answer, CallFailure, GuardedModel, Question
 from dmseg.types import Mask, Prompts
 
 T = TypeVar("T")
@@ -39,8 +39,8 @@ class Check:
     detail: str
 
 
-class Scene:
-    """A drawn picture with two bright discs, and questions about them."""
+class CheckScene:
+    """A drawn image with two bright discs, and questions about them."""
 
     def __init__(self, height: int, width: int) -> None:
         rows, columns = np.mgrid[:height, :width]
@@ -82,17 +82,17 @@ def selfcheck(model: ModelAdapter | SelfTestAdapter, timeout: float | None = Non
     """Return one verdict per property; a model that fails one can still be run, its rows will show it."""
     checks = [_capabilities(model)]
     guarded = GuardedModel(model, timeout)
-    scenes = [Scene(*shape) for shape in _SHAPES]
+    scenes = [CheckScene(*shape) for shape in _SHAPES]
     embeddings = guarded.encode([scene.image for scene in scenes])
-    failure = next((item for item in embeddings if isinstance(item, Failure)), None)
+    failure = next((item for item in embeddings if isinstance(item, CallFailure)), None)
     if failure is not None:
         return [*checks, Check("encode", FAILED, failure.message)]
-    checks.append(Check("encode", OK, f"{len(scenes)} pictures of different size in one call"))
+    checks.append(Check("encode", OK, f"{len(scenes)} images of different size in one call"))
     asked = _Asked(guarded, scenes[0], embeddings[0], model.capabilities)
     first = asked.ask(asked.given(0))
-    if isinstance(first, Failure):
+    if isinstance(first, CallFailure):
         return [*checks, Check("answer", FAILED, f"{first.status}: {first.message}")]
-    checks.append(Check("answer", OK, f"logits on the picture's grid; {int(first.mask.sum())} pixels for one prompt"))
+    checks.append(Check("answer", OK, f"logits on the image's grid; {int(first.mask.sum())} pixels for one prompt"))
     for check in (_determinism, _other_image, _batch, _mutation, _uses_prompts, _honours_click, _edge, _cost):
         checks += check(asked, scenes, model)
     return checks
@@ -103,7 +103,7 @@ class _Asked:
     """One scene at one model, for short questions; ``encode_ms`` are the times that its encoding has taken."""
 
     guarded: GuardedModel
-    scene: Scene
+    scene: CheckScene
     embedding: Any
     capabilities: frozenset[str]
     encode_ms: list[float] = field(default_factory=list)
@@ -111,7 +111,7 @@ class _Asked:
     def given(self, place: int) -> Prompts:
         return self.scene.prompts(place, self.capabilities)
 
-    def ask(self, prompts: Prompts, place: int = 0) -> Answer | Failure:
+    def ask(self, prompts: Prompts, place: int = 0) -> Answer | CallFailure:
         return self.guarded.predict(self.embedding, [self.scene.question(prompts, place)])[0]
 
 
@@ -126,26 +126,26 @@ def _capabilities(model: Model) -> Check:
     return Check("capabilities", OK, ", ".join(name for name in CAPABILITIES if name in model.capabilities))
 
 
-def _determinism(asked: _Asked, scenes: list[Scene], model: Model) -> Checked:
+def _determinism(asked: _Asked, scenes: list[CheckScene], model: Model) -> Checked:
     first, second = asked.ask(asked.given(0)), asked.ask(asked.given(0))
-    yield _compared("determinism", first, second, "the same question twice", exact=True)
+    yield _compare_answers("determinism", first, second, "the same question twice", exact=True)
 
 
-def _other_image(asked: _Asked, scenes: list[Scene], model: Model) -> Checked:
+def _other_image(asked: _Asked, scenes: list[CheckScene], model: Model) -> Checked:
     before = asked.ask(asked.given(0))
     other = asked.guarded.encode([scenes[1].image])[0]
-    if not isinstance(other, Failure):
+    if not isinstance(other, CallFailure):
         asked.guarded.predict(other, [scenes[1].question(scenes[1].prompts(1, model.capabilities), 1)])
-    again, milliseconds = _timed(lambda: asked.guarded.encode([scenes[0].image])[0])
+    again, milliseconds = _time_call(lambda: asked.guarded.encode([scenes[0].image])[0])
     asked.encode_ms.append(milliseconds)
     asked_again = _Asked(asked.guarded, asked.scene, again, asked.capabilities)
-    yield _compared("memory", before, asked.ask(asked.given(0)), "before and after another picture", exact=True)
-    if not isinstance(again, Failure):
+    yield _compare_answers("memory", before, asked.ask(asked.given(0)), "before and after another image", exact=True)
+    if not isinstance(again, CallFailure):
         answer = asked_again.ask(asked.given(0))
-        yield _compared("encoder", before, answer, "a picture encoded in a batch and alone", exact=False)
+        yield _compare_answers("encoder", before, answer, "an image encoded in a batch and alone", exact=False)
 
 
-def _batch(asked: _Asked, scenes: list[Scene], model: Model) -> Checked:
+def _batch(asked: _Asked, scenes: list[CheckScene], model: Model) -> Checked:
     if "batched_prompts" not in model.capabilities:
         yield Check("batch", OK, "one mask per call (no batched_prompts)")
         return
@@ -153,14 +153,16 @@ def _batch(asked: _Asked, scenes: list[Scene], model: Model) -> Checked:
     together = asked.guarded.predict(asked.embedding, questions)
     for place, answer in enumerate(together[:2]):
         alone = asked.ask(asked.given(place), place)
-        yield _compared(f"batch, mask {place + 1}", answer, alone, "three masks in a call and one", exact=False)
+        yield _compare_answers(f"batch, mask {place + 1}", answer, alone, "three masks in a call and one", exact=False)
 
 
-def _compared(name: str, first: Answer | Failure, second: Answer | Failure, how: str, *, exact: bool) -> Check:
+def _compare_answers(
+    name: str, first: Answer | CallFailure, second: Answer | CallFailure, how: str, *, exact: bool
+) -> Check:
     """Return whether two answers agree to the pixel; ``exact`` says that a few different pixels are a failure too."""
-    if isinstance(first, Failure):
+    if isinstance(first, CallFailure):
         return Check(name, FAILED, f"{how}: {first.message}")
-    if isinstance(second, Failure):
+    if isinstance(second, CallFailure):
         return Check(name, FAILED, f"{how}: {second.message}")
     different = int((first.mask != second.mask).sum())
     if different == 0:
@@ -169,7 +171,7 @@ def _compared(name: str, first: Answer | Failure, second: Answer | Failure, how:
     return Check(name, WARNING if few else FAILED, f"{how}: {different} of {first.mask.size} pixels differ")
 
 
-def _mutation(asked: _Asked, scenes: list[Scene], model: Model) -> Checked:
+def _mutation(asked: _Asked, scenes: list[CheckScene], model: Model) -> Checked:
     if isinstance(model, SelfTestAdapter):
         return
     image, given = asked.scene.image.copy(), asked.given(0)
@@ -180,7 +182,7 @@ def _mutation(asked: _Asked, scenes: list[Scene], model: Model) -> Checked:
     except Exception as error:
         yield Check("inputs", FAILED, f"direct call: {type(error).__name__}: {error}")
         return
-    changed = [] if np.array_equal(image, asked.scene.image) else ["the picture"]
+    changed = [] if np.array_equal(image, asked.scene.image) else ["the image"]
     if not all(np.array_equal(one, other) for one, other in zip(kept, _arrays(given), strict=True)):
         changed.append("the prompts")
     detail = f"changes {' and '.join(changed)} it is given (the harness gives copies)" if changed else "left alone"
@@ -194,7 +196,7 @@ def _arrays(prompts: Prompts) -> list[NDArray[Any]]:
     return [prompts.points, prompts.labels, *([] if prompts.box is None else [prompts.box])]
 
 
-def _uses_prompts(asked: _Asked, scenes: list[Scene], model: Model) -> Checked:
+def _uses_prompts(asked: _Asked, scenes: list[CheckScene], model: Model) -> Checked:
     """Two different prompts must be able to give two different masks."""
     scene = asked.scene
     pairs: dict[str, tuple[Prompts, Prompts]] = {
@@ -205,15 +207,15 @@ def _uses_prompts(asked: _Asked, scenes: list[Scene], model: Model) -> Checked:
         if name not in model.capabilities:
             continue
         first, second = asked.ask(one, 0), asked.ask(other, 1)
-        if isinstance(first, Failure) or isinstance(second, Failure):
-            yield _compared(f"uses {name}", first, second, "two objects", exact=True)
+        if isinstance(first, CallFailure) or isinstance(second, CallFailure):
+            yield _compare_answers(f"uses {name}", first, second, "two objects", exact=True)
         elif np.array_equal(first.mask, second.mask):
             yield Check(f"uses {name}", FAILED, "prompts on two different objects give the same mask: they are ignored")
         else:
             yield Check(f"uses {name}", OK, "prompts on two different objects give two masks")
 
 
-def _honours_click(asked: _Asked, scenes: list[Scene], model: Model) -> Checked:
+def _honours_click(asked: _Asked, scenes: list[CheckScene], model: Model) -> Checked:
     """A click's own pixel should get the click's label: corrective clicks are wasted otherwise."""
     x, y = asked.scene.centres[0]
     if "points" in model.capabilities:
@@ -229,7 +231,7 @@ def _at(name: str, inside: bool, *, wanted: bool) -> Check:
     return Check(name, OK if inside == wanted else WARNING, f"its pixel is {'' if inside else 'not '}in the mask")
 
 
-def _edge(asked: _Asked, scenes: list[Scene], model: Model) -> Checked:
+def _edge(asked: _Asked, scenes: list[CheckScene], model: Model) -> Checked:
     """Prompts at the frame are legal."""
     height, width = asked.scene.image.shape[:2]
     corners = np.array([0, 0, width - 1, height - 1], np.float32)
@@ -240,11 +242,11 @@ def _edge(asked: _Asked, scenes: list[Scene], model: Model) -> Checked:
     for name, prompts in given.items():
         if name in model.capabilities:
             answer = asked.ask(prompts)
-            message = answer.message if isinstance(answer, Failure) else None
+            message = answer.message if isinstance(answer, CallFailure) else None
             yield Check(f"{name} at the frame", FAILED if message else OK, message or "answered")
 
 
-def _cost(asked: _Asked, scenes: list[Scene], model: Model) -> Checked:
+def _cost(asked: _Asked, scenes: list[CheckScene], model: Model) -> Checked:
     encode = _milliseconds(lambda: asked.guarded.encode([asked.scene.image]), asked.encode_ms)
     predict = _milliseconds(lambda: asked.ask(asked.given(0)))
     height, width = asked.scene.image.shape[:2]
@@ -254,13 +256,13 @@ def _cost(asked: _Asked, scenes: list[Scene], model: Model) -> Checked:
 
 def _milliseconds(call: Callable[[], Any], spent: Sequence[float] = ()) -> float:
     """Return the shortest wall time of a few calls, ``spent`` among them; slow ones are not repeated."""
-    times = [*spent] or [_timed(call)[1]]
+    times = [*spent] or [_time_call(call)[1]]
     while len(times) < _REPEATS and times[0] < _SLOW_MS:
-        times.append(_timed(call)[1])
+        times.append(_time_call(call)[1])
     return min(times)
 
 
-def _timed(call: Callable[[], T]) -> tuple[T, float]:
+def _time_call(call: Callable[[], T]) -> tuple[T, float]:
     """Return what a call returns, and its wall time in ms."""
     start = time.perf_counter()
     result = call()

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from dmseg.harness.calling import Answer, Failure
-from dmseg.harness.options import Options
-from dmseg.harness.selection import Picture, Target
+from dmseg.harness.calling import Answer, CallFailure
+from dmseg.harness.options import RunOptions
+from dmseg.harness.selection import SelectedImage, Target
 from dmseg.manifests import mask_sha256
 from dmseg.metrics import TOLERANCES, Score, image_diagonal, on_grid, score
 from dmseg.protocol import Click, with_click
@@ -22,11 +22,11 @@ Row = dict[str, Any]
 
 
 @dataclass(slots=True)
-class Sequence:
+class ClickSession:
     """The interaction about one object at one level.
 
     Attributes:
-        picture, target, level: which object, where.
+        image, target, level: which object, where.
         reference: bool (H, W).
         prompts: everything given so far.
         click: what this step added, None at step 1 and on carried rows.
@@ -36,14 +36,14 @@ class Sequence:
         perfect: it is carried because it equals the reference.
     """
 
-    picture: Picture
+    picture: SelectedImage
     target: Target
     level: str
     reference: Mask
     prompts: Prompts
     click: Click | None = None
     answer: Answer | None = None
-    failure: Failure | None = None
+    failure: CallFailure | None = None
     carried: bool = False
     perfect: bool = False
     _scores: Row = field(default_factory=dict)
@@ -67,19 +67,19 @@ class Sequence:
             self.carried = True
             self.perfect = bool(np.array_equal(self.answer.mask, self.reference))
 
-    def take(self, answer: Answer | Failure) -> None:
+    def take(self, answer: Answer | CallFailure) -> None:
         """Take the model's answer to this step's prompts."""
-        if isinstance(answer, Failure):
+        if isinstance(answer, CallFailure):
             self.failure, self.answer = answer, None
         else:
             self.answer = answer
         self._scores = {}
 
-    def step_row(self, step: int, options: Options) -> Row:
+    def step_row(self, step: int, options: RunOptions) -> Row:
         """Return the row of steps.parquet for the state after ``step``."""
         labels = self.prompts.labels
         if not self._scores:
-            self._scores = self._scored(options)
+            self._scores = self._score_columns(options)
         return {
             **self._identity(options.seed),
             "step": step,
@@ -126,12 +126,12 @@ class Sequence:
             "seed": seed,
         }
 
-    def _scored(self, options: Options) -> Row:
+    def _score_columns(self, options: RunOptions) -> Row:
         """Return the columns from ``pred_area`` on; a failure has the worst value of everything."""
         reference = on_grid(self.reference, options.grid)
         spacing = self._grid_spacing(reference)
         if self.answer is None:
-            failure = self.failure or Failure("error", "the model was not asked")
+            failure = self.failure or CallFailure("error", "the model was not asked")
             state = {"status": failure.status, "error": failure.message, "pred_digest": None}
             return {"pred_area": None, **_worst(reference, spacing), **state}
         prediction = on_grid(self.answer.mask, options.grid)

@@ -15,7 +15,7 @@ from dmseg.baselines.bridge import Bridge, load_isolated
 from dmseg.build import open_benchmark
 from dmseg.harness.calling import GuardedModel
 from dmseg.harness.engine import Engine
-from dmseg.harness.options import Options
+from dmseg.harness.options import RunOptions
 from dmseg.harness.replay import read_replay
 from dmseg.harness.selection import select
 
@@ -48,7 +48,7 @@ class Setup:
     benchmark: Path
     out: Path
     model: ModelChoice
-    options: Options
+    options: RunOptions
     device: str
     shard: str
     jobs: int
@@ -63,7 +63,7 @@ def make_engine(setup: Setup, model: GuardedModel) -> Engine:
     return Engine(benchmark, selection, model, setup.options, setup.device, setup.shard, replay)
 
 
-def guarded(setup: Setup, model: ModelAdapter | SelfTestAdapter, **watched: Any) -> GuardedModel:
+def guard_model(setup: Setup, model: ModelAdapter | SelfTestAdapter, **watched: Any) -> GuardedModel:
     """Return a loaded model behind its guard, with the run's time limit and threshold."""
     options = setup.options
     if isinstance(model, Bridge):

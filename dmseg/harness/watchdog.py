@@ -20,10 +20,10 @@ from typing import Any
 from joblib.externals.loky.backend.context import get_context
 
 from dmseg.errors import DataError, DmsegError
-from dmseg.harness.calling import Failure
+from dmseg.harness.calling import CallFailure
 from dmseg.harness.parts import Parts
 from dmseg.harness.selection import Block
-from dmseg.harness.setup import Setup, guarded, load_here, make_engine
+from dmseg.harness.setup import Setup, guard_model, load_here, make_engine
 
 GRACE_S = 5.0
 """Seconds beyond the time limit before a process is killed: the alarm inside it has the first chance."""
@@ -31,7 +31,7 @@ GRACE_S = 5.0
 _END = object()
 
 
-def watched_blocks(setup: Setup, blocks: Mapping[int, Block], jobs: int) -> Iterator[int]:
+def watch_blocks(setup: Setup, blocks: Mapping[int, Block], jobs: int) -> Iterator[int]:
     """Do the work units in ``jobs`` watched processes, and yield their numbers as they are done.
 
     Raises:
@@ -65,7 +65,7 @@ class _Watcher:
 
     def __init__(self, setup: Setup, blocks: dict[int, Block], outcomes: queue.Queue[Any]) -> None:
         self._setup, self._blocks, self._outcomes = setup, blocks, outcomes
-        self._known: dict[str, Failure] = {}
+        self._known: dict[str, CallFailure] = {}
         self._process: Any = None
         self._stopped = False
 
@@ -107,7 +107,7 @@ class _Watcher:
         call: str | None = None
         while self._blocks:
             if not receiver.poll(None if call is None else limit + GRACE_S):
-                self._known[str(call)] = Failure("timeout", f"no answer within {limit:g} s")
+                self._known[str(call)] = CallFailure("timeout", f"no answer within {limit:g} s")
                 return
             try:
                 kind, value = receiver.recv()
@@ -116,7 +116,7 @@ class _Watcher:
                     raise DataError(
                         "a worker was ended by the system; run the same command again, it goes on"
                     ) from None
-                self._known[str(call)] = Failure("error", "the process ended during this call")
+                self._known[str(call)] = CallFailure("error", "the process ended during this call")
                 return
             if kind == "error":
                 raise value
@@ -127,10 +127,10 @@ class _Watcher:
                 call = value
 
 
-def _child(setup: Setup, blocks: dict[int, Block], known: dict[str, Failure], sender: Connection) -> None:
+def _child(setup: Setup, blocks: dict[int, Block], known: dict[str, CallFailure], sender: Connection) -> None:
     """Do work units in a process of its own, and say before and after every call of the model."""
     try:
-        model = guarded(
+        model = guard_model(
             setup,
             load_here(setup),
             known=known,

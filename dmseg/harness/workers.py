@@ -11,8 +11,8 @@ from dmseg.errors import DataError
 from dmseg.harness.engine import Engine
 from dmseg.harness.parts import Parts
 from dmseg.harness.selection import Block
-from dmseg.harness.setup import Setup, guarded, load_here, make_engine
-from dmseg.harness.watchdog import watched_blocks
+from dmseg.harness.setup import Setup, guard_model, load_here, make_engine
+from dmseg.harness.watchdog import watch_blocks
 
 GPU_THREADS = 3
 """Work units in flight on a GPU: while one is at the model, the others click, score and read."""
@@ -31,12 +31,12 @@ def run_blocks(
     """
     on_gpu = setup.device.startswith("cuda")
     if by_name and setup.options.timeout is not None:
-        yield from watched_blocks(setup, blocks, 1 if on_gpu else setup.jobs)
+        yield from watch_blocks(setup, blocks, 1 if on_gpu else setup.jobs)
         return
     if by_name and setup.jobs > 1 and not on_gpu:
         yield from _in_processes(setup, blocks)
         return
-    engine, parts = make_engine(setup, guarded(setup, model)), Parts(setup.out)
+    engine, parts = make_engine(setup, guard_model(setup, model)), Parts(setup.out)
 
     def do(number: int) -> int:
         parts.write(number, engine.run(blocks[number]))
@@ -75,7 +75,7 @@ def _do_block(setup: Setup, number: int, block: Block) -> int:
 @functools.lru_cache(maxsize=1)
 def _engine_here(setup: Setup) -> Engine:
     """Return this worker process's engine; benchmark and model are loaded once."""
-    return make_engine(setup, guarded(setup, load_here(setup)))
+    return make_engine(setup, guard_model(setup, load_here(setup)))
 
 
 def shard_of(blocks: Sequence[Block], shard: tuple[int, int]) -> dict[int, Block]:

@@ -29,7 +29,7 @@ from dmseg.imaging.reading import (
     read_mask,
     read_volume,
 )
-from dmseg.imaging.resize import resize_image, resize_mask, stored_size
+from dmseg.imaging.resize import compute_stored_size, resize_image, resize_mask
 from dmseg.imaging.rle import Rle, decode_rle, encode_rle
 from dmseg.imaging.samples import grey_if_colourless
 from dmseg.imaging.volumes import Volume, radiological
@@ -50,6 +50,7 @@ __all__ = [
     "check_size",
     "check_target",
     "check_visible",
+    "compute_stored_size",
     "decode_rle",
     "dicom_tags",
     "encode_rle",
@@ -75,7 +76,6 @@ __all__ = [
     "resize_mask",
     "shows_nothing",
     "stem",
-    "stored_size",
     "write_like",
     "write_mask",
     "write_png",

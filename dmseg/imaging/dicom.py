@@ -1,7 +1,7 @@
-"""DICOM pictures and series: decoding, rescale, MONOCHROME1, spacing, window, and the order of slices.
+"""DICOM images and series: decoding, rescale, MONOCHROME1, spacing, window, and the order of slices.
 
-Values keep their meaning, pictures their look: CT (and whatever declares HU) is never inverted, any other MONOCHROME1
-picture is, so that more signal is brighter as on the viewer. Compressed pixel data are checked to be complete, since
+Values keep their meaning, images their look: CT (and whatever declares HU) is never inverted, any other MONOCHROME1
+image is, so that more signal is brighter as on the viewer. Compressed pixel data are checked to be complete, since
 some decoders fill what is missing with grey.
 """
 
@@ -22,7 +22,7 @@ from pydicom.dataset import Dataset, FileDataset
 
 from dmseg.errors import DataError, ImageFileError
 from dmseg.imaging.formats import DICOM, check_size, decoding, kind_of
-from dmseg.imaging.volumes import Volume, axes_of, rescaled
+from dmseg.imaging.volumes import Volume, axes_of, rescale
 from dmseg.types import Window
 
 _END_OF_IMAGE = b"\xff\xd9"
@@ -33,8 +33,8 @@ _CM = 3  # code of Physical Units in an ultrasound region
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """One decoded DICOM picture and the way from its stored numbers to its values.
+class DicomImage:
+    """One decoded DICOM image and the way from its stored numbers to its values.
 
     ``stored`` is (H, W) integer or (H, W, 3) uint8 RGB. ``mirror`` is the sum that a stored value and its inverse add
     up to (MONOCHROME1), or None.
@@ -47,11 +47,11 @@ class Picture:
     mirror: int | None
 
     def values(self) -> NDArray[Any]:
-        """Return the values: HU for CT, otherwise the picture with bright = much."""
+        """Return the values: HU for CT, otherwise the image with bright = much."""
         if self.mirror is None:
-            return rescaled(self.stored, self.slope, self.intercept)
+            return rescale(self.stored, self.slope, self.intercept)
         kind = np.result_type(self.stored.dtype, np.uint8)
-        return rescaled((self.mirror - self.stored.astype(np.int64)).astype(kind), self.slope, self.intercept)
+        return rescale((self.mirror - self.stored.astype(np.int64)).astype(kind), self.slope, self.intercept)
 
     def to_stored(self, values: NDArray[Any]) -> NDArray[Any]:
         """Undo :meth:`values`, rounded and limited to what the file's bits can hold."""
@@ -60,7 +60,7 @@ class Picture:
         stored = np.floor((values.astype(np.float64) - self.intercept) / self.slope + 0.5)
         if self.mirror is not None:
             stored = self.mirror - stored
-        low, high = stored_range(self.dataset)
+        low, high = find_stored_range(self.dataset)
         return np.clip(stored, low, high).astype(self.stored.dtype)
 
     def window(self) -> Window | None:
@@ -73,7 +73,7 @@ class Picture:
         return Window(center, width)
 
 
-def stored_range(dataset: Dataset) -> tuple[int, int]:
+def find_stored_range(dataset: Dataset) -> tuple[int, int]:
     """Return the smallest and largest stored value that BitsStored and PixelRepresentation allow."""
     bits = int(dataset.BitsStored)
     return (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if dataset.PixelRepresentation else (0, (1 << bits) - 1)
@@ -89,16 +89,16 @@ def _first(value: Any) -> float | None:
 
 
 def _dataset(path: Path, *, pixels: bool) -> FileDataset:
-    """Read the tags (and the pixel data) of a DICOM picture and check its size."""
+    """Read the tags (and the pixel data) of a DICOM image and check its size."""
     with decoding(path, DICOM):
         dataset = pydicom.dcmread(path, force=True, stop_before_pixels=not pixels)
         if "Rows" not in dataset or "Columns" not in dataset:
             kind = dataset.SOPClassUID.name if "SOPClassUID" in dataset else "no image tags"
-            raise ImageFileError(f"{path}: DICOM without a picture ({kind})")
+            raise ImageFileError(f"{path}: DICOM without an image ({kind})")
         frames = int(dataset.get("NumberOfFrames") or 1)
         check_size(path, int(dataset.Rows), int(dataset.Columns), frames)
         if frames > 1:
-            raise ImageFileError(f"{path}: holds {frames} frames; export them as single pictures first")
+            raise ImageFileError(f"{path}: holds {frames} frames; export them as single images first")
         return dataset
 
 
@@ -108,11 +108,11 @@ def header(path: Path) -> tuple[int, int]:
     return int(dataset.Rows), int(dataset.Columns)
 
 
-def load(path: Path) -> Picture:
-    """Decode one picture.
+def load(path: Path) -> DicomImage:
+    """Decode one image.
 
     Raises:
-        ImageFileError: not DICOM, no picture, several frames, too large, truncated, an unknown compression, or a
+        ImageFileError: not DICOM, no image, several frames, too large, truncated, an unknown compression, or a
             look-up table instead of a linear rescale.
     """
     dataset = _dataset(path, pixels=True)
@@ -134,7 +134,7 @@ def load(path: Path) -> Picture:
         if stored.ndim not in (2, 3) or stored.shape[:2] != (dataset.Rows, dataset.Columns):
             raise ImageFileError(f"{path}: its pixels have the shape {stored.shape}, its header says otherwise")
         slope, intercept = _first(dataset.get("RescaleSlope")), _first(dataset.get("RescaleIntercept"))
-        return Picture(dataset, stored, slope or 1.0, intercept or 0.0, _mirror(dataset))
+        return DicomImage(dataset, stored, slope or 1.0, intercept or 0.0, _mirror(dataset))
 
 
 def _plain_syntax(*, explicit: bool, little: bool) -> pydicom.uid.UID:
@@ -160,7 +160,7 @@ def _mirror(dataset: FileDataset) -> int | None:
         return None
     if dataset.get("Modality") == "CT" or dataset.get("RescaleType") == "HU":
         return None
-    return sum(stored_range(dataset))
+    return sum(find_stored_range(dataset))
 
 
 def pixel_spacing(dataset: Dataset) -> tuple[float, float] | None:
@@ -180,7 +180,7 @@ def pixel_spacing(dataset: Dataset) -> tuple[float, float] | None:
 
 
 def read_series(source: Path | Sequence[Path]) -> Volume:
-    """Read one series, slices in order of their position, pictures as they are stored (not flipped in-plane).
+    """Read one series, slices in order of their position, images as they are stored (not flipped in-plane).
 
     See :func:`dmseg.imaging.read_dicom_series`.
     """
@@ -188,22 +188,20 @@ def read_series(source: Path | Sequence[Path]) -> Volume:
     headers = [_dataset(path, pixels=False) for path in files]
     _check_one_series(source, files, headers)
     order, positions = _slice_order(source, files, headers)
-    pictures = [load(files[i]) for i in order]
-    if any(picture.stored.ndim != 2 for picture in pictures):
-        raise DataError(f"{_named(source)}: a series of colour pictures is not a volume")
-    same = len({(picture.slope, picture.intercept, picture.mirror) for picture in pictures}) == 1
+    images = [load(files[i]) for i in order]
+    if any(image.stored.ndim != 2 for image in images):
+        raise DataError(f"{_name_source(source)}: a series of colour images is not a volume")
+    same = len({(image.slope, image.intercept, image.mirror) for image in images}) == 1
     if same:
-        stack = np.stack([picture.stored for picture in pictures])
-        values = Picture(
-            pictures[0].dataset, stack, pictures[0].slope, pictures[0].intercept, pictures[0].mirror
-        ).values()
+        stack = np.stack([image.stored for image in images])
+        values = DicomImage(images[0].dataset, stack, images[0].slope, images[0].intercept, images[0].mirror).values()
     else:
-        values = np.stack([picture.values().astype(np.float32) for picture in pictures])
-    first = pictures[0].dataset
+        values = np.stack([image.values().astype(np.float32) for image in images])
+    first = images[0].dataset
     return Volume(values, _spacing(first, positions), _series_axes(first), tuple(files[i] for i in order))
 
 
-def _named(source: Path | Sequence[Path]) -> str:
+def _name_source(source: Path | Sequence[Path]) -> str:
     if isinstance(source, Path):
         return str(source)
     return str(source[0]) if len(source) == 1 else f"{source[0]} and {len(source) - 1} more"
@@ -236,11 +234,11 @@ def _is_dicom(path: Path) -> bool:
 def _check_one_series(source: Path | Sequence[Path], files: Sequence[Path], headers: Sequence[FileDataset]) -> None:
     series = {str(dataset.get("SeriesInstanceUID", "")) for dataset in headers}
     if len(series) > 1:
-        raise DataError(f"{_named(source)}: {len(series)} DICOM series; give one series per folder, or its files")
+        raise DataError(f"{_name_source(source)}: {len(series)} DICOM series; give one series per folder, or its files")
     shapes = {(int(dataset.Rows), int(dataset.Columns)): path for path, dataset in zip(files, headers, strict=True)}
     if len(shapes) > 1:
         sizes = "; ".join(f"{path.name} {height} x {width}" for (height, width), path in shapes.items())
-        raise DataError(f"{_named(source)}: slices of different size ({sizes})")
+        raise DataError(f"{_name_source(source)}: slices of different size ({sizes})")
 
 
 def _cosines(dataset: Dataset) -> NDArray[np.float64] | None:
@@ -272,14 +270,14 @@ def _slice_order(
     if first is None or any(way is None for way in directions) or any(not p or len(p) != 3 for p in places):
         return _instance_order(source, headers), None
     if any(np.abs(way - first).max() > _SAME_DIRECTION for way in directions if way is not None):
-        raise DataError(f"{_named(source)}: slices of different orientation; give the files of one stack")
+        raise DataError(f"{_name_source(source)}: slices of different orientation; give the files of one stack")
     normal = _normal(first)
     along = [float(np.dot(normal, [float(number) for number in place])) for place in places]
     order = sorted(range(len(along)), key=lambda i: along[i])
     for before, after in itertools.pairwise(order):
         if along[after] - along[before] < _SAME_PLACE_MM:
             raise DataError(
-                f"{_named(source)}: {files[before].name} and {files[after].name} lie at the same place "
+                f"{_name_source(source)}: {files[before].name} and {files[after].name} lie at the same place "
                 f"({along[after]:.2f} mm); give the files of one phase or echo"
             )
     return order, [along[i] for i in order]
@@ -290,7 +288,9 @@ def _instance_order(source: Path | Sequence[Path], headers: Sequence[FileDataset
         return [0]
     numbers = [dataset.get("InstanceNumber") for dataset in headers]
     if any(number is None for number in numbers) or len(set(numbers)) < len(numbers):
-        raise DataError(f"{_named(source)}: slices have neither positions nor different instance numbers to sort by")
+        raise DataError(
+            f"{_name_source(source)}: slices have neither positions nor different instance numbers to sort by"
+        )
     return sorted(range(len(numbers)), key=lambda i: int(numbers[i]))
 
 

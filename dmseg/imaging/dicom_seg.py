@@ -30,7 +30,7 @@ class DicomTags:
     Attributes:
         patient: patient id, or empty.
         series, instance: unique ids of the series and of the object.
-        picture: it has rows and columns, and is no segmentation.
+        image: it has rows and columns, and is no segmentation.
         segments: labels of the segments of a segmentation, in order; None for everything else.
         of_series: unique ids of the series that a segmentation was drawn on.
     """
@@ -83,17 +83,17 @@ def dicom_tags(path: Path) -> DicomTags:
         )
 
 
-def read_dicom_segments(path: Path, pictures: Sequence[Path]) -> Iterator[list[tuple[str, Mask]]]:
-    """Yield, for each picture of the series, the (label, bool (H, W)) of the segments that are set on it.
+def read_dicom_segments(path: Path, images: Sequence[Path]) -> Iterator[list[tuple[str, Mask]]]:
+    """Yield, for each image of the series, the (label, bool (H, W)) of the segments that are set on it.
 
-    One picture's frames are decoded at a time. A frame belongs to the picture that it refers to.
+    One image's frames are decoded at a time. A frame belongs to the image that it refers to.
 
     Args:
         path: the segmentation.
-        pictures: the files of the series, in the order wanted.
+        images: the files of the series, in the order wanted.
 
     Raises:
-        ImageFileError: broken, or drawn on another grid than that of the pictures.
+        ImageFileError: broken, or drawn on another grid than that of the images.
         MissingDependencyError: highdicom is not installed.
     """
     import pydicom
@@ -104,11 +104,11 @@ def read_dicom_segments(path: Path, pictures: Sequence[Path]) -> Iterator[list[t
         check_size(path, int(segmentation.Rows), int(segmentation.Columns))
         labels = [str(item.SegmentLabel) for item in segmentation.SegmentSequence]
         if not segmentation.get_source_image_uids():
-            raise ImageFileError(f"{path}: its frames do not say on which pictures they were drawn")
-    for picture in pictures:
+            raise ImageFileError(f"{path}: its frames do not say on which images they were drawn")
+    for image in images:
         with decoding(path, DICOM):
-            header = pydicom.dcmread(picture, stop_before_pixels=True)
-            _check_grid(path, segmentation, picture, header)
+            header = pydicom.dcmread(image, stop_before_pixels=True)
+            _check_grid(path, segmentation, image, header)
             frames = segmentation.get_pixels_by_source_instance(
                 [header.SOPInstanceUID], assert_missing_frames_are_empty=True, ignore_spatial_locations=True
             )[0]
@@ -116,12 +116,12 @@ def read_dicom_segments(path: Path, pictures: Sequence[Path]) -> Iterator[list[t
         yield [(label, mask) for label, mask in masks if mask.any()]
 
 
-def _check_grid(path: Path, segmentation: Dataset, picture: Path, header: Dataset) -> None:
-    """Refuse a segmentation whose frames have another size, direction or spacing than the picture."""
+def _check_grid(path: Path, segmentation: Dataset, image: Path, header: Dataset) -> None:
+    """Refuse a segmentation whose frames have another size, direction or spacing than the image."""
     size, given = ((int(data.Rows), int(data.Columns)) for data in (segmentation, header))
     if size != given:
         raise ImageFileError(
-            f"{path}: frames of {size[1]} x {size[0]}, but {picture.name} has {given[1]} x {given[0]} pixels"
+            f"{path}: frames of {size[1]} x {size[0]}, but {image.name} has {given[1]} x {given[0]} pixels"
         )
     shared = segmentation.get("SharedFunctionalGroupsSequence") or [{}]
     for group, tag, tolerance in (
@@ -129,9 +129,9 @@ def _check_grid(path: Path, segmentation: Dataset, picture: Path, header: Datase
         ("PixelMeasuresSequence", "PixelSpacing", _SAME_SPACING),
     ):
         if group in shared[0] and tag in header:
-            of_frames, of_picture = _numbers(shared[0][group][0][tag].value), _numbers(header[tag].value)
-            if not np.allclose(of_frames, of_picture, rtol=tolerance, atol=tolerance):
-                raise ImageFileError(f"{path}: {tag} {of_frames} differs from {of_picture} of {picture.name}")
+            of_frames, of_image = _numbers(shared[0][group][0][tag].value), _numbers(header[tag].value)
+            if not np.allclose(of_frames, of_image, rtol=tolerance, atol=tolerance):
+                raise ImageFileError(f"{path}: {tag} {of_frames} differs from {of_image} of {image.name}")
 
 
 def _numbers(value: Sequence[float]) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""A derived DICOM picture: the same geometry, new pixels, new identifiers, without the patient."""
+"""A derived DICOM image: the same geometry, new pixels, new identifiers, without the patient."""
 
 from __future__ import annotations
 
@@ -34,25 +34,25 @@ _PALETTE = ("Red", "Green", "Blue", "Alpha")
 _LOSSY_SYNTAXES = ("JPEG Baseline", "JPEG Extended", "Near-lossless", "JPEG 2000 Image Compression")
 
 
-def derived_uid(*parts: str) -> UID:
+def derive_uid(*parts: str) -> UID:
     """Return an identifier under the UUID root 2.25 that depends on nothing but the parts."""
     content = hashlib.blake2b("\x1f".join(parts).encode(), digest_size=16).digest()
     return UID(f"2.25.{uuid.UUID(bytes=content, version=5).int}")
 
 
-def derived(source: Path, pixels: NDArray[Any], derivation: str, series: str, *, keep_patient: bool) -> bytes:
-    """Return the file of the derived picture; see :func:`dmseg.imaging.write_like` for the rules.
+def derive_dataset(source: Path, pixels: NDArray[Any], derivation: str, series: str, *, keep_patient: bool) -> bytes:
+    """Return the file of the derived image; see :func:`dmseg.imaging.write_like` for the rules.
 
     It is uncompressed, explicit little endian, with an empty preamble (the old one may hold a TIFF header).
 
     Raises:
         ImageFileError: the source cannot be read, or holds tags that cannot be written.
     """
-    picture = dicom.load(source)
-    dataset = picture.dataset
+    image = dicom.load(source)
+    dataset = image.dataset
     with decoding(source, DICOM):
         dataset.decode()
-        _set_pixels(dataset, picture.to_stored(pixels))
+        _set_pixels(dataset, image.to_stored(pixels))
         _set_identity(dataset, derivation, series)
         dataset.remove_private_tags()
         if not keep_patient:
@@ -95,16 +95,16 @@ def _delete(dataset: Dataset, keyword: str) -> None:
 
 
 def _set_identity(dataset: FileDataset, derivation: str, series: str) -> None:
-    old_picture, old_series = str(dataset.get("SOPInstanceUID", "")), str(dataset.get("SeriesInstanceUID", ""))
+    old_image, old_series = str(dataset.get("SOPInstanceUID", "")), str(dataset.get("SeriesInstanceUID", ""))
     what = derivation or hashlib.sha256(dataset.PixelData).hexdigest()
     if "SOPClassUID" not in dataset:
         dataset.SOPClassUID = SecondaryCaptureImageStorage
-    if old_picture:
+    if old_image:
         reference = Dataset()
-        reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID = dataset.SOPClassUID, old_picture
+        reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID = dataset.SOPClassUID, old_image
         dataset.SourceImageSequence = [reference]
-    dataset.SOPInstanceUID = derived_uid("picture", old_picture, what)
-    dataset.SeriesInstanceUID = derived_uid("series", old_series, series or what)
+    dataset.SOPInstanceUID = derive_uid("picture", old_image, what)
+    dataset.SeriesInstanceUID = derive_uid("series", old_series, series or what)
     further = list(dataset.get("ImageType") or [])[2:]
     dataset.ImageType = ["DERIVED", "SECONDARY", *further]
     dataset.DerivationDescription = what

@@ -24,7 +24,7 @@ EXTENSIONS: dict[str, str] = {
 }
 
 MAX_PIXELS = 200_000_000
-"""Largest picture (or slice of a volume) that is decoded, in pixels; more is refused from the header alone."""
+"""Largest image (or slice of a volume) that is decoded, in pixels; more is refused from the header alone."""
 MAX_VOXELS = 1_500_000_000
 """Largest volume that is decoded, in voxels: a whole-body CT has about 400 million."""
 

@@ -29,14 +29,14 @@ def apply_window(values: NDArray[Any], window: Window) -> NDArray[np.uint8]:
     _check(window)
     if values.dtype in (np.uint8, np.int8, np.uint16, np.int16):
         info = np.iinfo(values.dtype)
-        table = _windowed(np.arange(info.min, info.max + 1, dtype=np.float64), window)
+        table = _apply_window(np.arange(info.min, info.max + 1, dtype=np.float64), window)
         # A negative value indexes from the end, so the table is turned until position 0 is value 0.
         turned: NDArray[np.uint8] = np.roll(table, info.min)[values]
         return turned
-    return _windowed(np.asarray(values, dtype=np.float64), window)
+    return _apply_window(np.asarray(values, dtype=np.float64), window)
 
 
-def _windowed(values: NDArray[np.float64], window: Window) -> NDArray[np.uint8]:
+def _apply_window(values: NDArray[np.float64], window: Window) -> NDArray[np.uint8]:
     black = window.center - window.width / 2
     grey = np.floor((values - black) * 255.0 / window.width + 0.5)
     limited = np.clip(np.nan_to_num(grey, nan=0.0, posinf=255.0, neginf=0.0), 0, 255)
@@ -74,11 +74,11 @@ def percentile_window(
 
 
 def normalise(values: NDArray[Any], window: Window) -> NDArray[np.float32]:
-    """Return ``(v - black) / width`` limited to 0..1, float32, NaN as 0: the picture that degradations work on."""
+    """Return ``(v - black) / width`` limited to 0..1, float32, NaN as 0: the image that degradations work on."""
     _check(window)
     black = window.center - window.width / 2
-    picture = np.clip((values.astype(np.float64) - black) / window.width, 0.0, 1.0).astype(np.float32)
-    return np.nan_to_num(picture, copy=False)
+    image = np.clip((values.astype(np.float64) - black) / window.width, 0.0, 1.0).astype(np.float32)
+    return np.nan_to_num(image, copy=False)
 
 
 def add_change(
@@ -86,7 +86,7 @@ def add_change(
 ) -> NDArray[Any]:
     """Return ``values + (after - before) * width`` in the type of ``values``, rounded and saturated for integers.
 
-    ``before`` and ``after`` are pictures of 0..1 from :func:`normalise`. What lies outside the window keeps its
+    ``before`` and ``after`` are images of 0..1 from :func:`normalise`. What lies outside the window keeps its
     distance from it, and a pixel that did not change keeps its exact value.
     """
     _check(window)

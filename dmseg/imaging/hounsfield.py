@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 
 from dmseg.errors import DataError, UsageError
 from dmseg.imaging.grey import apply_window
-from dmseg.imaging.volumes import rescaled
-from dmseg.tables import packaged_table
+from dmseg.imaging.volumes import rescale
+from dmseg.tables import read_packaged_table
 from dmseg.types import Window
 
-_TABLE = packaged_table("dmseg.imaging", "scales.toml")
+_TABLE = read_packaged_table("dmseg.imaging", "scales.toml")
 _RULES, _OFFSETS, _VISIBLE = _TABLE["hounsfield"], _TABLE["offsets"], _TABLE["visible"]
 _SAMPLE = 4_000_000
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
@@ -48,7 +48,7 @@ class Rescale:
         if self.unsigned:
             values = values.astype(np.int64)
             values = np.where(values >= _WRAP // 2, values - _WRAP, values)
-        return rescaled(values, self.slope, self.intercept)
+        return rescale(values, self.slope, self.intercept)
 
     def from_hu(self, values: NDArray[Any], kind: np.dtype[Any]) -> NDArray[Any]:
         """Return stored values of the type ``kind``, rounded half up and limited to what it holds."""

@@ -62,7 +62,7 @@ def write_like(
     if kind == DICOM:
         from dmseg.imaging import dicom_writing
 
-        write_bytes(out, dicom_writing.derived(source, pixels, derivation, series, keep_patient=keep_patient))
+        write_bytes(out, dicom_writing.derive_dataset(source, pixels, derivation, series, keep_patient=keep_patient))
     else:
         write_bytes(out, _raster_bytes(kind, pixels))
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from dmseg.errors import ImageFileError, UsageError
 from dmseg.imaging.formats import NIFTI, check_size, decoding
-from dmseg.imaging.volumes import Volume, axes_of, radiological, radiological_spacing, rescaled
+from dmseg.imaging.volumes import Volume, axes_of, radiological, radiological_spacing, rescale
 
 _IMAGE_OF_HEADER_SIZE = {348: nibabel.Nifti1Image, 540: nibabel.Nifti2Image}
 _LONGEST_HEADER = 540
@@ -90,7 +90,7 @@ def load(path: Path) -> tuple[Any, bytes]:
         return kind.from_bytes(content), content
 
 
-def stored_view(path: Path, image: Any) -> tuple[NDArray[Any], NDArray[Any], str]:
+def view_stored(path: Path, image: Any) -> tuple[NDArray[Any], NDArray[Any], str]:
     """Return the stored voxels of an image in their 3-D file order, a radiological view into them, and the axes."""
     stored = np.array(image.dataobj.get_unscaled())
     grid = _grid(path, image.header)
@@ -108,10 +108,10 @@ def read(path: Path) -> Volume:
     """Read a volume in radiological axial order with its scaling applied."""
     image, _ = load(path)
     with decoding(path, NIFTI):
-        _, view, axes = stored_view(path, image)
+        _, view, axes = view_stored(path, image)
         sizes = np.linalg.norm(image.affine[:3, :3], axis=0) * _MM_PER_UNIT.get(image.header.get_xyzt_units()[0], 1.0)
         spacing = radiological_spacing((float(sizes[0]), float(sizes[1]), float(sizes[2])), axes)
-        return Volume(rescaled(view, *scaling(image)), spacing, "SPL")
+        return Volume(rescale(view, *scaling(image)), spacing, "SPL")
 
 
 def rewritten(path: Path, values: NDArray[Any]) -> bytes:
@@ -126,7 +126,7 @@ def rewritten(path: Path, values: NDArray[Any]) -> bytes:
     """
     image, content = load(path)
     with decoding(path, NIFTI):
-        stored, view, _ = stored_view(path, image)
+        stored, view, _ = view_stored(path, image)
         if values.shape != view.shape:
             raise UsageError(f"{path} has axial slices of {view.shape}, the new values are {values.shape}")
         slope, intercept = scaling(image)

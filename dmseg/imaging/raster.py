@@ -20,7 +20,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from dmseg.errors import ImageFileError, UsageError
 from dmseg.imaging import tiff
 from dmseg.imaging.formats import JPEG, PNG, TIFF, check_size, decoding
-from dmseg.imaging.samples import Samples, over_black
+from dmseg.imaging.samples import DecodedSamples, over_black
 
 _READERS: dict[str, type[ImageFile.ImageFile]] = {PNG: PngImageFile, JPEG: JpegImageFile, TIFF: TiffImageFile}
 _ORIENTATION = 0x0112
@@ -29,7 +29,7 @@ _COLOUR = ("RGBX", "CMYK", "YCbCr", "LAB", "HSV")
 
 
 @contextlib.contextmanager
-def _opened(path: Path, kind: str) -> Iterator[ImageFile.ImageFile]:
+def _open_raster(path: Path, kind: str) -> Iterator[ImageFile.ImageFile]:
     """Open a file with the reader of its kind and check its size; pixels are not decoded yet."""
     if ImageFile.LOAD_TRUNCATED_IMAGES:
         raise UsageError(
@@ -40,20 +40,20 @@ def _opened(path: Path, kind: str) -> Iterator[ImageFile.ImageFile]:
         check_size(path, image.height, image.width)
         pages = getattr(image, "n_frames", 1)
         if pages > 1:
-            raise ImageFileError(f"{path}: holds {pages} pages; give one picture per file")
+            raise ImageFileError(f"{path}: holds {pages} pages; give one image per file")
         yield image
 
 
 def header(path: Path, kind: str) -> tuple[int, int]:
-    """Return (height, width) of the upright picture, from the header alone."""
+    """Return (height, width) of the upright image, from the header alone."""
     if kind == TIFF:
         return tiff.header(path)
-    with _opened(path, kind) as image:
+    with _open_raster(path, kind) as image:
         turned = "exif" in image.info and image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
         return (image.width, image.height) if turned else (image.height, image.width)
 
 
-def samples(path: Path, kind: str) -> Samples:
+def samples(path: Path, kind: str) -> DecodedSamples:
     """Decode a PNG, JPEG or TIFF file.
 
     Raises:
@@ -62,33 +62,33 @@ def samples(path: Path, kind: str) -> Samples:
     """
     if kind == TIFF and (decoded := tiff.samples(path)) is not None:
         return decoded
-    with _opened(path, kind) as image:
+    with _open_raster(path, kind) as image:
         image.load()
         return _samples(ImageOps.exif_transpose(image), path, kind)
 
 
-def _samples(image: Image.Image, path: Path, kind: str) -> Samples:
+def _samples(image: Image.Image, path: Path, kind: str) -> DecodedSamples:
     if image.mode in ("L", "RGB") and "transparency" in image.info:
         image = image.convert("LA" if image.mode == "L" else "RGBA")
     mode = image.mode
     if mode in ("P", "PA"):
         indices = np.asarray(image) if mode == "P" else np.asarray(image)[..., 0]
-        return Samples(indices, _palette(image))
+        return DecodedSamples(indices, _palette(image))
     if mode in _CHANNELS:
-        return Samples(np.asarray(image.convert(_CHANNELS[mode])))
+        return DecodedSamples(np.asarray(image.convert(_CHANNELS[mode])))
     if mode in _COLOUR:
-        return Samples(np.asarray(image.convert("RGB")))
+        return DecodedSamples(np.asarray(image.convert("RGB")))
     if mode.startswith("I;16") or (mode == "I" and kind == PNG):
-        return Samples(np.asarray(image).astype(np.uint16))
+        return DecodedSamples(np.asarray(image).astype(np.uint16))
     if mode == "I":
-        return Samples(np.asarray(image))
+        return DecodedSamples(np.asarray(image))
     raise ImageFileError(
         f'{path}: pixels of kind "{mode}" are not supported; save it as 8-bit or 16-bit grey or as RGB'
     )
 
 
 def _palette(image: Image.Image) -> NDArray[np.uint8]:
-    """Return the (N, 3) colours of a palette picture, transparent ones over black."""
+    """Return the (N, 3) colours of a palette image, transparent ones over black."""
     colours = np.array(image.getpalette("RGB") or [], dtype=np.uint8).reshape(-1, 3)
     alpha = np.full(len(colours), 255, dtype=np.uint8)
     transparency = image.info.get("transparency")

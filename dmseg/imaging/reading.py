@@ -1,4 +1,4 @@
-"""Read any picture, mask or volume by its content. Decoders are loaded when a file of their format comes along."""
+"""Read any image, mask or volume by its content. Decoders are loaded when a file of their format comes along."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from dmseg.types import Window
 
 @dataclass(frozen=True, slots=True)
 class LoadedImage:
-    """One picture as it was read.
+    """One image as it was read.
 
     Attributes:
         pixels: (H, W) uint8, uint16, int16 or float32, or (H, W, 3) uint8 RGB. DICOM values are rescaled (CT: HU).
@@ -37,7 +37,7 @@ class LoadedImage:
 
 
 def read_image(path: str | Path, *, window: Window | None = None) -> LoadedImage:
-    """Read a PNG, JPEG, TIFF or DICOM picture as it is meant to be seen.
+    """Read a PNG, JPEG, TIFF or DICOM image as it is meant to be seen.
 
     EXIF orientation is applied, palettes are expanded, transparency is laid over black, 16-bit colour becomes 8-bit,
     1-bit gives 0 and 255, MONOCHROME1 is inverted (not for HU), rescale slope and intercept are applied.
@@ -52,15 +52,15 @@ def read_image(path: str | Path, *, window: Window | None = None) -> LoadedImage
     path = Path(path)
     kind = kind_of(path)
     if kind == NIFTI:
-        raise ImageFileError(f"{path}: a NIfTI volume, expected a picture; read it with read_volume")
+        raise ImageFileError(f"{path}: a NIfTI volume, expected an image; read it with read_volume")
     if kind == DICOM:
         from dmseg.imaging import dicom
 
         with decoding(path, kind):  # numbers in tags are parsed when they are asked for
-            picture = dicom.load(path)
-            loaded = LoadedImage(picture.values(), dicom.pixel_spacing(picture.dataset), picture.window(), kind)
+            image = dicom.load(path)
+            loaded = LoadedImage(image.values(), dicom.pixel_spacing(image.dataset), image.window(), kind)
     else:
-        loaded = LoadedImage(look.seen(raster.samples(path, kind), path), None, None, kind)
+        loaded = LoadedImage(look.to_viewed(raster.samples(path, kind), path), None, None, kind)
     if window is not None and loaded.pixels.ndim == 2:
         return replace(loaded, pixels=apply_window(loaded.pixels, window))
     return loaded
@@ -83,11 +83,11 @@ def read_mask(path: str | Path, *, threshold: int = 127) -> NDArray[np.bool_]:
 def read_grey(path: str | Path) -> NDArray[Any]:
     """Read stored grey values or labels without any scaling: (H, W) uint8, uint16, int16 or int32.
 
-    0 and 1 stay 0 and 1, palette pictures give their indices, alpha is dropped, 1-bit files give 0 and 255. A colour
+    0 and 1 stay 0 and 1, palette images give their indices, alpha is dropped, 1-bit files give 0 and 255. A colour
     file is accepted where its channels are equal.
 
     Raises:
-        ImageFileError: as :func:`read_image`; or a colour picture, or fractions.
+        ImageFileError: as :func:`read_image`; or a colour image, or fractions.
     """
     path = Path(path)
     kind = kind_of(path)
@@ -155,7 +155,7 @@ def read_dicom_series(source: str | Path | Sequence[str | Path]) -> Volume:
     """Read one DICOM series from a folder or from its files.
 
     Slices are sorted by position along the slice normal, towards the head (axial), the back (coronal) or the left
-    (sagittal); instance numbers count only where a file has no position. Pictures stay as they are stored, so that
+    (sagittal); instance numbers count only where a file has no position. Images stay as they are stored, so that
     masks drawn on them fit; ``axes`` says which way they lie, and :func:`radiological` turns values and masks alike.
     ``files`` are in slice order.
 

@@ -1,4 +1,4 @@
-"""Down-sampling to the stored grid: pictures by area average, masks by exact area coverage."""
+"""Down-sampling to the stored grid: images by area average, masks by exact area coverage."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from dmseg.errors import UsageError
 
 
-def stored_size(height: int, width: int, longest: int = 1024) -> tuple[int, int]:
+def compute_stored_size(height: int, width: int, longest: int = 1024) -> tuple[int, int]:
     """Return (height, width) with the longest side at most ``longest``, the other rounded half up, never enlarged.
 
     >>> stored_size(2000, 3008), stored_size(480, 640)

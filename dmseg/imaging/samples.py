@@ -17,7 +17,7 @@ _LARGEST_EXACT = 1 << 24  # integers up to here are exact in float32
 
 
 @dataclass(frozen=True, slots=True)
-class Samples:
+class DecodedSamples:
     """What a decoder gives, orientation applied.
 
     Attributes:
@@ -29,7 +29,7 @@ class Samples:
     palette: NDArray[np.uint8] | None = None
 
 
-def oriented(values: Pixels, orientation: int) -> Pixels:
+def orient(values: Pixels, orientation: int) -> Pixels:
     """Return an upright view of (H, W, ...) samples stored with an EXIF/TIFF orientation of 1..8."""
     if orientation in (5, 6, 7, 8):
         values = values.swapaxes(0, 1)
@@ -45,7 +45,7 @@ def over_black(colours: Pixels, alpha: Pixels) -> NDArray[np.uint8]:
     return np.asarray((colours.astype(np.uint16) * alpha + 127) // 255, dtype=np.uint8)
 
 
-def seen(samples: Samples, path: Path) -> Pixels:
+def to_viewed(samples: DecodedSamples, path: Path) -> Pixels:
     """Return what a viewer shows: (H, W) uint8, uint16, int16 or float32, or (H, W, 3) uint8."""
     values = samples.values
     if samples.palette is not None:
@@ -59,10 +59,10 @@ def seen(samples: Samples, path: Path) -> Pixels:
         if values.shape[2] in (2, 4):
             values = over_black(values[..., :-1], values[..., -1:])
         return values[..., 0] if values.shape[2] == 1 else values
-    return _known_type(values, path)
+    return _to_known_type(values, path)
 
 
-def raw_grey(samples: Samples, path: Path) -> Pixels:
+def raw_grey(samples: DecodedSamples, path: Path) -> Pixels:
     """Return stored integers (H, W): palette indices, labels; bool gives 0 and 255; alpha is dropped."""
     values = samples.values
     if values.dtype == np.bool_:
@@ -70,7 +70,7 @@ def raw_grey(samples: Samples, path: Path) -> Pixels:
     if values.ndim == 3:
         values = values[..., :3] if values.shape[2] > 2 else values[..., :1]
         if (values != values[..., :1]).any():
-            raise ImageFileError(f"{path}: a colour picture, expected grey values or labels in one channel")
+            raise ImageFileError(f"{path}: a colour image, expected grey values or labels in one channel")
         values = values[..., 0]
     if values.dtype.kind in "iu":
         return values
@@ -79,14 +79,14 @@ def raw_grey(samples: Samples, path: Path) -> Pixels:
     return values.astype(np.int32)
 
 
-def luminance(samples: Samples, path: Path) -> Pixels:
+def luminance(samples: DecodedSamples, path: Path) -> Pixels:
     """Return grey as it is seen, (H, W): for masks drawn in any mode."""
-    values = seen(samples, path)
+    values = to_viewed(samples, path)
     return np.asarray(Image.fromarray(values).convert("L")) if values.ndim == 3 else values
 
 
 def grey_if_colourless(image: Pixels) -> Pixels:
-    """Return (H, W) where the three channels of an (H, W, 3) picture are equal, else the picture itself."""
+    """Return (H, W) where the three channels of an (H, W, 3) image are equal, else the image itself."""
     if image.ndim == 3 and (image == image[..., :1]).all():
         return np.ascontiguousarray(image[..., 0])
     return image
@@ -98,7 +98,7 @@ def _eight_bit(values: Pixels, path: Path) -> NDArray[np.uint8]:
     return np.asarray(values >> (8 * (values.itemsize - 1)), dtype=np.uint8)
 
 
-def _known_type(values: Pixels, path: Path) -> Pixels:
+def _to_known_type(values: Pixels, path: Path) -> Pixels:
     """Keep uint8, uint16 and int16; other numbers become float32 where that is exact enough to be honest."""
     if values.dtype in (np.uint8, np.uint16, np.int16):
         return values

@@ -14,7 +14,7 @@ import tifffile
 
 from dmseg.errors import ImageFileError
 from dmseg.imaging.formats import TIFF, check_size, decoding
-from dmseg.imaging.samples import Samples, oriented
+from dmseg.imaging.samples import DecodedSamples, orient
 
 _UNPACKED_HERE = (1, 8, 32946)  # none, and both deflates
 _ORIENTATION = "Orientation"
@@ -25,7 +25,7 @@ _PLANES = 2
 def _first_page(path: Path, file: tifffile.TiffFile) -> Any:
     """Return the only page, its size checked, and all its segments inside the file."""
     if len(file.pages) != 1:
-        raise ImageFileError(f"{path}: holds {len(file.pages)} pages; give one picture per file")
+        raise ImageFileError(f"{path}: holds {len(file.pages)} pages; give one image per file")
     page: Any = file.pages.first
     check_size(path, int(page.imagelength), int(page.imagewidth))
     end = max((int(start) + int(n) for start, n in zip(page.dataoffsets, page.databytecounts, strict=True)), default=0)
@@ -40,14 +40,14 @@ def _orientation(page: Any) -> int:
 
 
 def header(path: Path) -> tuple[int, int]:
-    """Return (height, width) of the upright picture."""
+    """Return (height, width) of the upright image."""
     with decoding(path, TIFF), tifffile.TiffFile(path) as file:
         page = _first_page(path, file)
         height, width = int(page.imagelength), int(page.imagewidth)
         return (width, height) if _orientation(page) in (5, 6, 7, 8) else (height, width)
 
 
-def samples(path: Path) -> Samples | None:
+def samples(path: Path) -> DecodedSamples | None:
     """Decode, or give None where Pillow has the codec or the colour space and tifffile has not.
 
     Raises:
@@ -70,10 +70,10 @@ def samples(path: Path) -> Samples | None:
             values = np.moveaxis(values, 0, -1)
         if page.bitspersample == 1:
             values = values.astype(np.bool_)
-        values = oriented(values.astype(values.dtype.newbyteorder("="), copy=False), _orientation(page))
+        values = orient(values.astype(values.dtype.newbyteorder("="), copy=False), _orientation(page))
         if page.photometric == _WHITE_IS_ZERO and values.dtype.kind in "ub":
             values = ~values
         palette = None
         if page.photometric == _PALETTE:
             palette = np.asarray(page.colormap.T >> 8, dtype=np.uint8)
-        return Samples(values, palette)
+        return DecodedSamples(values, palette)

@@ -3,7 +3,7 @@
 Axes are named by three letters, one per array axis: the direction in which the index rises, of R L (patient's right,
 left), A P (front, back), S I (head, feet). NIfTI "RAS" and the radiological "SPL" are examples. The radiological axial
 order is slices from feet to head, rows from front to back, columns from the patient's right to the left, so that a
-slice looks as on a reporting screen: patient's right at the left of the picture, front up.
+slice looks as on a reporting screen: patient's right at the left of the image, front up.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def axes_of(directions: NDArray[np.float64]) -> str | None:
     return "".join(letters)
 
 
-def rescaled(stored: NDArray[Any], slope: float, intercept: float) -> NDArray[Any]:
+def rescale(stored: NDArray[Any], slope: float, intercept: float) -> NDArray[Any]:
     """Return ``slope * stored + intercept`` as uint8, int16 or uint16 if one holds it exactly, else float32.
 
     Whole-number scalings of integers (every CT) stay integers; without a scaling the stored type is kept where it is

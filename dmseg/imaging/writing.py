@@ -1,4 +1,4 @@
-"""Write 8-bit pictures and masks as PNG: atomic, without time stamps, the same bytes for the same pixels."""
+"""Write 8-bit images and masks as PNG: atomic, without time stamps, the same bytes for the same pixels."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PNG_OPTIONS = (
 
 
 def png_bytes(image: NDArray[Any]) -> bytes:
-    """Return the PNG file of an (H, W) uint8 or uint16, or (H, W, 3) uint8 RGB picture.
+    """Return the PNG file of an (H, W) uint8 or uint16, or (H, W, 3) uint8 RGB image.
 
     Raises:
         ValueError: another shape or type.
@@ -32,7 +32,7 @@ def png_bytes(image: NDArray[Any]) -> bytes:
     ordered = np.ascontiguousarray(image if grey else image[..., ::-1])
     done, encoded = cv2.imencode(".png", ordered, _PNG_OPTIONS)
     if not done:
-        raise ValueError(f"OpenCV could not encode a picture of {image.shape}")
+        raise ValueError(f"OpenCV could not encode an image of {image.shape}")
     return encoded.tobytes()
 
 

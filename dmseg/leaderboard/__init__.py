@@ -4,7 +4,7 @@
 ``docs/leaderboard.md``.
 """
 
-from dmseg.leaderboard.api import Added, Difference, RefusedError, add, build, check, compare, pack, request_text
+from dmseg.leaderboard.api import Added, DiceDifference, RefusedError, add, build, check, compare, pack, request_text
 from dmseg.leaderboard.checks import CODES, Finding, Verdict
 from dmseg.leaderboard.entries import default_root
 from dmseg.leaderboard.show import show
@@ -12,7 +12,7 @@ from dmseg.leaderboard.show import show
 __all__ = [
     "CODES",
     "Added",
-    "Difference",
+    "DiceDifference",
     "Finding",
     "RefusedError",
     "Verdict",

@@ -24,7 +24,7 @@ from dmseg.leaderboard.entries import (
     newest_per_contest,
     read_entries,
 )
-from dmseg.leaderboard.package import UnsafePackageError, opened, pack_files
+from dmseg.leaderboard.package import UnsafePackageError, open_submission, pack_files
 from dmseg.leaderboard.ranking import mask_scores
 from dmseg.leaderboard.record import build_record
 from dmseg.manifests import Manifest
@@ -68,7 +68,7 @@ def check(run: Path, *, benchmark: Path | Benchmark | None = None, root: Path | 
         root: a record whose entries the run must not repeat; default: the default record.
     """
     try:
-        with opened(run) as folder:
+        with open_submission(run) as folder:
             return check_run(folder, manifest=_manifest(benchmark), others=read_entries(root or default_root()))
     except UnsafePackageError as error:
         return Verdict((error.finding,), rescored=False)
@@ -83,7 +83,7 @@ def pack(run: Path, out: Path, *, benchmark: Path | Benchmark | None = None, roo
     verdict = check(run, benchmark=benchmark, root=root)
     if not verdict.accepted:
         raise RefusedError(run, verdict)
-    with opened(run) as folder:
+    with open_submission(run) as folder:
         pack_files(folder, out)
     return verdict
 
@@ -107,7 +107,7 @@ def add(
     """
     root = root or default_root()
     entries = read_entries(root)
-    with opened(run) as folder:
+    with open_submission(run) as folder:
         verdict = check_run(folder, manifest=_manifest(benchmark), others=entries)
         if not verdict.accepted:
             raise RefusedError(run, verdict)
@@ -128,7 +128,7 @@ def build(root: Path | None = None, *, check: bool = False) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class DiceDifference:
     """Paired difference of final Dice, first minus second, over one part of the benchmark."""
 
     split: str
@@ -137,7 +137,7 @@ class Difference:
     estimate: Estimate
 
 
-def compare(first: str, second: str, root: Path | None = None) -> list[Difference]:
+def compare(first: str, second: str, root: Path | None = None) -> list[DiceDifference]:
     """Compare two runs on the same masks: paired differences with 95 % intervals, overall, by dataset and by level.
 
     Args:
@@ -148,7 +148,7 @@ def compare(first: str, second: str, root: Path | None = None) -> list[Differenc
     """
     root = root or default_root()
     left, right = _tables_of(first, root), _tables_of(second, root)
-    rows: list[Difference] = []
+    rows: list[DiceDifference] = []
     for key in sorted(left.keys() & right.keys()):
         one, two = left[key], right[key]
         if one.mask_ids == two.mask_ids and one.levels == two.levels:
@@ -158,19 +158,19 @@ def compare(first: str, second: str, root: Path | None = None) -> list[Differenc
     return rows
 
 
-def _differences(one: CaseTable, two: CaseTable) -> list[Difference]:
+def _differences(one: CaseTable, two: CaseTable) -> list[DiceDifference]:
     gap = one.values["dice"][:, :, -1] - two.values["dice"][:, :, -1]
     columns = np.column_stack([mask_scores(one) - mask_scores(two), gap])
     labels = ["all levels", *(LEVEL_LABELS[level] for level in one.levels)]
     rows = [
-        Difference(one.split, "all datasets", label, estimate)
+        DiceDifference(one.split, "all datasets", label, estimate)
         for label, estimate in zip(labels, one.bootstrap.estimates(columns), strict=True)
     ]
     owner = np.array(one.datasets)
     names = sorted(set(one.datasets))
     by_dataset = np.column_stack([np.where((owner == name)[:, None], columns, np.nan) for name in names])
     estimates = iter(one.bootstrap.estimates(by_dataset))
-    return rows + [Difference(one.split, name, label, next(estimates)) for name in names for label in labels]
+    return rows + [DiceDifference(one.split, name, label, next(estimates)) for name in names for label in labels]
 
 
 def _tables_of(name: str, root: Path) -> dict[tuple[str, str, str], CaseTable]:
@@ -209,7 +209,7 @@ def _copy_whole(folder: Path, target: Path, checked: dict[str, str]) -> None:
 
 def request_text(run: Path) -> str:
     """Return the text of the pull request or issue that goes with a submission."""
-    with opened(run) as folder:
+    with open_submission(run) as folder:
         info, digest = open_run(folder).info, run_digest(folder)
     model, benchmark, protocol = info["model"], info["benchmark"], info["protocol"]
     lines = [

@@ -7,7 +7,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class CsvColumn:
     """One column of a CSV file.
 
     Attributes:
@@ -27,19 +27,19 @@ class Column:
 _MACRO = "mean over datasets of the mean over masks, a mask being the mean of its levels"
 
 
-def _share(name: str, meaning: str, required: bool = True) -> Column:
-    return Column(name, "number", f"{meaning} (0 to 1)", required)
+def _share(name: str, meaning: str, required: bool = True) -> CsvColumn:
+    return CsvColumn(name, "number", f"{meaning} (0 to 1)", required)
 
 
-LEADERBOARD: tuple[Column, ...] = (
-    Column(
+LEADERBOARD: tuple[CsvColumn, ...] = (
+    CsvColumn(
         "rank_low", "integer", "best rank that the data support, at 5 % family-wise error; empty where unranked", False
     ),
-    Column("rank_high", "integer", "worst rank that the data support; empty where unranked", False),
-    Column("model", "string", "name of the model as submitted"),
-    Column("params_m", "number", "parameters, millions", False, 3),
-    Column("preset", "string", "prompt protocol, see docs/protocol.md"),
-    Column("split", "string", "seen, unseen or train"),
+    CsvColumn("rank_high", "integer", "worst rank that the data support; empty where unranked", False),
+    CsvColumn("model", "string", "name of the model as submitted"),
+    CsvColumn("params_m", "number", "parameters, millions", False, 3),
+    CsvColumn("preset", "string", "prompt protocol, see docs/protocol.md"),
+    CsvColumn("split", "string", "seen, unseen or train"),
     _share("score", f"Dice after the last step, {_MACRO}; what ranks"),
     _share("score_low", "lower end of the 95 % interval of score, bootstrap over cases"),
     _share("score_high", "upper end of the 95 % interval of score"),
@@ -47,61 +47,63 @@ LEADERBOARD: tuple[Column, ...] = (
     _share("iou_final", f"IoU after the last step, {_MACRO}"),
     _share("nsd2_final", f"NSD at 2 px after the last step, {_MACRO}"),
     _share("pixel_accuracy_final", f"pixel accuracy after the last step, {_MACRO}"),
-    Column("hd95_mean", "number", f"HD95 after the last step, pixels, {_MACRO}", True, 4),
-    Column("hd95_median", "number", "HD95 after the last step, pixels, median over masks", True, 4),
+    CsvColumn("hd95_mean", "number", f"HD95 after the last step, pixels, {_MACRO}", True, 4),
+    CsvColumn("hd95_median", "number", "HD95 after the last step, pixels, median over masks", True, 4),
     _share("dice_step_mean", f"Dice, mean over all steps, {_MACRO}"),
     _share("dice_clear", "final Dice at Clear, mean over datasets", False),
     _share("dice_lq1", "final Dice at LQ-1, mean over datasets", False),
     _share("dice_lq2", "final Dice at LQ-2, mean over datasets", False),
     _share("dice_lq3", "final Dice at LQ-3, mean over datasets", False),
     _share("dice_lq3plus", "final Dice at LQ-3+, mean over datasets", False),
-    Column("drop", "number", "dice_clear - dice_lq3plus", False),
-    Column("noc90", "number", f"first step with IoU >= 0.90, the last step where never reached, {_MACRO}", False, 4),
+    CsvColumn("drop", "number", "dice_clear - dice_lq3plus", False),
+    CsvColumn("noc90", "number", f"first step with IoU >= 0.90, the last step where never reached, {_MACRO}", False, 4),
     _share("coverage", "share of the benchmark's (mask, level) pairs of the split that the run has"),
-    Column("masks", "integer", "masks evaluated"),
-    Column("cases", "integer", "cases (patients) evaluated"),
-    Column("trained_on_overlap", "string", "datasets of the split that the model was trained on, joined by ;", False),
-    Column("tier", "string", "rescored: the audited masks were scored again here; else self-reported"),
-    Column("date", "date", "day the run was added"),
-    Column("dmseg", "string", "version of dmseg that made the run", False),
-    Column("edition", "string", "benchmark edition"),
-    Column("version", "string", "benchmark version"),
-    Column("weights_sha256", "string", "sha256 of the weights, empty for models without", False),
-    Column("code_url", "string", "where the code is", False),
-    Column("paper_url", "string", "where the paper is", False),
-    Column("license", "string", "licence of code and weights"),
-    Column("run_digest", "string", "digest of all rows of the run (dmseg digest)"),
+    CsvColumn("masks", "integer", "masks evaluated"),
+    CsvColumn("cases", "integer", "cases (patients) evaluated"),
+    CsvColumn(
+        "trained_on_overlap", "string", "datasets of the split that the model was trained on, joined by ;", False
+    ),
+    CsvColumn("tier", "string", "rescored: the audited masks were scored again here; else self-reported"),
+    CsvColumn("date", "date", "day the run was added"),
+    CsvColumn("dmseg", "string", "version of dmseg that made the run", False),
+    CsvColumn("edition", "string", "benchmark edition"),
+    CsvColumn("version", "string", "benchmark version"),
+    CsvColumn("weights_sha256", "string", "sha256 of the weights, empty for models without", False),
+    CsvColumn("code_url", "string", "where the code is", False),
+    CsvColumn("paper_url", "string", "where the paper is", False),
+    CsvColumn("license", "string", "licence of code and weights"),
+    CsvColumn("run_digest", "string", "digest of all rows of the run (dmseg digest)"),
 )
 
-LONG: tuple[Column, ...] = (
-    Column("model", "string", "name of the model as submitted"),
-    Column("dataset", "string", "dataset of the benchmark"),
-    Column("modality", "string", "modality of the images"),
-    Column("level", "string", "clear, lq1, lq2, lq3 or lq3plus"),
-    Column("step", "integer", "interaction step, from 1"),
-    Column("metric", "string", "dice, iou, pixel_accuracy, nsd_2 (0 to 1) or hd95 (pixels)"),
-    Column("value", "number", "mean over the masks"),
-    Column("low", "number", "lower end of the 95 % interval, bootstrap over cases"),
-    Column("high", "number", "upper end of the 95 % interval"),
-    Column("n", "integer", "masks"),
-    Column("preset", "string", "prompt protocol"),
-    Column("split", "string", "seen, unseen or train"),
-    Column("edition", "string", "benchmark edition"),
-    Column("version", "string", "benchmark version"),
+LONG: tuple[CsvColumn, ...] = (
+    CsvColumn("model", "string", "name of the model as submitted"),
+    CsvColumn("dataset", "string", "dataset of the benchmark"),
+    CsvColumn("modality", "string", "modality of the images"),
+    CsvColumn("level", "string", "clear, lq1, lq2, lq3 or lq3plus"),
+    CsvColumn("step", "integer", "interaction step, from 1"),
+    CsvColumn("metric", "string", "dice, iou, pixel_accuracy, nsd_2 (0 to 1) or hd95 (pixels)"),
+    CsvColumn("value", "number", "mean over the masks"),
+    CsvColumn("low", "number", "lower end of the 95 % interval, bootstrap over cases"),
+    CsvColumn("high", "number", "upper end of the 95 % interval"),
+    CsvColumn("n", "integer", "masks"),
+    CsvColumn("preset", "string", "prompt protocol"),
+    CsvColumn("split", "string", "seen, unseen or train"),
+    CsvColumn("edition", "string", "benchmark edition"),
+    CsvColumn("version", "string", "benchmark version"),
 )
 
-PAPER: tuple[Column, ...] = (
-    Column("method", "string", "method as printed"),
-    Column("prompt_protocol", "string", "mixed-5: five mixed interactions; box-only: the rows marked with a dagger"),
-    Column("split", "string", "seen or unseen"),
-    Column("level", "string", "clear, lq1, lq2, lq3, lq3plus or average"),
-    Column("iou", "number", "IoU in per cent, as printed"),
-    Column("dice", "number", "Dice in per cent, as printed"),
-    Column("table", "string", "table of the paper"),
+PAPER: tuple[CsvColumn, ...] = (
+    CsvColumn("method", "string", "method as printed"),
+    CsvColumn("prompt_protocol", "string", "mixed-5: five mixed interactions; box-only: the rows marked with a dagger"),
+    CsvColumn("split", "string", "seen or unseen"),
+    CsvColumn("level", "string", "clear, lq1, lq2, lq3, lq3plus or average"),
+    CsvColumn("iou", "number", "IoU in per cent, as printed"),
+    CsvColumn("dice", "number", "Dice in per cent, as printed"),
+    CsvColumn("table", "string", "table of the paper"),
 )
 
 
-def frictionless(columns: tuple[Column, ...]) -> dict[str, Any]:
+def frictionless(columns: tuple[CsvColumn, ...]) -> dict[str, Any]:
     """Return the Frictionless Table Schema of a table."""
     fields = [
         {

@@ -17,7 +17,7 @@ from typing import Any
 import platformdirs
 
 from dmseg.errors import DataError
-from dmseg.manifests import cleaned
+from dmseg.manifests import clean_text
 from dmseg.results import open_run
 from dmseg.results.cases import CaseTable, case_tables
 
@@ -102,7 +102,7 @@ def _entry(folder: Path) -> Entry:
 
 def entry_folder(root: Path, model: str, date: str, digest: str) -> Path:
     """Return where a run belongs in a record."""
-    return root / "entries" / cleaned(model) / f"{date}-{digest[:8]}"
+    return root / "entries" / clean_text(model) / f"{date}-{digest[:8]}"
 
 
 def newest_per_contest(entries: list[Entry]) -> list[tuple[Entry, str]]:

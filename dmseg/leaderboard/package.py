@@ -39,7 +39,7 @@ def pack_files(folder: Path, out: Path) -> None:
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[Path]:
+def open_submission(path: Path) -> Iterator[Path]:
     """Yield the run folder of a submission: the folder itself, or a zip unpacked into a temporary one.
 
     Raises:
@@ -62,7 +62,7 @@ def opened(path: Path) -> Iterator[Path]:
 def _unpack(path: Path, target: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
-            for entry in _checked(path, archive):
+            for entry in _check_member(path, archive):
                 with archive.open(entry) as source, (target / entry.filename).open("wb") as sink:
                     _copy(path, entry, source, sink)
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, OSError) as error:
@@ -79,7 +79,7 @@ def _copy(path: Path, entry: zipfile.ZipInfo, source: IO[bytes], sink: IO[bytes]
         sink.write(block)
 
 
-def _checked(path: Path, archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+def _check_member(path: Path, archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     entries = archive.infolist()
     names = [entry.filename for entry in entries]
     fix = "pack the run with dmseg submit pack"

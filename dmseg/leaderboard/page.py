@@ -17,7 +17,7 @@ from markupsafe import Markup
 
 from dmseg.figures import Series, curve_svg, heat_table, interval_svg, marker_icon, page
 from dmseg.leaderboard.columns import LEADERBOARD
-from dmseg.leaderboard.record import Contest, Record, contest_of, csv_bytes
+from dmseg.leaderboard.record import Contest, LeaderboardRecord, contest_of, csv_bytes
 from dmseg.leaderboard.rows import Row
 from dmseg.manifests import LOCAL_EDITION
 from dmseg.types import LEVEL_LABELS, LEVELS
@@ -29,7 +29,7 @@ _PAPER_LEVELS = (*LEVELS[::-1], "average")
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class TableHead:
     """One column of the main table: heading, meaning, direction of the first click."""
 
     label: str
@@ -37,33 +37,33 @@ class Head:
     first: str = "descending"
 
 
-HEADS: tuple[Head, ...] = (
-    Head("rank", "ranks that the cases support", "ascending"),
-    Head("model", "name of the model", "ascending"),
-    Head("status", "rescored here or self-reported; partial; trained on these datasets", "ascending"),
-    Head("Dice", "score with its 95 % interval"),
-    *(Head(label, f"Dice at {label}") for label in LEVEL_LABELS.values()),
-    Head("drop", "Dice points lost from Clear to LQ-3+", "ascending"),
-    Head("IoU", "intersection over union"),
-    Head("NSD", "normalised surface Dice at 2 px"),
-    Head("PA", "pixel accuracy"),
-    Head("HD95", "95th percentile Hausdorff distance, px", "ascending"),
-    Head("NoC@90", "interactions until IoU 90 %, the last step where never", "ascending"),
-    Head("mean of steps", "Dice, mean over all interactions"),
-    Head("M params", "parameters, millions", "ascending"),
-    Head("date", "day the entry was added"),
+HEADS: tuple[TableHead, ...] = (
+    TableHead("rank", "ranks that the cases support", "ascending"),
+    TableHead("model", "name of the model", "ascending"),
+    TableHead("status", "rescored here or self-reported; partial; trained on these datasets", "ascending"),
+    TableHead("Dice", "score with its 95 % interval"),
+    *(TableHead(label, f"Dice at {label}") for label in LEVEL_LABELS.values()),
+    TableHead("drop", "Dice points lost from Clear to LQ-3+", "ascending"),
+    TableHead("IoU", "intersection over union"),
+    TableHead("NSD", "normalised surface Dice at 2 px"),
+    TableHead("PA", "pixel accuracy"),
+    TableHead("HD95", "95th percentile Hausdorff distance, px", "ascending"),
+    TableHead("NoC@90", "interactions until IoU 90 %, the last step where never", "ascending"),
+    TableHead("mean of steps", "Dice, mean over all interactions"),
+    TableHead("M params", "parameters, millions", "ascending"),
+    TableHead("date", "day the entry was added"),
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Chart:
+class LeaderboardChart:
     """One inline picture with its caption."""
 
     caption: str
     svg: Markup
 
 
-def leaderboard_page(record: Record) -> str:
+def leaderboard_page(record: LeaderboardRecord) -> str:
     """Return the page of a record; the same record gives the same text."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("dmseg.leaderboard", "."), autoescape=True, undefined=jinja2.StrictUndefined
@@ -84,7 +84,7 @@ def leaderboard_page(record: Record) -> str:
     return page("DM-Seg leaderboard", body, style=style, script=script)
 
 
-def _contest(contest: Contest, record: Record) -> dict[str, Any]:
+def _contest(contest: Contest, record: LeaderboardRecord) -> dict[str, Any]:
     edition, version, preset, split = contest
     rows = [row for row in record.rows if contest_of(row) == contest]
     drawn = [row for row in rows if row["rank_low"] is not None or (edition == LOCAL_EDITION and row["coverage"] >= 1)]
@@ -103,7 +103,7 @@ def _contest(contest: Contest, record: Record) -> dict[str, Any]:
     }
 
 
-def _charts(rows: Sequence[Row], drawn: Sequence[Row], long: Sequence[Row]) -> list[Chart]:
+def _charts(rows: Sequence[Row], drawn: Sequence[Row], long: Sequence[Row]) -> list[LeaderboardChart]:
     ranked = [row for row in rows if row["rank_low"] is not None]
     levels = [(float(i), label) for i, label in enumerate(LEVEL_LABELS.values())]
     by_level = [
@@ -130,19 +130,19 @@ def _charts(rows: Sequence[Row], drawn: Sequence[Row], long: Sequence[Row]) -> l
     return charts
 
 
-def _curves(caption: str, x: str, lines: Sequence[Series], ticks: Sequence[tuple[float, str]]) -> Chart:
+def _curves(caption: str, x: str, lines: Sequence[Series], ticks: Sequence[tuple[float, str]]) -> LeaderboardChart:
     svg = curve_svg(lines, title=caption, x_label=x, y_label="Dice, %", x_ticks=ticks, digits=1, legend=False)
-    return Chart(caption, Markup(svg))
+    return LeaderboardChart(caption, Markup(svg))
 
 
 def _intervals(
     caption: str, x: str, rows: Sequence[tuple[str, float, float, float]], digits: int, ranks: int | None = None
-) -> Chart:
+) -> LeaderboardChart:
     if ranks is None:
-        return Chart(caption, Markup(interval_svg(rows, title=caption, x_label=x, digits=digits, width=520)))
+        return LeaderboardChart(caption, Markup(interval_svg(rows, title=caption, x_label=x, digits=digits, width=520)))
     every = max(1, math.ceil(ranks / 10))
     ticks = [(float(place), str(place)) for place in range(1, ranks + 1) if place == 1 or place % every == 0]
-    return Chart(
+    return LeaderboardChart(
         caption,
         Markup(
             interval_svg(

@@ -41,9 +41,9 @@ class Standing:
     def sentence(self) -> str:
         """Say whether the winner depends on the metric."""
         if not self.other_winners:
-            return f"{self.winner} leads under Dice and equally under {_listed(OTHER_METRICS.values())}."
+            return f"{self.winner} leads under Dice and equally under {_join_texts(OTHER_METRICS.values())}."
         changes = [f"{OTHER_METRICS[metric]} would put {model} first" for metric, model in self.other_winners.items()]
-        return f"{self.winner} leads under Dice; {_listed(changes)}."
+        return f"{self.winner} leads under Dice; {_join_texts(changes)}."
 
 
 def mask_scores(table: CaseTable, metric: str = "dice") -> Array:
@@ -85,6 +85,6 @@ def rank_scores(bootstrap: CaseBootstrap, scores: Array) -> Ranking:
     return rank_ranges(bootstrap.means(scores), bootstrap.replicates(scores))
 
 
-def _listed(texts: Iterable[str]) -> str:
+def _join_texts(texts: Iterable[str]) -> str:
     items = list(texts)
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"

@@ -18,7 +18,7 @@ from typing import Any
 
 from dmseg.errors import DataError
 from dmseg.files import write_bytes
-from dmseg.leaderboard.columns import LEADERBOARD, LONG, PAPER, Column, frictionless
+from dmseg.leaderboard.columns import LEADERBOARD, LONG, PAPER, CsvColumn, frictionless
 from dmseg.leaderboard.entries import PUBLISHED_FILE, PUBLISHED_LONG_FILE, Entry, newest_per_contest, read_entries
 from dmseg.leaderboard.ranking import Standing, rank
 from dmseg.leaderboard.rows import Row, is_ranked, leaderboard_row, long_rows
@@ -33,7 +33,7 @@ Contest = tuple[str, str, str, str]
 
 
 @dataclass(frozen=True)
-class Record:
+class LeaderboardRecord:
     """Everything that is published.
 
     Attributes:
@@ -56,7 +56,7 @@ def contest_of(row: Row) -> Contest:
     return str(row["edition"]), str(row["version"]), str(row["preset"]), str(row["split"])
 
 
-def make_record(root: Path) -> Record:
+def make_record(root: Path) -> LeaderboardRecord:
     """Compute the record of all entries below ``root``; rows published without their runs are kept as published."""
     entries = read_entries(root)
     chosen = newest_per_contest(entries)
@@ -69,8 +69,8 @@ def make_record(root: Path) -> Record:
         if is_ranked(row):
             ranked.setdefault(contest_of(row), []).append((row, entry))
     standings = {contest: _rank(contest, competitors) for contest, competitors in ranked.items()}
-    kept, kept_long = _published(root, rows, set(standings))
-    return Record(
+    kept, kept_long = _read_published(root, rows, set(standings))
+    return LeaderboardRecord(
         rows=sorted(rows + kept, key=_place),
         long=sorted(long + kept_long, key=_long_place),
         standings=dict(sorted(standings.items())),
@@ -86,7 +86,7 @@ def _rank(contest: Contest, competitors: Sequence[tuple[Row, Entry]]) -> Standin
     return standing
 
 
-def _published(root: Path, rows: list[Row], contests: set[Contest]) -> tuple[list[Row], list[Row]]:
+def _read_published(root: Path, rows: list[Row], contests: set[Contest]) -> tuple[list[Row], list[Row]]:
     """Return the shipped rows whose runs are not here.
 
     They cannot be ranked against runs that are: where such runs compete, their ranks are left empty.
@@ -118,7 +118,7 @@ def _long_place(row: Row) -> tuple[Any, ...]:
     )
 
 
-def csv_bytes(columns: Sequence[Column], rows: Iterable[Row]) -> bytes:
+def csv_bytes(columns: Sequence[CsvColumn], rows: Iterable[Row]) -> bytes:
     """Return a table as CSV: UTF-8, comma, ``\\n``, numbers with at most their column's decimals, missing empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -128,7 +128,7 @@ def csv_bytes(columns: Sequence[Column], rows: Iterable[Row]) -> bytes:
     return text.getvalue().encode()
 
 
-def _cell(column: Column, value: Any) -> str:
+def _cell(column: CsvColumn, value: Any) -> str:
     if value is None:
         return ""
     if column.type == "number":
@@ -137,7 +137,7 @@ def _cell(column: Column, value: Any) -> str:
     return str(value)
 
 
-def read_csv(path: Path, columns: Sequence[Column]) -> list[Row]:
+def read_csv(path: Path, columns: Sequence[CsvColumn]) -> list[Row]:
     """Read a table of the record; numbers become numbers, empty cells None.
 
     Raises:
@@ -161,7 +161,7 @@ def read_csv(path: Path, columns: Sequence[Column]) -> list[Row]:
     return rows
 
 
-def record_files(record: Record) -> dict[str, bytes]:
+def record_files(record: LeaderboardRecord) -> dict[str, bytes]:
     """Return the files of the record by name."""
     from dmseg.leaderboard.page import leaderboard_page
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from dmseg.leaderboard.columns import LEADERBOARD
 from dmseg.leaderboard.entries import Entry
 from dmseg.leaderboard.ranking import mask_scores
-from dmseg.manifests import LOCAL_EDITION, published_manifest
+from dmseg.manifests import LOCAL_EDITION, find_published
 from dmseg.results.cases import CaseTable
 from dmseg.statistics import CaseBootstrap
 from dmseg.types import LEVELS
@@ -93,13 +93,13 @@ def coverage(entry: Entry, split: str) -> float:
     table, benchmark = entry.tables[split], entry.info["benchmark"]
     expected = len(table.mask_ids)
     if benchmark["edition"] != LOCAL_EDITION:
-        expected = len(evaluated_masks(f"{benchmark['edition']}-{benchmark['version']}", split))
+        expected = len(find_evaluated_masks(f"{benchmark['edition']}-{benchmark['version']}", split))
     return len(table.mask_ids) * len(table.levels) / (expected * len(LEVELS))
 
 
-def evaluated_masks(manifest_name: str, split: str) -> dict[str, str]:
+def find_evaluated_masks(manifest_name: str, split: str) -> dict[str, str]:
     """Return mask_id -> image_id of the evaluation subset of one split of a published manifest."""
-    manifest = published_manifest(manifest_name)
+    manifest = find_published(manifest_name)
     images = manifest.images.select(["image_id", "split"]).to_pydict()
     inside = {i for i, s in zip(images["image_id"], images["split"], strict=True) if s == split}
     masks = manifest.masks.select(["mask_id", "image_id", "evaluate"]).to_pydict()

@@ -4,7 +4,7 @@ Building a benchmark lives in :mod:`dmseg.build`; this package knows nothing of 
 """
 
 from dmseg.manifests.columns import DEGRADATIONS, IMAGES, MASKS, SCHEMA_VERSION, TABLES, Column, arrow_schema
-from dmseg.manifests.difference import Difference, diff
+from dmseg.manifests.difference import ManifestDifference, diff
 from dmseg.manifests.files import (
     HEADER_FILE,
     Manifest,
@@ -22,8 +22,8 @@ from dmseg.manifests.identity import (
     sort_table,
     thumbprint,
 )
-from dmseg.manifests.ids import case_id, cleaned, image_id, mask_id
-from dmseg.manifests.published import LOCAL_EDITION, edition_of, published, published_manifest
+from dmseg.manifests.ids import case_id, clean_text, image_id, mask_id
+from dmseg.manifests.published import LOCAL_EDITION, edition_of, find_published, list_published
 
 __all__ = [
     "DEGRADATIONS",
@@ -34,21 +34,21 @@ __all__ = [
     "SCHEMA_VERSION",
     "TABLES",
     "Column",
-    "Difference",
     "Manifest",
+    "ManifestDifference",
     "arrow_schema",
     "case_id",
-    "cleaned",
+    "clean_text",
     "diff",
     "edition_of",
+    "find_published",
     "image_id",
+    "list_published",
     "manifest_digest",
     "mask_id",
     "mask_sha256",
     "pixel_sha256",
     "plan_digest",
-    "published",
-    "published_manifest",
     "read_header",
     "read_manifest",
     "sort_table",

@@ -15,7 +15,7 @@ _KEYS = {"images": ("image_id",), "masks": ("mask_id",), "degradations": ("image
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class ManifestDifference:
     """One difference: the file, the row's id (empty for a key of benchmark.json), and what differs."""
 
     file: str
@@ -23,7 +23,7 @@ class Difference:
     what: str
 
 
-def diff(first: Manifest, second: Manifest) -> list[Difference]:
+def diff(first: Manifest, second: Manifest) -> list[ManifestDifference]:
     """Return how the identity of ``second`` differs from that of ``first``; empty where the digests are equal.
 
     Rows are compared by their ids, in sorted order; what one machine measured is not compared.
@@ -31,31 +31,31 @@ def diff(first: Manifest, second: Manifest) -> list[Difference]:
     found = []
     for key in ("seed", "levels", "degradation_tables"):
         if first.info[key] != second.info[key]:
-            found.append(Difference("benchmark.json", "", f"{key}: {first.info[key]} -> {second.info[key]}"))
+            found.append(ManifestDifference("benchmark.json", "", f"{key}: {first.info[key]} -> {second.info[key]}"))
     for name in sorted({*first.info["recipes"], *second.info["recipes"]}):
         one, other = (manifest.info["recipes"].get(name) for manifest in (first, second))
         if one != other:
-            found.append(Difference("benchmark.json", "", f"recipe {name}: {one} -> {other}"))
+            found.append(ManifestDifference("benchmark.json", "", f"recipe {name}: {one} -> {other}"))
     for name in TABLES:
         found += _rows(name, first.tables[name], second.tables[name])
     return found
 
 
-def _rows(name: str, first: pa.Table, second: pa.Table) -> Iterator[Difference]:
+def _rows(name: str, first: pa.Table, second: pa.Table) -> Iterator[ManifestDifference]:
     file = f"{name}.parquet"
     one, other = _by_id(name, first), _by_id(name, second)
     for identifier in sorted({*one, *other}):
         if identifier not in other:
-            yield Difference(file, identifier, "only in the first")
+            yield ManifestDifference(file, identifier, "only in the first")
         elif identifier not in one:
-            yield Difference(file, identifier, "only in the second")
+            yield ManifestDifference(file, identifier, "only in the second")
         elif one[identifier] != other[identifier]:
             changed = (
                 f"{column}: {one[identifier][column]} -> {value}"
                 for column, value in other[identifier].items()
                 if one[identifier][column] != value
             )
-            yield Difference(file, identifier, "; ".join(changed))
+            yield ManifestDifference(file, identifier, "; ".join(changed))
 
 
 def _by_id(name: str, table: pa.Table) -> Mapping[str, dict[str, Any]]:

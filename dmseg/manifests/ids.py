@@ -12,7 +12,7 @@ MAX_ID_LENGTH = 180
 _FOREIGN = re.compile(r"[^A-Za-z0-9._-]")
 
 
-def cleaned(text: str) -> str:
+def clean_text(text: str) -> str:
     """Return composed Unicode ``text`` with every character outside ``[A-Za-z0-9._-]`` replaced by ``-``.
 
     >>> cleaned("benign (12)")
@@ -21,8 +21,8 @@ def cleaned(text: str) -> str:
     return _FOREIGN.sub("-", unicodedata.normalize("NFC", text))
 
 
-def _joined(dataset: str, inner: str) -> str:
-    identifier = f"{cleaned(dataset)}__{cleaned(inner)}"
+def _join(dataset: str, inner: str) -> str:
+    identifier = f"{clean_text(dataset)}__{clean_text(inner)}"
     if len(identifier) <= MAX_ID_LENGTH:
         return identifier
     # A long name keeps its readable beginning; the digest of the whole original keeps it unique.
@@ -36,12 +36,12 @@ def image_id(dataset: str, source_id: str) -> str:
     >>> image_id("BUSI", "benign (12)")
     'BUSI__benign--12-'
     """
-    return _joined(dataset, source_id)
+    return _join(dataset, source_id)
 
 
 def case_id(dataset: str, patient: str) -> str:
     """Return ``<dataset>__<patient>``, made like :func:`image_id`."""
-    return _joined(dataset, patient)
+    return _join(dataset, patient)
 
 
 def mask_id(image: str, structure: str, k: int) -> str:
@@ -50,4 +50,4 @@ def mask_id(image: str, structure: str, k: int) -> str:
     >>> mask_id("BUSI__benign--12-", "lesion", 0)
     'BUSI__benign--12-__lesion__0'
     """
-    return f"{image}__{cleaned(structure)}__{k}"
+    return f"{image}__{clean_text(structure)}__{k}"

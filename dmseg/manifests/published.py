@@ -17,12 +17,12 @@ def _folders() -> dict[str, Path]:
     return {folder.name: folder for folder in sorted(root.iterdir()) if (folder / HEADER_FILE).is_file()}
 
 
-def published() -> tuple[str, ...]:
+def list_published() -> tuple[str, ...]:
     """Return the names of the published manifests, ``<edition>-<version>``, sorted."""
     return tuple(_folders())
 
 
-def published_manifest(name: str) -> Manifest:
+def find_published(name: str) -> Manifest:
     """Return a published manifest by its name; an unknown name is an error that lists the known ones."""
     folders = _folders()
     if name not in folders:

@@ -15,14 +15,14 @@ from dmseg.metrics.pairs import (
     score,
     score_batch,
 )
-from dmseg.metrics.steps import CLICK_TARGETS, Clicks, OverSteps, clicks_to_reach, over_steps
+from dmseg.metrics.steps import CLICK_TARGETS, ClicksToTarget, OverSteps, clicks_to_reach, over_steps
 
 __all__ = [
     "BOUNDARIES",
     "CLICK_TARGETS",
     "HD95_RULES",
     "TOLERANCES",
-    "Clicks",
+    "ClicksToTarget",
     "MeanScore",
     "OverSteps",
     "Score",

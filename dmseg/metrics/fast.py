@@ -193,7 +193,7 @@ def _column_distances(rows, columns, box):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _squared_distances(rows, columns, box, grid, grid_box):  # type: ignore[no-untyped-def]
+def _measure_squared_distances(rows, columns, box, grid, grid_box):  # type: ignore[no-untyped-def]
     """Return the squared distance of each vertex to the nearest vertex of the other mask, int64 (n,).
 
     ``grid`` is :func:`_column_distances` of the other mask, whose box is ``grid_box``.
@@ -232,7 +232,7 @@ def _length_within(squared, pieces, limit):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def squared_quantile(squared, pieces, largest):  # type: ignore[no-untyped-def]
+def find_squared_quantile(squared, pieces, largest):  # type: ignore[no-untyped-def]
     """Return the smallest squared distance within which 95 % of the boundary length lies."""
     wanted = QUANTILE * _length_within(squared, pieces, largest) - TIE
     low = np.int64(0)
@@ -251,7 +251,7 @@ def boundary_scores(a, b, boxes, squared_tolerances, nsd):  # type: ignore[no-un
     """Fill nsd (T,) and return squared HD95 and squared HD of two non-empty masks, in pixels.
 
     Args:
-        a, b: masks as :func:`~dmseg.words.as_words` gives them.
+        a, b: masks as :func:`~dmseg.words.pack_mask_uint64` gives them.
         boxes: (2, 4) from :func:`count_pixels`.
         squared_tolerances: (T,) int64, pixels.
     """
@@ -259,14 +259,14 @@ def boundary_scores(a, b, boxes, squared_tolerances, nsd):  # type: ignore[no-un
     rows_b, columns_b, pieces_b = _vertices(b, boxes[1])
     to_a = _column_distances(rows_a, columns_a, boxes[0])
     to_b = _column_distances(rows_b, columns_b, boxes[1])
-    from_a = _squared_distances(rows_a, columns_a, boxes[0], to_b, boxes[1])
-    from_b = _squared_distances(rows_b, columns_b, boxes[1], to_a, boxes[0])
+    from_a = _measure_squared_distances(rows_a, columns_a, boxes[0], to_b, boxes[1])
+    from_b = _measure_squared_distances(rows_b, columns_b, boxes[1], to_a, boxes[0])
     largest_a = from_a.max()
     largest_b = from_b.max()
     whole = _length_within(from_a, pieces_a, largest_a) + _length_within(from_b, pieces_b, largest_b)
     for index in range(len(squared_tolerances)):
         limit = squared_tolerances[index]
         nsd[index] = (_length_within(from_a, pieces_a, limit) + _length_within(from_b, pieces_b, limit)) / whole
-    quantile_a = squared_quantile(from_a, pieces_a, largest_a)
-    quantile_b = squared_quantile(from_b, pieces_b, largest_b)
+    quantile_a = find_squared_quantile(from_a, pieces_a, largest_a)
+    quantile_b = find_squared_quantile(from_b, pieces_b, largest_b)
     return max(quantile_a, quantile_b), max(largest_a, largest_b)

@@ -17,11 +17,11 @@ from dmseg.errors import DataError, DmsegError
 from dmseg.metrics.pairs import Score, image_diagonal, score
 from dmseg.progress import progress
 
-_LARGEST_LABEL = 127  # above this a picture's values are taken for grey, not for labels
+_LARGEST_LABEL = 127  # above this an image's values are taken for grey, not for labels
 
 
 @dataclass(frozen=True)
-class Options:
+class ScoreOptions:
     """How files become masks and masks become figures; ``threshold`` None: only 0/1 and 0/255 are masks."""
 
     spacing: tuple[float, float]
@@ -31,7 +31,7 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Row:
+class ScoredObject:
     """One object: a line of the CSV. ``score`` is None only where there is no reference to compare with."""
 
     name: str
@@ -53,7 +53,7 @@ class Pairs:
     ambiguous: dict[str, str] = field(default_factory=dict)
 
 
-def matched(reference: Path, prediction: Path) -> Pairs:
+def match_files(reference: Path, prediction: Path) -> Pairs:
     """Match the mask files below two folders by relative path without extension, then by unique name.
 
     Raises:
@@ -91,22 +91,24 @@ def _masks_below(folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
     return files, doubled
 
 
-def scored(pairs: Pairs, options: Options) -> Iterator[Row]:
+def score_pairs(pairs: Pairs, options: ScoreOptions) -> Iterator[ScoredObject]:
     """Score every object of every matched pair; then the references and predictions that have no partner."""
     for name, (reference, prediction) in progress(pairs.both.items(), len(pairs.both), "score", "files"):
         yield from _rows(name, reference, prediction, options, pairs.ambiguous.get(name))
     for name, path in sorted(pairs.only_reference.items()):
         yield from _rows(name, path, None, options, None)
     for name, path in sorted(pairs.only_prediction.items()):
-        yield Row(name, 0, status="no reference", message=f"{path}: no reference of this name")
+        yield ScoredObject(name, 0, status="no reference", message=f"{path}: no reference of this name")
 
 
-def _rows(name: str, reference: Path, prediction: Path | None, options: Options, problem: str | None) -> Iterator[Row]:
+def _rows(
+    name: str, reference: Path, prediction: Path | None, options: ScoreOptions, problem: str | None
+) -> Iterator[ScoredObject]:
     """Score every object of one pair of files; what cannot be scored becomes rows that count as 0."""
     try:
         expected = _label_stack(reference, options)
     except DmsegError as error:
-        yield Row(name, 0, status="error", message=str(error))
+        yield ScoredObject(name, 0, status="error", message=str(error))
         return
     status, message = (
         ("no prediction", "no prediction of this name") if prediction is None else ("error", problem or "")
@@ -132,27 +134,27 @@ def _objects(
     name: str,
     expected: NDArray[Any],
     found: NDArray[Any] | None,
-    options: Options,
+    options: ScoreOptions,
     failure: tuple[str, str],
     is_volume: bool,
-) -> Iterator[Row]:
+) -> Iterator[ScoredObject]:
     diagonal = image_diagonal(expected.shape[1:], options.spacing)
     missed = Score(0.0, 0.0, 0.0, dict.fromkeys(options.tolerances, 0.0), math.inf, math.inf)
     for z, plane in enumerate(expected):
         place = z if is_volume else None
         other = None if found is None else found[z]
         present = set(np.unique(plane).tolist()) | (set() if other is None else set(np.unique(other).tolist()))
-        # Binary pictures have one object even where both are empty; label maps have those that appear.
+        # Binary images have one object even where both are empty; label maps have those that appear.
         for label in sorted(present - {0}) or ([] if is_volume or options.labels else [1]):
             if other is None:
-                yield Row(name, label, place, *failure, missed, diagonal)
+                yield ScoredObject(name, label, place, *failure, missed, diagonal)
                 continue
             pair = score(plane == label, other == label, spacing=options.spacing, tolerances=options.tolerances)
-            yield Row(name, label, place, score=pair, diagonal=diagonal)
+            yield ScoredObject(name, label, place, score=pair, diagonal=diagonal)
 
 
-def _label_stack(path: Path, options: Options) -> NDArray[Any]:
-    """Read a mask file as (Z, H, W) integer labels, 0 background; a picture is one slice of 0 and 1, or of labels."""
+def _label_stack(path: Path, options: ScoreOptions) -> NDArray[Any]:
+    """Read a mask file as (Z, H, W) integer labels, 0 background; an image is one slice of 0 and 1, or of labels."""
     kind = imaging.kind_of(path)
     if kind == "NIfTI":
         return imaging.read_label_volume(path).values

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from dmseg.errors import UsageError, unknown_name
 from dmseg.metrics import fast
 from dmseg.metrics.reference import TIE, boundary_scores
-from dmseg.words import as_words, zero_or_one
+from dmseg.words import pack_mask_uint64, zero_or_one
 
 TOLERANCES: tuple[float, ...] = (1, 2, 3, 5)
 BOUNDARIES: tuple[str, ...] = ("vertex", "pixel")
@@ -102,7 +102,7 @@ def score(
     >>> round(result.dice, 3), result.hd95, round(result.nsd[2], 3)
     (0.9, 2.0, 1.0)
     """
-    spacing, tolerances = _checked_options(spacing, tolerances, boundary, hd95)
+    spacing, tolerances = _check_options(spacing, tolerances, boundary, hd95)
     return _score(reference, prediction, spacing, tolerances, boundary, hd95, "")
 
 
@@ -120,7 +120,7 @@ def score_batch(
     Equal to :func:`score` on every pair. Pairs may differ in size. Arguments and errors as :func:`score`; the message
     of an error names the pair.
     """
-    spacing, tolerances = _checked_options(spacing, tolerances, boundary, hd95)
+    spacing, tolerances = _check_options(spacing, tolerances, boundary, hd95)
     if len(references) != len(predictions):
         raise UsageError(f"{len(references)} references but {len(predictions)} predictions; give one for each")
     return [
@@ -141,10 +141,10 @@ def _score(
     a, b = _as_mask(reference, f"{where}reference"), _as_mask(prediction, f"{where}prediction")
     if a.shape != b.shape:
         raise UsageError(f"{where}reference is {_size(a)} but prediction is {_size(b)}; bring both to one grid first")
-    words_a, words_b = as_words(a), as_words(b)
+    words_a, words_b = pack_mask_uint64(a), pack_mask_uint64(b)
     counts, boxes = np.empty(3, dtype=np.int64), np.empty((2, 4), dtype=np.int64)
     if fast.count_pixels(words_a, words_b, counts, boxes):
-        a, b = _cleaned(reference, f"{where}reference"), _cleaned(prediction, f"{where}prediction")
+        a, b = _clean_mask(reference, f"{where}reference"), _clean_mask(prediction, f"{where}prediction")
         return _score(a, b, spacing, tolerances, boundary, hd95, where)
     both, in_a, in_b = counts.tolist()
     union = in_a + in_b - both
@@ -178,7 +178,7 @@ def _fast_boundary_scores(
     return nsd.tolist(), math.sqrt(quantile) * unit, math.sqrt(largest) * unit
 
 
-def _checked_options(
+def _check_options(
     spacing: tuple[float, float], tolerances: Sequence[float], boundary: str, hd95: str
 ) -> tuple[tuple[float, float], tuple[float, ...]]:
     """Return spacing and tolerances as tuples after checking all four."""
@@ -206,10 +206,10 @@ def _as_mask(array: Any, name: str) -> NDArray[np.uint8]:
         return values
     if values.dtype == np.bool_:
         return values.view(np.uint8)
-    return _cleaned(values, name)
+    return _clean_mask(values, name)
 
 
-def _cleaned(array: Any, name: str) -> NDArray[np.uint8]:
+def _clean_mask(array: Any, name: str) -> NDArray[np.uint8]:
     """Return a mask as bytes of 0 and 1 after looking at every value."""
     values = np.asarray(array)
     if values.dtype == np.bool_:  # True may be stored as any byte, as in (0, 255) viewed as bool

@@ -33,7 +33,7 @@ class OverSteps:
 
 
 @dataclass(frozen=True, slots=True)
-class Clicks:
+class ClicksToTarget:
     """How many steps an IoU target took.
 
     Attributes:
@@ -67,7 +67,7 @@ def over_steps(values: ArrayLike) -> OverSteps:
     >>> float(result.final[0]), round(float(result.mean[0]), 3), round(float(result.area[0]), 3)
     (0.6, 0.467, 0.5)
     """
-    table = _checked(values)
+    table = _check_curve(values)
     last = table.shape[-1] - 1
     ends = (table[..., 0] + table[..., -1]) / 2
     return OverSteps(
@@ -79,7 +79,7 @@ def over_steps(values: ArrayLike) -> OverSteps:
     )
 
 
-def clicks_to_reach(ious: ArrayLike, target: float) -> Clicks:
+def clicks_to_reach(ious: ArrayLike, target: float) -> ClicksToTarget:
     """Return how many steps IoU takes to reach ``target``, for a (..., T) array as in :func:`over_steps`.
 
     Raises:
@@ -89,12 +89,12 @@ def clicks_to_reach(ious: ArrayLike, target: float) -> Clicks:
     >>> result.steps.tolist(), result.noc, result.nof
     ([2, 2], 2.0, 1)
     """
-    met = _checked(ious) >= target
+    met = _check_curve(ious) >= target
     reached = np.asarray(met.any(axis=-1))
-    return Clicks(np.where(reached, met.argmax(axis=-1) + 1, met.shape[-1]).astype(np.int64), reached)
+    return ClicksToTarget(np.where(reached, met.argmax(axis=-1) + 1, met.shape[-1]).astype(np.int64), reached)
 
 
-def _checked(values: ArrayLike) -> NDArray[np.float64]:
+def _check_curve(values: ArrayLike) -> NDArray[np.float64]:
     table = np.asarray(values, dtype=np.float64)
     if table.ndim == 0 or table.size == 0:
         raise UsageError(f"values have shape {table.shape}; expected (masks, steps), at least one of each")

@@ -1,4 +1,4 @@
-"""Synthetic raw data in the original download layouts: modality-faithful pictures with exact masks, traps included.
+"""Synthetic raw data in the original download layouts: modality-faithful images with exact masks, traps included.
 
 Nothing here is taken from the degradation simulators: organs, scatterers and noise are the phantoms' own. Every file
 is a function of (generator version, seed, key); ``phantom.json`` beside the data sets says which.
@@ -18,8 +18,8 @@ import joblib
 
 from dmseg.errors import DataError, UsageError, unknown_name
 from dmseg.files import TEMPORARY_PREFIX, write_text
-from dmseg.phantoms.folder import Folder, Item
-from dmseg.phantoms.sets import SETS, drawn, tasks
+from dmseg.phantoms.folder import DrawnItem, PhantomFolder
+from dmseg.phantoms.sets import SETS, draw_item, tasks
 from dmseg.progress import progress
 
 GENERATOR_VERSION = "1"
@@ -61,10 +61,10 @@ def write_phantoms(
     for name in names:
         _check_replaceable(out / name, index)
     planned = [task for name in names for task in tasks(name, per_dataset, seed)]
-    items = iter(progress(_drawn(planned, jobs), len(planned), "phantoms", "pictures"))
+    items = iter(progress(_draw_items(planned, jobs), len(planned), "phantoms", "pictures"))
     for name in names:
         count = len(tasks(name, per_dataset, seed))
-        entries = _written(out, name, seed, itertools.islice(items, count))
+        entries = _write_dataset(out, name, seed, itertools.islice(items, count))
         index = {file: entry for file, entry in index.items() if not file.startswith(f"{name}/")} | entries
         write_text(out / INDEX, json.dumps(dict(sorted(index.items())), indent=0) + "\n")
     next(items, None)  # ends the progress report
@@ -100,18 +100,18 @@ def _check_replaceable(folder: Path, index: dict[str, dict[str, Any]]) -> None:
             )
 
 
-def _drawn(planned: list[Any], jobs: int) -> Iterable[Item]:
+def _draw_items(planned: list[Any], jobs: int) -> Iterable[DrawnItem]:
     if jobs == 1:
-        return map(drawn, planned)
+        return map(draw_item, planned)
     parallel = joblib.Parallel(n_jobs=jobs, return_as="generator", batch_size=1)
-    results: Iterable[Item] = parallel(joblib.delayed(drawn)(task) for task in planned)
+    results: Iterable[DrawnItem] = parallel(joblib.delayed(draw_item)(task) for task in planned)
     return results
 
 
-def _written(out: Path, name: str, seed: int, items: Iterator[Item]) -> dict[str, dict[str, Any]]:
+def _write_dataset(out: Path, name: str, seed: int, items: Iterator[DrawnItem]) -> dict[str, dict[str, Any]]:
     """Write one data set into a temporary folder, then move it into place; return its index entries."""
     temporary = out / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
-    folder = Folder(temporary, seed, name)
+    folder = PhantomFolder(temporary, seed, name)
     try:
         temporary.mkdir(parents=True)
         SETS[name].write(folder, items)

@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dmseg.phantoms.shapes import SINES, TURN, Frame, Outline, Shape, blob, curve, ellipse, fill, shrunk
+from dmseg.phantoms.shapes import SINES, TURN, BodyFrame, Outline, Shape, blob, curve, ellipse, fill, shrunk
 from dmseg.rng import Stream
-from dmseg.tables import packaged_table
+from dmseg.tables import read_packaged_table
 from dmseg.types import Mask
 
-_TABLE = packaged_table("dmseg.phantoms", "abdomen.toml")
+_TABLE = read_packaged_table("dmseg.phantoms", "abdomen.toml")
 LEVELS = ("pelvis", "renal", "upper")
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class TissuePart:
     """One painted region: the tissue's name, its mask, the annotated organ ("" = none)."""
 
     tissue: str
@@ -30,7 +30,7 @@ class Part:
 class Section:
     """One axial slice: parts in painting order and organ -> mask of what stays visible of it."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[TissuePart, ...]
     organs: dict[str, Mask]
     trunk: Mask
 
@@ -45,7 +45,7 @@ class Trunk:
         self.radii = (width * stream.uniform(0.42, 0.47), height * stream.uniform(0.30, 0.35))
         self.metastases = stream.integer(2, 6)
         self.fatness = stream.uniform(-0.05, 0.02)
-        self.frame = Frame(stream, self.centre, self.radii, 0.025)
+        self.frame = BodyFrame(stream, self.centre, self.radii, 0.025)
 
     def section(self, level: str) -> Section:
         """Cut the trunk at "pelvis", "renal" or "upper"."""
@@ -58,7 +58,7 @@ class Trunk:
         for row in _TABLE[level]:
             mask = self._mask(stream, row) & cavity & ~occupied & ~taken
             taken |= mask
-            parts.append(Part(row["tissue"], mask, row["organ"]))
+            parts.append(TissuePart(row["tissue"], mask, row["organ"]))
             if row["organ"]:
                 organs[row["organ"]] = mask
             parts += self._inside(stream, row["tissue"], row["organ"], mask)
@@ -71,7 +71,7 @@ class Trunk:
             return fill(self.frame.oval(stream, moved, (ru, rv), 0.07), self.shape)
         return fill(self.frame.template(stream, row["points"], 0.045), self.shape)
 
-    def _wall(self, stream: Stream, level: str) -> list[Part]:
+    def _wall(self, stream: Stream, level: str) -> list[TissuePart]:
         outline = np.array(_TABLE["trunk"]["outline"])
         wall = _TABLE["trunk"]["wall"] + self.fatness
         cavity = _TABLE["trunk"]["cavity"] + self.fatness
@@ -80,9 +80,9 @@ class Trunk:
             return curve(self.frame.at(outline * scale))
 
         parts = [
-            Part("fat", fill(ring(1.0), self.shape)),
-            Part("muscle", fill(ring(wall), self.shape)),
-            Part("fat", fill(ring(cavity), self.shape)),
+            TissuePart("fat", fill(ring(1.0), self.shape)),
+            TissuePart("muscle", fill(ring(wall), self.shape)),
+            TissuePart("fat", fill(ring(cavity), self.shape)),
         ]
         if level != "pelvis":
             for k in range(5):
@@ -91,7 +91,7 @@ class Trunk:
                     parts += self._rib(place * side, (wall + cavity) / 2)
         return parts
 
-    def _rib(self, place: float, scale: float) -> list[Part]:
+    def _rib(self, place: float, scale: float) -> list[TissuePart]:
         """Return an oblique cut through a rib; ``place`` 0..1 goes from the spine around the flank."""
         ring = np.array(_TABLE["trunk"]["outline"]) * scale
         ring = ring[7:] if place < 0 else ring[7::-1]
@@ -103,38 +103,45 @@ class Trunk:
         angle = _turn(du * self.radii[0], dv * self.radii[1])
         radii = (0.055 * self.radii[0], 0.024 * self.radii[0])
         bone = fill(ellipse((x, y), radii, angle), self.shape)
-        return [Part("bone", bone), Part("marrow", shrunk(bone, 1))]
+        return [TissuePart("bone", bone), TissuePart("marrow", shrunk(bone, 1))]
 
-    def _spine(self, stream: Stream, level: str) -> list[Part]:
+    def _spine(self, stream: Stream, level: str) -> list[TissuePart]:
         table = _TABLE["spine"]
 
-        def drawn(name: str) -> Mask:
+        def draw_part(name: str) -> Mask:
             return fill(self.frame.template(stream, table[name], 0.02), self.shape)
 
         def oval(name: str) -> Mask:
             u, v, ru, rv = table[name]
             return fill(self.frame.oval(stream, (u, v), (ru, rv), 0.03), self.shape)
 
-        parts = [Part("muscle", drawn(name)) for name in ("erector_right", "erector_left")]
+        parts = [TissuePart("muscle", draw_part(name)) for name in ("erector_right", "erector_left")]
         if level == "renal":
-            parts += [Part("muscle", drawn(name)) for name in ("psoas_right", "psoas_left")]
-        parts.append(Part("bone", drawn("arch")))
+            parts += [TissuePart("muscle", draw_part(name)) for name in ("psoas_right", "psoas_left")]
+        parts.append(TissuePart("bone", draw_part("arch")))
         vertebra = oval("body")
-        parts += [Part("bone", vertebra), Part("marrow", shrunk(vertebra, 1)), Part("canal", oval("canal"))]
+        parts += [
+            TissuePart("bone", vertebra),
+            TissuePart("marrow", shrunk(vertebra, 1)),
+            TissuePart("canal", oval("canal")),
+        ]
         return parts
 
-    def _inside(self, stream: Stream, tissue: str, organ: str, mask: Mask) -> list[Part]:
+    def _inside(self, stream: Stream, tissue: str, organ: str, mask: Mask) -> list[TissuePart]:
         """Return what is seen inside an organ: vessels of the liver, medulla, gas and fluid of the gut."""
         if not mask.any():
             return []
         if tissue == "liver":
-            inside = [Part("vein", self._spots(stream, mask, 10, (0.018, 0.04)))]
+            inside = [TissuePart("vein", self._spots(stream, mask, 10, (0.018, 0.04)))]
             if self.metastases:
-                inside.append(Part("metastasis", self._spots(stream, mask, self.metastases, (0.05, 0.1))))
+                inside.append(TissuePart("metastasis", self._spots(stream, mask, self.metastases, (0.05, 0.1))))
             return inside
         if tissue == "kidney":
             sinus = self._spots(stream, mask, 2, (0.025, 0.04))
-            return [Part("medulla", shrunk(mask, max(2, round(self.radii[0] * 0.03)))), Part("sinus", sinus)]
+            return [
+                TissuePart("medulla", shrunk(mask, max(2, round(self.radii[0] * 0.03)))),
+                TissuePart("sinus", sinus),
+            ]
         if tissue in ("gut_wall", "stomach", "colon"):
             inner = shrunk(mask, 2)
             rows = np.flatnonzero(inner.any(axis=1))
@@ -143,11 +150,11 @@ class Trunk:
             if (
                 organ
             ):  # filled with water, as before a scan of the pancreas; gas only in the loops that are not annotated
-                return [Part("chyme", inner)]
+                return [TissuePart("chyme", inner)]
             level = rows[0] + int(len(rows) * stream.uniform(0.15, 0.4))
             gas = inner.copy()
             gas[level:] = False
-            return [Part("chyme", inner), Part("gas", gas)]
+            return [TissuePart("chyme", inner), TissuePart("gas", gas)]
         return []
 
     def _spots(self, stream: Stream, organ: Mask, count: int, sizes: tuple[float, float]) -> Mask:
@@ -171,7 +178,7 @@ def _turn(dx: float, dy: float) -> int:
     return int(turns[np.argmin(np.where(dot > 0, np.abs(cross), np.inf))])
 
 
-def stacked(sections: list[Section], names: tuple[str, ...]) -> dict[str, NDArray[np.bool_]]:
+def stack_organs(sections: list[Section], names: tuple[str, ...]) -> dict[str, NDArray[np.bool_]]:
     """Return organ -> (Z, H, W) bool of several slices."""
     empty = np.zeros(sections[0].trunk.shape, np.bool_)
     return {name: np.stack([section.organs.get(name, empty) for section in sections]) for name in names}

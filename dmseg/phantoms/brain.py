@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from dmseg.phantoms.drawing import Stack
-from dmseg.phantoms.fields import Field, blurred, depth_inside, fractal_field, paint, smooth_field
-from dmseg.phantoms.mr import BRAIN_TISSUES, NOISE, rician, sensitivity, signals, stored
-from dmseg.phantoms.shapes import Frame, Shape, blob, curve, fill, grown, shrunk
+from dmseg.phantoms.fields import Field, blur, depth_inside, fractal_field, paint, smooth_field
+from dmseg.phantoms.mr import BRAIN_TISSUES, NOISE, rician, sensitivity, signals, to_stored
+from dmseg.phantoms.shapes import BodyFrame, Shape, blob, curve, fill, grow, shrunk
 from dmseg.rng import Stream
-from dmseg.tables import packaged_table
+from dmseg.tables import read_packaged_table
 from dmseg.types import Mask
 
-_OUTLINES = packaged_table("dmseg.phantoms", "templates.toml")["head"]
+_OUTLINES = read_packaged_table("dmseg.phantoms", "templates.toml")["head"]
 
 TUMOUR_PARTS = ("oedema", "core", "enhancing")
 
@@ -28,7 +28,7 @@ class HeadSlice:
     tumour: dict[str, Mask]
 
 
-class Head:
+class BrainHead:
     """One patient's head; ``cut`` gives a slice. All slices share the outline and the tumour's place.
 
     Args:
@@ -43,7 +43,7 @@ class Head:
         self.key, self.shape = key, shape
         self.centre = (width * stream.uniform(0.48, 0.52), height * stream.uniform(0.48, 0.52))
         self.radii = (width * stream.uniform(0.37, 0.41), height * stream.uniform(0.43, 0.46))
-        self.frame = Frame(stream, self.centre, self.radii, 0.02)
+        self.frame = BodyFrame(stream, self.centre, self.radii, 0.02)
         self.ventricle = stream.uniform(0.8, 1.3)
         side = 1 if stream.uniform() < 0.5 else -1
         self.foci = [
@@ -79,7 +79,7 @@ class Head:
         fissure = (np.abs(columns - fissure_x) < 1.1) & (np.abs(rows - self.centre[1]) > 0.42 * self.radii[1])
         sulci = (np.abs(folds) < 0.17) & (depth < 0.2)
         grey = brain & ~sulci & ~fissure & (depth > 0.02)
-        white = grey & (depth > 0.11 + 0.05 * folds) & ~grown(sulci, 2) & ~grown(fissure, 2)
+        white = grey & (depth > 0.11 + 0.05 * folds) & ~grow(sulci, 2) & ~grow(fissure, 2)
         return grey, white
 
     def _deep(self, stream: Stream, brain: Mask, size: float) -> dict[str, Mask]:
@@ -131,16 +131,16 @@ def channel(key: str, head: HeadSlice, name: str, *, skull: bool = True, noise: 
     values = dict(zip(BRAIN_TISSUES, signals(name), strict=True))
     values |= {"nuclei": 0.6 * values["grey"] + 0.4 * values["white"], "ventricles": values["fluid"]}
     shape = (head.brain.shape[0], head.brain.shape[1])
-    picture = np.zeros(shape)
+    image = np.zeros(shape)
     grain = fractal_field(stream, shape, 7, 2)
     for tissue, mask in head.tissues.items():
-        paint(picture, mask, values[tissue] * (1 + 0.04 * grain), 0.6)
-    soft = 2.2 + blurred(grain, 3)
+        paint(image, mask, values[tissue] * (1 + 0.04 * grain), 0.6)
+    soft = 2.2 + blur(grain, 3)
     for tissue, mask in head.tumour.items():
         edge = 4.0 if tissue == "oedema" else 0.9
-        paint(picture, mask, values[tissue] * (1 + 0.13 * grain + 0.04 * soft), edge)
-    picture = rician(stream, picture * sensitivity(stream, shape), noise)
-    return picture if skull else np.where(head.brain, picture, 0.0)
+        paint(image, mask, values[tissue] * (1 + 0.13 * grain + 0.04 * soft), edge)
+    image = rician(stream, image * sensitivity(stream, shape), noise)
+    return image if skull else np.where(head.brain, image, 0.0)
 
 
 def brats_volume(key: str) -> Stack:
@@ -148,13 +148,13 @@ def brats_volume(key: str) -> Stack:
 
     Slices 1 and 6 carry the largest areas and lie five apart.
     """
-    head = Head(key, (240, 240), foci=2)
+    head = BrainHead(key, (240, 240), foci=2)
     radii: list[dict[int, float]] = [{0: 0.8}, {0: 1.0}, {0: 0.75}, {}, {}, {1: 0.75}, {1: 1.0}, {1: 0.8}]
     cuts = [head.cut(str(z), size=0.94 - 0.012 * abs(z - 3), tumours=tumours) for z, tumours in enumerate(radii)]
     noise = Stream(key, "noise").uniform(*NOISE)
     values = {
         name: np.stack([
-            stored(channel(f"{key}/{z}", cut, name, skull=False, noise=noise)) for z, cut in enumerate(cuts)
+            to_stored(channel(f"{key}/{z}", cut, name, skull=False, noise=noise)) for z, cut in enumerate(cuts)
         ])
         for name in ("t1", "t1ce", "t2", "flair")
     }  # fmt: skip
@@ -164,7 +164,7 @@ def brats_volume(key: str) -> Stack:
 
 def lgg_slices(key: str) -> Stack:
     """Draw one patient of three slices, 256 x 256, 8-bit values, the skull kept; the first slice has no tumour."""
-    head = Head(key, (256, 256))
+    head = BrainHead(key, (256, 256))
     head.ring = False
     radii: list[dict[int, float]] = [{}, {0: 1.0}, {0: 0.75}]
     cuts = [head.cut(str(z), size=0.98 - 0.05 * z, tumours=tumours) for z, tumours in enumerate(radii)]

@@ -6,8 +6,8 @@ import numpy as np
 
 from dmseg.phantoms.drawing import Drawing
 from dmseg.phantoms.fields import Field, grid, smooth_field
-from dmseg.phantoms.shapes import Outline, Shape, blob, curve, ellipse, fill, fixed, grown, ribbon
-from dmseg.phantoms.ultrasound import Body, amplitude, compressed, layer_line
+from dmseg.phantoms.shapes import Outline, Shape, blob, curve, ellipse, fill, grow, ribbon, to_fixed_point
+from dmseg.phantoms.ultrasound import Body, amplitude, compress_log, layer_line
 from dmseg.rng import Stream
 from dmseg.types import Mask, Structure
 
@@ -34,10 +34,10 @@ def breast(stream: Stream, shape: Shape, kind: str, lesions: int = 1) -> Drawing
         if kind == "benign":
             body.interface(mask, 7.0)
         else:
-            body.level += 7.0 * np.where(grown(mask, 5) & ~mask, 1.0, 0.0) * (smooth_field(stream, shape, 6) > 0)
+            body.level += 7.0 * np.where(grow(mask, 5) & ~mask, 1.0, 0.0) * (smooth_field(stream, shape, 6) > 0)
         masks.append(mask)
     body.loss += 0.035
-    image = compressed(amplitude(body, axial=0.8, lateral=1.3))
+    image = compress_log(amplitude(body, axial=0.8, lateral=1.3))
     return Drawing(image, tuple(Structure("lesion", mask) for mask in masks), {"kind": kind})
 
 
@@ -78,7 +78,7 @@ def _lobules(stream: Stream, body: Body, fat_end: Field) -> None:
     for _ in range(stream.integer(6, 10)):
         x, top = stream.uniform(-0.1, 1.0) * width, stream.uniform(0.06, 0.6) * height
         steps = [(x + k * 0.09 * width, top + stream.uniform(-0.03, 0.03) * height) for k in range(5)]
-        body.add(fill(ribbon(curve(fixed(steps), closed=False), (0.6, 1.2)), body.shape), "septum", edge=0.7)
+        body.add(fill(ribbon(curve(to_fixed_point(steps), closed=False), (0.6, 1.2)), body.shape), "septum", edge=0.7)
 
 
 def _ribs(stream: Stream, body: Body, depth: float) -> None:
@@ -87,14 +87,14 @@ def _ribs(stream: Stream, body: Body, depth: float) -> None:
     while x < width:
         centre = (x, depth + stream.uniform(0.05, 0.08) * height)
         rib = ellipse(centre, (stream.uniform(0.06, 0.09) * width, 0.03 * height))
-        cap = fill(rib, body.shape) & ~fill(rib + fixed((0, 4)), body.shape)
+        cap = fill(rib, body.shape) & ~fill(rib + to_fixed_point((0, 4)), body.shape)
         body.add(cap, "bone", edge=0.7)
         x += stream.uniform(0.4, 0.6) * width
 
 
-def _spiculated(stream: Stream, centre: tuple[float, float], radii: tuple[float, float]) -> Outline:
+def _draw_spiculated(stream: Stream, centre: tuple[float, float], radii: tuple[float, float]) -> Outline:
     outline = blob(stream, centre, radii, irregular=0.22, lobes=9, points=120)
-    middle = fixed(centre)
+    middle = to_fixed_point(centre)
     for _ in range(stream.integer(6, 11)):
         at, reach = stream.integer(0, 119), stream.integer(270, 350)  # 1/256 of the radius
         outline[at] = middle + (outline[at] - middle) * reach // 256
@@ -115,7 +115,7 @@ def _lesion(stream: Stream, shape: Shape, kind: str, *, small: bool, taken: list
             tilt = stream.integer(-150, 150)
             outline = blob(stream, centre, (radius, radius * flat), angle=tilt, irregular=0.07, lobes=4)
         else:
-            outline = _spiculated(stream, centre, (radius, radius * flat))
+            outline = _draw_spiculated(stream, centre, (radius, radius * flat))
         mask = fill(outline, shape)
-        if not any((grown(mask, 6) & other).any() for other in taken):
+        if not any((grow(mask, 6) & other).any() for other in taken):
             return mask

@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from dmseg.phantoms.abdomen import LEVELS, Section, Trunk, stacked
+from dmseg.phantoms.abdomen import LEVELS, Section, Trunk, stack_organs
 from dmseg.phantoms.drawing import Stack
-from dmseg.phantoms.fields import Field, blurred, normal_field, paint, smooth_field
-from dmseg.phantoms.shapes import Shape, curve, fill, fixed, ribbon
+from dmseg.phantoms.fields import Field, blur, normal_field, paint, smooth_field
+from dmseg.phantoms.shapes import Shape, curve, fill, ribbon, to_fixed_point
 from dmseg.rng import Stream
-from dmseg.tables import packaged_table
+from dmseg.tables import read_packaged_table
 from dmseg.types import Mask
 
-_TABLE = packaged_table("dmseg.phantoms", "ct.toml")
+_TABLE = read_packaged_table("dmseg.phantoms", "ct.toml")
 HU: dict[str, float] = _TABLE["hu"]
 NOISE: dict[str, tuple[float, float]] = {kernel: tuple(span) for kernel, span in _TABLE["noise"].items()}
 AIR: float = _TABLE["air"]
@@ -36,7 +36,7 @@ def tissues(stream: Stream) -> dict[str, float]:
 def noise(stream: Stream, shape: Shape, sd: float) -> Field:
     """Return correlated noise as of a filtered back-projection (HU): white noise in the band of a soft kernel."""
     white = normal_field(stream, shape)
-    grain = blurred(white, 0.7) - 0.6 * blurred(white, 1.6)
+    grain = blur(white, 0.7) - 0.6 * blur(white, 1.6)
     return grain * (sd / float(grain.std()))
 
 
@@ -46,29 +46,29 @@ def table(shape: Shape, trunk: Mask) -> tuple[Mask, Mask]:
     lowest = int(np.flatnonzero(trunk.any(axis=1))[-1]) + 2
     sag = height * 0.045
     line = curve(
-        fixed(
+        to_fixed_point(
             [(width * t, lowest + sag * (1 - (2 * t - 1) ** 2) - sag) for t in (0.06, 0.2, 0.35, 0.5, 0.65, 0.8, 0.94)]
         ),
         closed=False,
     )
-    shell = fill(ribbon(line, 1.0), shape) | fill(ribbon(line + fixed((0, 0.035 * height)), 1.0), shape)
-    foam = fill(np.concatenate([line, (line + fixed((0, 0.035 * height)))[::-1]]), shape)
+    shell = fill(ribbon(line, 1.0), shape) | fill(ribbon(line + to_fixed_point((0, 0.035 * height)), 1.0), shape)
+    foam = fill(np.concatenate([line, (line + to_fixed_point((0, 0.035 * height)))[::-1]]), shape)
     return shell & ~trunk, foam & ~trunk & ~shell
 
 
 def hounsfield(stream: Stream, section: Section, values: dict[str, float], kernel: str) -> NDArray[np.int16]:
     """Return one slice in HU, int16."""
     shape = (section.trunk.shape[0], section.trunk.shape[1])
-    picture = np.full(shape, AIR)
+    image = np.full(shape, AIR)
     shell, foam = table(shape, section.trunk)
-    paint(picture, foam, values["table_foam"], 0.4)
-    paint(picture, shell, values["table_shell"], 0.4)
+    paint(image, foam, values["table_foam"], 0.4)
+    paint(image, shell, values["table_shell"], 0.4)
     texture = smooth_field(stream, shape, 5)
     for part in section.parts:
         grain = 4.0 if values[part.tissue] < 400 else 40.0
-        paint(picture, part.mask, values[part.tissue] + grain * texture, 0.8)
-    picture += noise(stream, shape, stream.uniform(*NOISE[kernel])) * (0.5 + 0.5 * blurred(section.trunk, 6))
-    stored: NDArray[np.int16] = np.floor(np.clip(picture, -1024, 3071) + 0.5).astype(np.int16)
+        paint(image, part.mask, values[part.tissue] + grain * texture, 0.8)
+    image += noise(stream, shape, stream.uniform(*NOISE[kernel])) * (0.5 + 0.5 * blur(section.trunk, 6))
+    stored: NDArray[np.int16] = np.floor(np.clip(image, -1024, 3071) + 0.5).astype(np.int16)
     return stored
 
 
@@ -89,4 +89,4 @@ def abdomen(case: str, size: int, kernel: str = "soft") -> Stack:
         for level, section in zip(LEVELS, sections, strict=True)
     ]
     pixel = FIELD_MM / size
-    return Stack({"ct": np.stack(slices)}, stacked(sections, ORGANS), (SPACING_Z, pixel, pixel))
+    return Stack({"ct": np.stack(slices)}, stack_organs(sections, ORGANS), (SPACING_Z, pixel, pixel))

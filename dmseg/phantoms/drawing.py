@@ -1,4 +1,4 @@
-"""What an anatomy module hands to a layout: a picture or a volume with its exact masks."""
+"""What an anatomy module hands to a layout: an image or a volume with its exact masks."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from dmseg.types import Image, Mask, Structure
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """One picture with its objects.
+    """One image with its objects.
 
     Attributes:
         image: uint8 (H, W) or (H, W, 3) RGB.
         structures: the annotated objects; masks are bool (H, W) and exact on every machine.
-        facts: what a layout writes beside the picture (class of the lesion, outlines, view).
+        facts: what a layout writes beside the image (class of the lesion, outlines, view).
     """
 
     image: Image
     structures: tuple[Structure, ...]
     facts: Mapping[str, Any] = field(default_factory=dict)
 
-    def named(self, name: str) -> list[Mask]:
+    def find_masks(self, name: str) -> list[Mask]:
         """Return the masks of the structures of one name."""
         return [structure.mask for structure in self.structures if structure.name == name]
 

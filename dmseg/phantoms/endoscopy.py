@@ -10,7 +10,7 @@ import numpy as np
 from dmseg.phantoms.drawing import Drawing
 from dmseg.phantoms.fields import (
     Field,
-    blurred,
+    blur,
     depth_inside,
     fractal_field,
     grid,
@@ -19,12 +19,12 @@ from dmseg.phantoms.fields import (
     smooth_field,
     to_bytes,
 )
-from dmseg.phantoms.shapes import Shape, blob, ellipse, fill, fixed, grown
+from dmseg.phantoms.shapes import Shape, blob, ellipse, fill, grow, to_fixed_point
 from dmseg.rng import Stream
-from dmseg.tables import packaged_table
+from dmseg.tables import read_packaged_table
 from dmseg.types import Mask, Structure
 
-_TABLE = packaged_table("dmseg.phantoms", "endoscopy.toml")
+_TABLE = read_packaged_table("dmseg.phantoms", "endoscopy.toml")
 
 
 def colon(anatomy: Stream, view: Stream, shape: Shape, *, inset: bool = False) -> Drawing:
@@ -45,25 +45,23 @@ def colon(anatomy: Stream, view: Stream, shape: Shape, *, inset: bool = False) -
     polyps = _polyps(anatomy, view, shape, scope)
     texture = np.zeros(shape)
     for polyp in polyps:
-        lumen = lumen * (1 - blurred(polyp, 1.0))
+        lumen = lumen * (1 - blur(polyp, 1.0))
         dome, grain = _dome(view, polyp, shape)
-        height = np.where(polyp, blurred(height, 12) + dome, height)
+        height = np.where(polyp, blur(height, 12) + dome, height)
         texture += grain
-        distance = np.where(blurred(polyp, 2) > 0.5, np.minimum(distance, np.median(distance[polyp])), distance)
-    light = _light(height, blurred(distance, 2.5), view, shape)
+        distance = np.where(blur(polyp, 2) > 0.5, np.minimum(distance, np.median(distance[polyp])), distance)
+    light = _light(height, blur(distance, 2.5), view, shape)
     colour = np.ones((*shape, 3)) * mucosa
     _vessels(view, colour, np.any(polyps, axis=0))
     for polyp in polyps:
         paint(colour, polyp, colour * gain, 3.0)
     warmth = smooth_field(view, shape, shape[0] / 3)[..., None] * np.array([0.02, -0.035, -0.04])
-    picture = (colour * (1 + warmth)) * (light * (1 + 0.1 * texture + 0.06 * fractal_field(view, shape, 9, 3)))[
-        ..., None
-    ]
-    picture += (np.array(_TABLE["mucosa"]["lumen"]) - picture) * np.clip(lumen, 0, 1)[..., None]
-    _highlights(view, picture, height, light)
-    picture += 0.012 * normal_field(view, shape)[..., None]
+    image = (colour * (1 + warmth)) * (light * (1 + 0.1 * texture + 0.06 * fractal_field(view, shape, 9, 3)))[..., None]
+    image += (np.array(_TABLE["mucosa"]["lumen"]) - image) * np.clip(lumen, 0, 1)[..., None]
+    _highlights(view, image, height, light)
+    image += 0.012 * normal_field(view, shape)[..., None]
     return Drawing(
-        to_bytes(np.where(scope[..., None], picture, 0.02)),
+        to_bytes(np.where(scope[..., None], image, 0.02)),
         tuple(Structure("polyp", polyp & scope) for polyp in polyps),
     )
 
@@ -80,7 +78,7 @@ def _octagon(stream: Stream, shape: Shape) -> Mask:
         (left + cut, top), (right - cut, top), (right, top + cut), (right, bottom - cut),
         (right - cut, bottom), (left + cut, bottom), (left, bottom - cut), (left, top + cut),
     ]  # fmt: skip
-    return fill(fixed(corners), shape)
+    return fill(to_fixed_point(corners), shape)
 
 
 def _tube(anatomy: Stream, view: Stream, shape: Shape) -> tuple[Field, Field, Field]:
@@ -119,7 +117,7 @@ def _polyps(anatomy: Stream, view: Stream, shape: Shape, scope: Mask) -> list[Ma
         turn = view.integer(0, 2047)
         outline = blob(view, centre, (radius, radius * view.uniform(0.65, 0.95)), angle=turn, irregular=0.12, lobes=5)
         mask = fill(outline, shape) & scope
-        if mask.sum() > 2 * radius * radius and not any((grown(mask, 4) & other).any() for other in masks):
+        if mask.sum() > 2 * radius * radius and not any((grow(mask, 4) & other).any() for other in masks):
             masks.append(mask)
     return masks
 
@@ -129,11 +127,11 @@ def _dome(view: Stream, polyp: Mask, shape: Shape) -> tuple[Field, Field]:
     depth = depth_inside(polyp)
     top = float(depth.max())
     rise = view.uniform(*_TABLE["polyp"]["dome"]) * top
-    swell = blurred(polyp, 0.4 * top)
+    swell = blur(polyp, 0.4 * top)
     round_off = np.clip((swell - 0.3) / max(float(swell.max()) - 0.3, 0.1), 0, 1)
     lumps = fractal_field(view, shape, max(top / 2.5, 3.0), 3)
     pits = smooth_field(view, shape, max(top / 9, 2.0))
-    inside = blurred(polyp, 1.0)
+    inside = blur(polyp, 1.0)
     return rise * round_off * (1 + 0.06 * lumps), pits * inside
 
 
@@ -141,14 +139,14 @@ def _light(height: Field, distance: Field, view: Stream, shape: Shape) -> Field:
     """Return the brightness of the mucosa: Lambert's law under a lamp beside the lens, falling off with distance."""
     h, w = shape
     y, x = grid(shape)
-    smooth = blurred(height, 1.2)
+    smooth = blur(height, 1.2)
     gy, gx = np.gradient(smooth)
     lamp_x, lamp_y = w * view.uniform(0.4, 0.6), h * view.uniform(0.35, 0.65)
     lx, ly = (lamp_x - x) / w * 0.9, (lamp_y - y) / h * 0.9
     cosine = (1 - gx * lx * 1.6 - gy * ly * 1.6) / (np.sqrt(1 + gx**2 + gy**2) * np.sqrt(1 + 0.4 * (lx**2 + ly**2)))
     away = np.hypot((x - lamp_x) / w, (y - lamp_y) / h)
     fall = 1 / (1 + _TABLE["scope"]["falloff"] * (0.55 * distance**2 + 0.35 * away**2))
-    occluded = np.clip(blurred(height, 9) - smooth, 0, None) / (0.035 * h)
+    occluded = np.clip(blur(height, 9) - smooth, 0, None) / (0.035 * h)
     result: Field = 1.45 * np.clip(cosine, 0.3, 1.6) * fall * (1 - 0.35 * np.clip(occluded, 0, 1))
     return result
 
@@ -162,14 +160,14 @@ def _vessels(view: Stream, colour: Field, polyp: Mask) -> None:
         gy, gx = np.gradient(field)
         line = np.exp(-((field / (np.hypot(gx, gy) * 1.1 + 1e-6)) ** 2))
         here = strength * line * (smooth_field(view, shape, shape[0] / 4) > 0) * ~polyp
-        colour += blurred(here, 0.5)[..., None] * (vein - colour)
+        colour += blur(here, 0.5)[..., None] * (vein - colour)
 
 
-def _highlights(view: Stream, picture: Field, height: Field, light: Field) -> None:
+def _highlights(view: Stream, image: Field, height: Field, light: Field) -> None:
     """Saturate small wet spots where the surface faces the lamp."""
     h, w = height.shape
     bright = np.argsort(-(light + 0.25 * normal_field(view, height.shape)), axis=None, kind="stable")[: h * w // 12]
     for _ in range(view.integer(10, 26)):
         y, x = divmod(int(bright[view.integer(0, len(bright) - 1)]), w)
         radii = (view.uniform(1.2, 0.022 * w), view.uniform(1.0, 0.012 * h))
-        paint(picture, fill(ellipse((x, y), radii, view.integer(0, 2047), 20), (h, w)), 1.0, 0.8)
+        paint(image, fill(ellipse((x, y), radii, view.integer(0, 2047), 20), (h, w)), 1.0, 0.8)

@@ -1,6 +1,6 @@
 """Grey values: keyed random fields, soft edges and painting, in float64.
 
-Values may differ in the last bits between libraries; pictures are rounded to integers once, at the end. Masks never
+Values may differ in the last bits between libraries; images are rounded to integers once, at the end. Masks never
 come from here.
 """
 
@@ -69,7 +69,7 @@ def grid(shape: Shape) -> tuple[Field, Field]:
     return y, x
 
 
-def blurred(field: NDArray[Any], sigma: float | tuple[float, float]) -> Field:
+def blur(field: NDArray[Any], sigma: float | tuple[float, float]) -> Field:
     """Return the Gaussian blur of a field, sigma in px (y, x)."""
     result: Field = ndimage.gaussian_filter(np.asarray(field, np.float64), sigma, mode="nearest", truncate=3.0)
     return result
@@ -93,7 +93,7 @@ def paint(canvas: Field, mask: Mask, value: NDArray[Any] | float, sigma: float =
     window = _window(mask, int(3 * sigma) + 2)
     if window is None:
         return
-    alpha = opacity * (blurred(mask[window], sigma) if sigma > 0 else mask[window].astype(np.float64))
+    alpha = opacity * (blur(mask[window], sigma) if sigma > 0 else mask[window].astype(np.float64))
     new = np.asarray(value, np.float64)
     if new.ndim >= 2:
         new = new[window]
@@ -106,7 +106,7 @@ def rim(mask: Mask, sigma: float) -> Field:
     result = np.zeros(mask.shape)
     window = _window(mask, int(3 * sigma) + 2)
     if window is not None:
-        soft = blurred(mask[window], sigma)
+        soft = blur(mask[window], sigma)
         result[window] = 4 * soft * (1 - soft)
     return result
 
@@ -121,6 +121,6 @@ def depth_inside(mask: Mask) -> Field:
     return result
 
 
-def to_bytes(picture: Field) -> NDArray[np.uint8]:
-    """Return a picture in [0, 1] as uint8, rounded half up and saturated."""
-    return np.floor(np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8)
+def to_bytes(image: Field) -> NDArray[np.uint8]:
+    """Return an image in [0, 1] as uint8, rounded half up and saturated."""
+    return np.floor(np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)

@@ -8,13 +8,13 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
-    """One picture or one patient's slices, as drawn.
+class DrawnItem:
+    """One image or one patient's slices, as drawn.
 
     Attributes:
         number: 0, 1, 2, ... in the order of drawing.
         case: the patient's number.
-        view: number of the picture within its case.
+        view: number of the image within its case.
         key: names all randomness of the content.
         content: a Drawing or a Stack.
     """
@@ -27,7 +27,7 @@ class Item:
 
 
 @dataclass(slots=True)
-class Folder:
+class PhantomFolder:
     """Where one data set is written. ``keys`` maps each file (relative to the folder, with ``/``) to its key."""
 
     root: Path

@@ -12,15 +12,15 @@ import numpy as np
 import pandas as pd
 from pycocotools import mask as coco_mask
 
-from dmseg.phantoms.chest import lung_only, padded_like_scanner
+from dmseg.phantoms.chest import lung_only, pad_like_scanner
 from dmseg.phantoms.encoding import png
-from dmseg.phantoms.folder import Folder, Item
+from dmseg.phantoms.folder import DrawnItem, PhantomFolder
 from dmseg.phantoms.xray import CATEGORIES
 from dmseg.rng import Stream
 from dmseg.types import Mask
 
 
-def paxray(folder: Folder, items: Iterable[Item]) -> None:
+def paxray(folder: PhantomFolder, items: Iterable[DrawnItem]) -> None:
     """``paxray_images_unfiltered.tar.gz`` (a plain tar) with ``images_patlas/<case>_<view>.png``; two COCO files.
 
     Run lengths are texts in the training file and lists in the test file; one image of the tar has no annotation.
@@ -55,7 +55,7 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
     tar.addfile(entry, io.BytesIO(content))
 
 
-def _annotate(part: dict[str, list[Any]], item: Item, name: str, *, as_text: bool) -> None:
+def _annotate(part: dict[str, list[Any]], item: DrawnItem, name: str, *, as_text: bool) -> None:
     height, width = item.content.image.shape
     part["images"].append({"id": item.number + 1, "file_name": name, "height": height, "width": width})
     for structure in item.content.structures:
@@ -86,12 +86,12 @@ def run_text(mask: Mask) -> str:
     return text
 
 
-def lung_rads(folder: Folder, items: Iterable[Item]) -> None:
+def lung_rads(folder: PhantomFolder, items: Iterable[DrawnItem]) -> None:
     """``lung_cancer_{train,test}.pkl``: label1, mask (int8), hu_array (lungs only), hu_array_old (all, HU)."""
     rows: dict[str, list[dict[str, Any]]] = {"train": [], "test": []}
     for item in items:
         drawing = item.content
-        hounsfield = padded_like_scanner(drawing.image, Stream(item.key, "padding"))
+        hounsfield = pad_like_scanner(drawing.image, Stream(item.key, "padding"))
         rows["test" if item.number % 4 == 3 else "train"].append({
             "label1": drawing.facts["category"],
             "mask": drawing.structures[0].mask.astype(np.int8),

@@ -1,4 +1,4 @@
-"""Original layouts of the sets of single pictures: Kvasir-SEG, CVC-ClinicDB, ISIC, BBBC038, ToothSeg."""
+"""Original layouts of the sets of single images: Kvasir-SEG, CVC-ClinicDB, ISIC, BBBC038, ToothSeg."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from dmseg.phantoms.drawing import Drawing
 from dmseg.phantoms.encoding import grey_mask, jpeg, png, tiff
-from dmseg.phantoms.folder import Folder, Item
+from dmseg.phantoms.folder import DrawnItem, PhantomFolder
 from dmseg.types import Mask
 
 
@@ -27,7 +27,7 @@ def _kvasir_id(key: str) -> str:
     return "cju" + "".join(letters[number // 36**k % 36] for k in range(22))
 
 
-def kvasir(folder: Folder, items: Iterable[Item]) -> None:
+def kvasir(folder: PhantomFolder, items: Iterable[DrawnItem]) -> None:
     """``Kvasir-SEG/{images,masks}/<id>.jpg`` (masks are JPEG, so not clean 0/255) and ``kavsir_bboxes.json`` (sic)."""
     boxes = {}
     for item in items:
@@ -44,7 +44,7 @@ def kvasir(folder: Folder, items: Iterable[Item]) -> None:
     folder.note("Kvasir-SEG/kavsir_bboxes.json", json.dumps(boxes, indent=1))
 
 
-def bbbc038(folder: Folder, items: Iterable[Item]) -> None:
+def bbbc038(folder: PhantomFolder, items: Iterable[DrawnItem]) -> None:
     """``stage1_train/<sha256>/images/<sha256>.png`` (RGBA) and ``masks/<sha256>.png``, one file per nucleus."""
     for item in items:
         name = hashlib.sha256(item.key.encode()).hexdigest()
@@ -57,7 +57,7 @@ def bbbc038(folder: Folder, items: Iterable[Item]) -> None:
             folder.put(f"stage1_train/{name}/masks/{mask_name}.png", png(grey_mask(structure.mask)), key)
 
 
-def cvc(folder: Folder, items: Iterable[Item]) -> None:
+def cvc(folder: PhantomFolder, items: Iterable[DrawnItem]) -> None:
     """``CVC-ClinicDB/Original/N.tif`` and ``CVC-ClinicDB/Ground Truth/N.tif`` (the folder's name has a space)."""
     for item in items:
         name = f"{item.number + 1}.tif"
@@ -65,7 +65,7 @@ def cvc(folder: Folder, items: Iterable[Item]) -> None:
         folder.put(f"CVC-ClinicDB/Ground Truth/{name}", tiff(grey_mask(union(item.content))), item.key)
 
 
-def isic(folder: Folder, items: Iterable[Item]) -> None:
+def isic(folder: PhantomFolder, items: Iterable[DrawnItem]) -> None:
     """``ISIC2018_Task1-2_<part>_Input/<id>.jpg``, ``ISIC2018_Task1_<part>_GroundTruth/<id>_segmentation.png``."""
     for item in items:
         part = "Validation" if item.number % 6 == 4 else "Test" if item.number % 6 == 5 else "Training"
@@ -77,7 +77,7 @@ def isic(folder: Folder, items: Iterable[Item]) -> None:
         folder.note(f"ISIC2018_Task1-2_Training_Input/{text}", "Synthetic images, free to use.\n")
 
 
-def tooth(folder: Folder, items: Iterable[Item]) -> None:
+def tooth(folder: PhantomFolder, items: Iterable[DrawnItem]) -> None:
     """``images/cateN-NNNNN.jpg`` and ``masks/cateN-NNNNN.jpg``; the original's folder names are not known."""
     for item in items:
         name = f"cate{item.number % 10 + 1}-{item.number + 1:05d}.jpg"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from dmseg.phantoms import breast, muscle, nerve, thyroid, upper_abdomen
 from dmseg.phantoms.drawing import Drawing
 from dmseg.phantoms.encoding import grey_mask, jpeg, png, tiff
-from dmseg.phantoms.folder import Folder, Item
+from dmseg.phantoms.folder import DrawnItem, PhantomFolder
 from dmseg.rng import Stream
 from dmseg.types import Image, Mask
 
@@ -29,7 +29,7 @@ def _rgb(grey: Image) -> Image:
     return np.repeat(grey[..., None], 3, axis=2)
 
 
-def busi(folder: Folder, items: Iterable[Item]) -> None:
+def busi(folder: PhantomFolder, items: Iterable[DrawnItem]) -> None:
     """``Dataset_BUSI_with_GT/<class>/<class> (N).png``, masks ``_mask.png``, ``_mask_1.png``; one black normal."""
     for item in items:
         kind = item.content.facts["kind"]
@@ -44,7 +44,7 @@ def busi(folder: Folder, items: Iterable[Item]) -> None:
     folder.put("Dataset_BUSI_with_GT/normal/normal (1)_mask.png", png(np.zeros_like(normal)), key)
 
 
-def abdominal(folder: Folder, items: Iterable[Item]) -> None:
+def abdominal(folder: PhantomFolder, items: Iterable[DrawnItem]) -> None:
     """``abdominal_US/{AUS,RUS}/{images,annotations}/{train,test}``: soft-edged colours; files without partner."""
     root = "abdominal_US"
     for item in items:
@@ -52,16 +52,16 @@ def abdominal(folder: Folder, items: Iterable[Item]) -> None:
         background = OFF_BLACK if item.number % 5 == 1 else (0, 0, 0)
         kidney = SHIFTED_KIDNEY if item.number % 5 == 2 else PALETTE["kidney"]
         folder.put(f"{root}/RUS/images/test/{stem}.jpg", jpeg(item.content.image), item.key)
-        annotation = painted(item.content, background, kidney)
+        annotation = paint_organs(item.content, background, kidney)
         folder.put(f"{root}/RUS/annotations/test/{stem}.png", png(annotation), item.key)
     key = f"{folder.name}/{folder.seed}/extra"
     extra = upper_abdomen.upper_abdomen(Stream(key), (288, 384), "right")
     folder.put(f"{root}/RUS/images/train/t1.jpg", jpeg(extra.image), key)
     folder.put(f"{root}/AUS/images/train/us1.png", png(_rgb(extra.image)), key)
-    folder.put(f"{root}/RUS/annotations/test/h100.png", png(painted(extra, (0, 0, 0), PALETTE["kidney"])), key)
+    folder.put(f"{root}/RUS/annotations/test/h100.png", png(paint_organs(extra, (0, 0, 0), PALETTE["kidney"])), key)
 
 
-def painted(drawing: Drawing, background: Sequence[int], kidney: Sequence[int]) -> NDArray[np.uint8]:
+def paint_organs(drawing: Drawing, background: Sequence[int], kidney: Sequence[int]) -> NDArray[np.uint8]:
     """Return the organs in the palette's colours as RGBA, edges mixed with their neighbours (3 x 3 means, integers)."""
     canvas = np.empty((*drawing.image.shape, 3), np.int64)
     canvas[:] = background
@@ -75,7 +75,7 @@ def painted(drawing: Drawing, background: Sequence[int], kidney: Sequence[int]) 
     return rgba
 
 
-def ddti(folder: Folder, items: Iterable[Item]) -> None:
+def ddti(folder: PhantomFolder, items: Iterable[DrawnItem]) -> None:
     """``<case>.xml`` and ``<case>_<k>.jpg``; one more case with broken JSON, one whose mark has no polygon."""
     marks: dict[int, list[tuple[int, str]]] = {}
     for item in items:
@@ -102,7 +102,7 @@ def _ddti_xml(case: int, entries: list[tuple[int, str]]) -> bytes:
     return f"<case><number>{case}</number>{facts}{rest}{marks}</case>".encode()
 
 
-def nerve_us(folder: Folder, items: Iterable[Item]) -> None:
+def nerve_us(folder: PhantomFolder, items: Iterable[DrawnItem]) -> None:
     """``train/<subject>_<image>[_mask].tif`` and ``train_masks.csv``; one frame per subject without nerve."""
     rows = ["subject,img,pixels"]
     for item in items:
@@ -120,7 +120,7 @@ def nerve_us(folder: Folder, items: Iterable[Item]) -> None:
     folder.note("train_masks.csv", "\n".join(rows) + "\n")
 
 
-def _nerve_frame(folder: Folder, stem: str, image: Image, mask: Mask, key: str) -> None:
+def _nerve_frame(folder: PhantomFolder, stem: str, image: Image, mask: Mask, key: str) -> None:
     folder.put(f"{stem}.tif", tiff(image), key)
     folder.put(f"{stem}_mask.tif", tiff(grey_mask(mask)), key)
 
@@ -132,7 +132,7 @@ def column_runs(mask: Mask) -> str:
     return " ".join(f"{start + 1} {end - start}" for start, end in zip(edges[::2], edges[1::2], strict=True))
 
 
-def muscle_us(folder: Folder, items: Iterable[Item]) -> None:
+def muscle_us(folder: PhantomFolder, items: Iterable[DrawnItem]) -> None:
     """``Polito-Radboud-DeepLearningUS/{BB,GM,TA}/{Images,Masks}/<image>.png``; one mask missing, one empty."""
     root = "Polito-Radboud-DeepLearningUS"
     for item in items:
@@ -147,7 +147,7 @@ def muscle_us(folder: Folder, items: Iterable[Item]) -> None:
     folder.put(f"{root}/GM/Masks/img_90002.png", png(np.zeros_like(image)), key)
 
 
-def mmotu(folder: Folder, items: Iterable[Item]) -> None:
+def mmotu(folder: PhantomFolder, items: Iterable[DrawnItem]) -> None:
     """``OTU_2d/images/N.JPG``, ``annotations/N.PNG`` (colour), ``N_binary.PNG`` and ``N_binary_binary.PNG`` (0/1)."""
     names: list[tuple[int, int]] = []
     for item in items:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from dmseg.phantoms import ct, mr
 from dmseg.phantoms.drawing import Stack
 from dmseg.phantoms.encoding import dicom, grey_mask, nifti, png, tiff
-from dmseg.phantoms.folder import Folder, Item
+from dmseg.phantoms.folder import DrawnItem, PhantomFolder
 from dmseg.rng import Stream
 
 FLARE_ORIENTATIONS = ("RAS", "LPS", "LAS", "PSR")
@@ -28,7 +28,7 @@ def _label_map(stack: Stack, names: tuple[str, ...]) -> NDArray[np.uint8]:
     return labels
 
 
-def flare(folder: Folder, items: Iterable[Item]) -> None:
+def flare(folder: PhantomFolder, items: Iterable[DrawnItem]) -> None:
     """``FLARE22Train/{images,labels}/FLARE22_Tr_NNNN[_0000].nii.gz``, each volume in another orientation."""
     for item in items:
         name = f"FLARE22_Tr_{item.case + 1:04d}"
@@ -40,7 +40,7 @@ def flare(folder: Folder, items: Iterable[Item]) -> None:
         folder.put(f"FLARE22Train/labels/{name}.nii.gz", labels, item.key)
 
 
-def chaos(folder: Folder, items: Iterable[Item]) -> None:
+def chaos(folder: PhantomFolder, items: Iterable[DrawnItem]) -> None:
     """``CHAOS_Train_Sets/Train_Sets/{CT,MR}/<id>/...``: DICOM slices and PNG masks, CT and MR in turn."""
     for item in items:
         root = "CHAOS_Train_Sets/Train_Sets"
@@ -50,7 +50,7 @@ def chaos(folder: Folder, items: Iterable[Item]) -> None:
             _chaos_mr(folder, item, f"{root}/MR/{item.case + 1}/T2SPIR")
 
 
-def _chaos_ct(folder: Folder, item: Item, root: str) -> None:
+def _chaos_ct(folder: PhantomFolder, item: DrawnItem, root: str) -> None:
     """Write the slices from head to feet, as the original does; every second case has the other file names."""
     stack: Stack = item.content
     values, liver = stack.values["ct"][::-1], stack.labels["liver"][::-1]
@@ -71,7 +71,7 @@ def _chaos_ct(folder: Folder, item: Item, root: str) -> None:
         folder.put(f"{root}/Ground/liver_GT_{index:03d}.png", png(mask), item.key)
 
 
-def _chaos_mr(folder: Folder, item: Item, root: str) -> None:
+def _chaos_mr(folder: PhantomFolder, item: DrawnItem, root: str) -> None:
     stack: Stack = item.content
     stream = Stream(item.key, "greys")
     greys = {name: stream.integer(*span) for name, span in CHAOS_GREYS.items()}
@@ -93,7 +93,7 @@ def _chaos_mr(folder: Folder, item: Item, root: str) -> None:
         folder.put(f"{root}/Ground/IMG-0002-{index + 1:05d}.png", png(mask), item.key)
 
 
-def brats(folder: Folder, items: Iterable[Item]) -> None:
+def brats(folder: PhantomFolder, items: Iterable[DrawnItem]) -> None:
     """``BraTS2021_Training_Data/BraTS2021_NNNNN/..._{t1,t1ce,t2,flair,seg}.nii.gz``; labels 1, 2, 4."""
     for item in items:
         name = f"BraTS2021_{item.case:05d}"
@@ -106,7 +106,7 @@ def brats(folder: Folder, items: Iterable[Item]) -> None:
             folder.put(path, nifti(volume, stack.spacing, "LPS"), item.key)
 
 
-def lgg(folder: Folder, items: Iterable[Item]) -> None:
+def lgg(folder: PhantomFolder, items: Iterable[DrawnItem]) -> None:
     """``kaggle_3m/TCGA_<inst>_<patient>_<date>/..._<slice>[_mask].tif``: RGB = before contrast, FLAIR, after."""
     patients = ["Patient,RNASeqCluster,gender,age_at_initial_pathologic"]
     for item in items:

@@ -9,7 +9,7 @@ import numpy as np
 from dmseg.phantoms.drawing import Drawing
 from dmseg.phantoms.fields import (
     Field,
-    blurred,
+    blur,
     depth_inside,
     fractal_field,
     normal_field,
@@ -18,12 +18,12 @@ from dmseg.phantoms.fields import (
     smooth_field,
     to_bytes,
 )
-from dmseg.phantoms.shapes import Outline, Shape, blob, fill, grown
+from dmseg.phantoms.shapes import Outline, Shape, blob, fill, grow
 from dmseg.rng import Stream
-from dmseg.tables import packaged_table
+from dmseg.tables import read_packaged_table
 from dmseg.types import Mask, Structure
 
-_TABLE = packaged_table("dmseg.phantoms", "microscopy.toml")
+_TABLE = read_packaged_table("dmseg.phantoms", "microscopy.toml")
 APPEARANCES = ("fluorescence", "histology", "brightfield")
 
 
@@ -50,7 +50,7 @@ def nuclei(anatomy: Stream, view: Stream) -> Drawing:
 
 
 def _scatter(anatomy: Stream, view: Stream, shape: Shape, numbers: dict[str, Any]) -> list[Mask]:
-    """Place nuclei until the wanted part of the picture is covered; about a third are put beside another one."""
+    """Place nuclei until the wanted part of the image is covered; about a third are put beside another one."""
     height, width = shape
     typical = anatomy.uniform(*numbers["radius"])
     wanted = anatomy.uniform(*numbers["density"]) * height * width
@@ -76,7 +76,7 @@ def _scatter(anatomy: Stream, view: Stream, shape: Shape, numbers: dict[str, Any
         if (
             area * 900 < height * width
             or overlap * 5 > area
-            or (overlap == 0 and (grown(mask, 1) & taken).any() and view.uniform() < 0.4)
+            or (overlap == 0 and (grow(mask, 1) & taken).any() and view.uniform() < 0.4)
         ):
             continue
         mask = mask & ~taken
@@ -104,7 +104,7 @@ def _fluorescence(
         paint(signal, mask, own * (edge + 0.14 * chromatin), view.uniform(0.6, 1.3))
         if view.uniform() < 0.1:
             signal[mask] *= 1.6
-    signal += 0.18 * level * blurred(signal > base + 0.25 * level, 14)
+    signal += 0.18 * level * blur(signal > base + 0.25 * level, 14)
     shot = 0.035 * np.sqrt(np.clip(signal, 0, 1)) * normal_field(view, shape) + 0.01 * normal_field(view, shape)
     return np.repeat(to_bytes(signal + shot)[..., None], 3, axis=2)
 
@@ -117,7 +117,7 @@ def _histology(
     fibres = smooth_field(view, shape, (5, 22)) + smooth_field(view, shape, (18, 6))
     pink = np.clip(1 + 0.35 * fractal_field(view, shape, 28, 4) + 0.3 * fibres, 0.15, None)
     gaps = fractal_field(view, shape, 24, 3) > 1.4
-    pink *= 1 - 0.85 * blurred(gaps, 1.5)
+    pink *= 1 - 0.85 * blur(gaps, 1.5)
     blue = 0.08 * np.clip(fractal_field(view, shape, 9, 3), 0, None)
     chromatin = fractal_field(view, shape, 4.5, 2)
     for mask in masks:
@@ -125,8 +125,8 @@ def _histology(
         paint(blue, mask, density * (0.82 + 0.26 * chromatin), view.uniform(0.5, 1.1))
         blue += 0.35 * density * rim(mask, 0.8)
         paint(pink, mask, 0.5, 1.0)
-    picture = np.exp(pink[..., None] * eosin + np.clip(blue, 0, None)[..., None] * haematoxylin)
-    return to_bytes(picture + 0.012 * normal_field(view, shape)[..., None])
+    image = np.exp(pink[..., None] * eosin + np.clip(blue, 0, None)[..., None] * haematoxylin)
+    return to_bytes(image + 0.012 * normal_field(view, shape)[..., None])
 
 
 def _brightfield(
@@ -137,10 +137,10 @@ def _brightfield(
     tint = np.array(anatomy.choice([[0.0, 0.0, 0.0], [0.02, 0.16, 0.02]]))
     dark: Field = 0.05 * np.clip(fractal_field(view, shape, 16, 3), 0, None)
     for mask in masks:
-        cell = grown(mask, view.integer(4, 9))
+        cell = grow(mask, view.integer(4, 9))
         paint(dark, cell & ~mask, dark + view.uniform(0.04, 0.1), 1.5)
         paint(dark, mask, view.uniform(0.25, 0.5) * (1 + 0.2 * fractal_field(view, shape, 7, 2)), 0.9)
         dark += 0.07 * rim(mask, 0.9)
     light = level * (1 + 0.05 * smooth_field(view, shape, shape[0] / 2))
-    picture = light[..., None] - dark[..., None] * (0.9 + 3 * tint)
-    return to_bytes(picture + 0.015 * normal_field(view, shape)[..., None])
+    image = light[..., None] - dark[..., None] * (0.9 + 3 * tint)
+    return to_bytes(image + 0.015 * normal_field(view, shape)[..., None])

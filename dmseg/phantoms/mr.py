@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from dmseg.phantoms.abdomen import LEVELS, Section, Trunk, stacked
+from dmseg.phantoms.abdomen import LEVELS, Section, Trunk, stack_organs
 from dmseg.phantoms.drawing import Stack
 from dmseg.phantoms.fields import Field, normal_field, paint, smooth_field
 from dmseg.phantoms.shapes import Shape
 from dmseg.rng import Stream
-from dmseg.tables import packaged_table
+from dmseg.tables import read_packaged_table
 
-_TABLE = packaged_table("dmseg.phantoms", "mr.toml")
+_TABLE = read_packaged_table("dmseg.phantoms", "mr.toml")
 BRAIN_TISSUES = ("scalp", "skull", "white", "grey", "fluid", "oedema", "core", "enhancing")
 NOISE: tuple[float, float] = tuple(_TABLE["noise"])
 SCALE: float = _TABLE["scale"]
@@ -39,7 +39,7 @@ def sensitivity(stream: Stream, shape: Shape) -> Field:
     return gain
 
 
-def stored(signal: Field) -> NDArray[np.int16]:
+def to_stored(signal: Field) -> NDArray[np.int16]:
     """Return signals as stored integers, 1 -> the table's scale."""
     return np.floor(np.clip(signal * SCALE, 0, 4095) + 0.5).astype(np.int16)
 
@@ -47,12 +47,12 @@ def stored(signal: Field) -> NDArray[np.int16]:
 def _slice(stream: Stream, section: Section) -> NDArray[np.int16]:
     shape = (section.trunk.shape[0], section.trunk.shape[1])
     signals: dict[str, float] = _TABLE["t2spir"]
-    picture = np.zeros(shape)
+    image = np.zeros(shape)
     grain = smooth_field(stream, shape, 4)
     for part in section.parts:
         level = signals[part.tissue] * stream.uniform(0.93, 1.07)
-        paint(picture, part.mask, level * (1 + 0.1 * grain), 1.1)
-    return stored(rician(stream, picture * sensitivity(stream, shape), stream.uniform(*NOISE)))
+        paint(image, part.mask, level * (1 + 0.1 * grain), 1.1)
+    return to_stored(rician(stream, image * sensitivity(stream, shape), stream.uniform(*NOISE)))
 
 
 def abdomen(case: str, size: int) -> Stack:
@@ -61,4 +61,4 @@ def abdomen(case: str, size: int) -> Stack:
     sections = [trunk.section(level) for level in LEVELS]
     slices = [_slice(Stream(case, "slice", level), s) for level, s in zip(LEVELS, sections, strict=True)]
     pixel = FIELD_MM / size
-    return Stack({"t2spir": np.stack(slices)}, stacked(sections, ORGANS), (SPACING_Z, pixel, pixel))
+    return Stack({"t2spir": np.stack(slices)}, stack_organs(sections, ORGANS), (SPACING_Z, pixel, pixel))

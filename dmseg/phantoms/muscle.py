@@ -6,8 +6,8 @@ import numpy as np
 
 from dmseg.phantoms.drawing import Drawing
 from dmseg.phantoms.fields import Field, grid, smooth_field
-from dmseg.phantoms.shapes import Shape, blob, curve, ellipse, fill, fixed, ribbon, shrunk
-from dmseg.phantoms.ultrasound import Body, amplitude, compressed, layer_line
+from dmseg.phantoms.shapes import Shape, blob, curve, ellipse, fill, ribbon, shrunk, to_fixed_point
+from dmseg.phantoms.ultrasound import Body, amplitude, compress_log, layer_line
 from dmseg.rng import Stream
 from dmseg.types import Mask, Structure
 
@@ -32,7 +32,7 @@ def muscle(anatomy: Stream, view: Stream, shape: Shape, name: str) -> Drawing:
     body.add(y < 0.03 * height, "skin", edge=0.9)
     body.add(np.abs(y - fat) < 1.2, "fascia", edge=0.8)
     body.loss += 0.045
-    image = compressed(amplitude(body, axial=0.75, lateral=1.6))
+    image = compress_log(amplitude(body, axial=0.75, lateral=1.6))
     return Drawing(image, (Structure("muscle", belly),), {"muscle": name})
 
 
@@ -93,7 +93,7 @@ def _deep(anatomy: Stream, view: Stream, body: Body, name: str, y: Field) -> Non
     cortex = bone & ~shrunk(bone, 3)
     body.add(cortex & (y < where[1] * height), "bone", edge=0.8)
     if name == "TA":
-        membrane = fixed([(width * t, height * (0.84 + 0.05 * t)) for t in (0.3, 0.5, 0.7, 0.9, 1.05)])
+        membrane = to_fixed_point([(width * t, height * (0.84 + 0.05 * t)) for t in (0.3, 0.5, 0.7, 0.9, 1.05)])
         body.add(fill(ribbon(curve(membrane, closed=False), 1.4), shape), "fascia", edge=0.8)
 
 
@@ -102,4 +102,4 @@ def _septa(view: Stream, body: Body, fat_part: float) -> None:
     for _ in range(view.integer(4, 7)):
         x, top = view.uniform(-0.1, 0.9) * width, view.uniform(0.04, fat_part) * height
         points = [(x + k * 0.1 * width, top + view.uniform(-0.012, 0.012) * height) for k in range(4)]
-        body.add(fill(ribbon(curve(fixed(points), closed=False), 0.7), (height, width)), "septum", edge=0.7)
+        body.add(fill(ribbon(curve(to_fixed_point(points), closed=False), 0.7), (height, width)), "septum", edge=0.7)

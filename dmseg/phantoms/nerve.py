@@ -6,8 +6,8 @@ import numpy as np
 
 from dmseg.phantoms.drawing import Drawing
 from dmseg.phantoms.fields import grid
-from dmseg.phantoms.shapes import Shape, blob, ellipse, fill, grown, rotated, shrunk
-from dmseg.phantoms.ultrasound import Body, amplitude, compressed, layer_line, striae
+from dmseg.phantoms.shapes import Shape, blob, ellipse, fill, grow, rotate, shrunk
+from dmseg.phantoms.ultrasound import Body, amplitude, compress_log, layer_line, striae
 from dmseg.rng import Stream
 from dmseg.types import Mask, Structure
 
@@ -26,7 +26,7 @@ def plexus(anatomy: Stream, view: Stream, shape: Shape, *, present: bool = True)
         masks.append(_bundle(anatomy, view, body, centre, size * width, side))
     _vessels(anatomy, view, body, side)
     body.loss += 0.05
-    image = compressed(amplitude(body, axial=0.8, lateral=1.7))
+    image = compress_log(amplitude(body, axial=0.8, lateral=1.7))
     return Drawing(image, tuple(Structure("nerve", mask) for mask in masks))
 
 
@@ -67,7 +67,7 @@ def _bundle(anatomy: Stream, view: Stream, body: Body, centre: tuple[float, floa
         along = (index + 0.5) / count * 2 - 1
         x = centre[0] + radius * 0.8 * along
         y = centre[1] + radius * flat * 0.35 * (1 if index % 2 else -1)
-        middle = rotated(np.array([[int(x * 256), int(y * 256)]], np.int64), angle, centre)[0] / 256
+        middle = rotate(np.array([[int(x * 256), int(y * 256)]], np.int64), angle, centre)[0] / 256
         size = radius * view.uniform(0.17, 0.26)
         fascicle = (
             fill(blob(view, (middle[0], middle[1]), (size, size * 0.85), irregular=0.08, points=32), shape) & nerve
@@ -82,5 +82,5 @@ def _vessels(anatomy: Stream, view: Stream, body: Body, side: int) -> None:
     if anatomy.uniform() < 0.6:
         centre = (width * (0.5 - side * 0.4), height * (0.62 + view.uniform(-0.03, 0.03)))
         vessel = fill(ellipse(centre, (0.055 * width, 0.07 * height)), (height, width))
-        body.add(grown(vessel, 2), "fascia", gain=-6.0)
+        body.add(grow(vessel, 2), "fascia", gain=-6.0)
         body.add(vessel, "vessel", edge=0.8)

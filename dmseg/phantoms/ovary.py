@@ -6,8 +6,8 @@ import numpy as np
 
 from dmseg.phantoms.drawing import Drawing
 from dmseg.phantoms.fields import fractal_field, smooth_field
-from dmseg.phantoms.shapes import Shape, blob, curve, ellipse, fill, fixed, grown, ribbon, shrunk
-from dmseg.phantoms.ultrasound import Body, Convex, amplitude, compressed
+from dmseg.phantoms.shapes import Shape, blob, curve, ellipse, fill, grow, ribbon, shrunk, to_fixed_point
+from dmseg.phantoms.ultrasound import Body, Convex, amplitude, compress_log
 from dmseg.rng import Stream
 from dmseg.types import Mask, Structure
 
@@ -35,11 +35,11 @@ def ovary(stream: Stream, shape: Shape, kind: int) -> Drawing:
     outline = blob(stream, centre, radii, angle=stream.integer(-300, 300), irregular=0.09, lobes=5)
     mass = fill(outline, shape) & shrunk(sector, 3)
     _neighbours(stream, body, mass)
-    body.add(grown(mass, 3), "connective", edge=2.5, gain=1.0)
+    body.add(grow(mass, 3), "connective", edge=2.5, gain=1.0)
     _fill_mass(stream, body, mass, CLASSES[kind], min(radii))
     body.interface(mass, 4.0, 1.0)
     body.loss += 0.05
-    image = compressed(amplitude(body, probe, axial=0.9, lateral=1.5))
+    image = compress_log(amplitude(body, probe, axial=0.9, lateral=1.5))
     return Drawing(image, (Structure("tumour", mass),), {"class": kind})
 
 
@@ -60,7 +60,7 @@ def _bowel(stream: Stream, body: Body) -> None:
 
 def _neighbours(stream: Stream, body: Body, mass: Mask) -> None:
     """Dark structures that touch the ovary: follicles of the other side, bowel, free fluid."""
-    rows, columns = np.nonzero(grown(mass, 4) & ~mass)
+    rows, columns = np.nonzero(grow(mass, 4) & ~mass)
     for _ in range(stream.integer(2, 4) if len(rows) else 0):
         pick = stream.integer(0, len(rows) - 1)
         centre = (float(columns[pick]), float(rows[pick]))
@@ -132,7 +132,7 @@ def _septate(stream: Stream, body: Body, mass: Mask, count: int) -> None:
             (x + lean * t + 0.06 * reach * stream.uniform(-1, 1), middle[1] + reach * t)
             for t in (-0.7, -0.35, 0, 0.35, 0.7)
         ]
-        line = fill(ribbon(curve(fixed(points), closed=False), 1.1), shape) & mass
+        line = fill(ribbon(curve(to_fixed_point(points), closed=False), 1.1), shape) & mass
         body.add(line, "septum", edge=0.7)
     if stream.uniform() < 0.5:
         knob = ellipse((middle[0] + 0.3 * reach, middle[1] + 0.25 * reach), (0.09 * reach, 0.08 * reach), points=32)

@@ -1,4 +1,4 @@
-"""The registry: how each data set's pictures are drawn and in which layout they are written."""
+"""The registry: how each data set's images are drawn and in which layout they are written."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from dmseg.phantoms import (
     xray,
 )
 from dmseg.phantoms.drawing import Drawing, Stack
-from dmseg.phantoms.folder import Folder, Item
+from dmseg.phantoms.folder import DrawnItem, PhantomFolder
 from dmseg.rng import Stream
 
 IMAGES_PER_CASE = 2
@@ -39,13 +39,13 @@ class PhantomSet:
     """One data set.
 
     Attributes:
-        draw: (case key, picture key, number of the picture or of the case) -> a Drawing, or a Stack of one patient.
+        draw: (case key, image key, number of the image or of the case) -> a Drawing, or a Stack of one patient.
         write: puts the items into the original layout, with the original's traps.
         stacks: True where one item is a patient's slices, of which IMAGES_PER_CASE carry annotated organs.
     """
 
     draw: Callable[[str, str, int], Drawing | Stack]
-    write: Callable[[Folder, Iterable[Item]], None]
+    write: Callable[[PhantomFolder, Iterable[DrawnItem]], None]
     stacks: bool = False
 
 
@@ -152,7 +152,7 @@ SETS: dict[str, PhantomSet] = {
 
 
 def tasks(name: str, per_dataset: int, seed: int) -> list[tuple[str, int, int, int, str, str]]:
-    """Return what is to be drawn: (name, number, case, view, case key, picture key), first pictures first."""
+    """Return what is to be drawn: (name, number, case, view, case key, image key), first images first."""
     if SETS[name].stacks:
         cases = -(-per_dataset // IMAGES_PER_CASE)
         return [
@@ -166,8 +166,8 @@ def tasks(name: str, per_dataset: int, seed: int) -> list[tuple[str, int, int, i
     return planned
 
 
-def drawn(task: tuple[str, int, int, int, str, str]) -> Item:
+def draw_item(task: tuple[str, int, int, int, str, str]) -> DrawnItem:
     """Draw one item; a pure function of the task, safe in any process."""
     name, number, case, view, case_key, key = task
     content: Any = SETS[name].draw(case_key, key, number)
-    return Item(number, case, view, key, content)
+    return DrawnItem(number, case, view, key, content)

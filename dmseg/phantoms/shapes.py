@@ -37,14 +37,14 @@ def cosine(angle: NDArray[np.int64]) -> NDArray[np.int64]:
     return SINES[(angle + TURN // 4) % TURN]
 
 
-def fixed(values: ArrayLike) -> NDArray[np.int64]:
+def to_fixed_point(values: ArrayLike) -> NDArray[np.int64]:
     """Return pixels as 1/256 px, rounded half up."""
     return np.floor(np.asarray(values, dtype=np.float64) * UNIT + 0.5).astype(np.int64)
 
 
-def rotated(outline: Outline, angle: int, centre: Sequence[float]) -> Outline:
+def rotate(outline: Outline, angle: int, centre: Sequence[float]) -> Outline:
     """Turn an outline by ``angle`` (1/4096 turn, clockwise on the screen) about ``centre`` (px)."""
-    middle = fixed(centre)
+    middle = to_fixed_point(centre)
     x, y = (outline - middle).T
     turn = np.array([angle], np.int64)
     c, s = cosine(turn), sine(turn)
@@ -78,11 +78,11 @@ def blob(
         amplitude = math.floor(_ONE * irregular * stream.uniform(-1, 1) * 2 / k)
         radius += (amplitude * cosine(k * turn + stream.integer(0, TURN - 1))) >> 14
     radius = np.clip(radius, _ONE // 3, 2 * _ONE)
-    rx, ry = fixed(radii)
+    rx, ry = to_fixed_point(radii)
     outline = np.stack(
         [(rx * ((radius * cosine(turn)) >> 14)) >> 14, (ry * ((radius * sine(turn)) >> 14)) >> 14], axis=1
     )
-    return rotated(outline + fixed(centre), angle, centre)
+    return rotate(outline + to_fixed_point(centre), angle, centre)
 
 
 def ellipse(centre: Sequence[float], radii: Sequence[float], angle: int = 0, points: int = 64) -> Outline:
@@ -116,7 +116,7 @@ def ribbon(line: Outline, half_width: Sequence[float] | float) -> Outline:
     ends = (half_width, half_width) if isinstance(half_width, (int, float)) else tuple(half_width)
     n = len(line)
     step = np.arange(n, dtype=np.int64)
-    first, last = fixed(ends)
+    first, last = to_fixed_point(ends)
     width = first + (last - first) * step // max(n - 1, 1)
     along = line[np.minimum(step + 1, n - 1)] - line[np.maximum(step - 1, 0)]
     length = np.array([max(math.isqrt(int(dx * dx + dy * dy)), 1) for dx, dy in along], np.int64)
@@ -154,7 +154,7 @@ def fill_all(outlines: Sequence[Outline], shape: Shape) -> Mask:
 
 
 def shrunk(mask: Mask, pixels: int) -> Mask:
-    """Return the mask without ``pixels`` layers of border pixels (4-neighbours); the picture's edge does not erode."""
+    """Return the mask without ``pixels`` layers of border pixels (4-neighbours); the image's edge does not erode."""
     inside = mask
     for _ in range(pixels):
         padded = np.pad(inside, 1, mode="edge")
@@ -162,7 +162,7 @@ def shrunk(mask: Mask, pixels: int) -> Mask:
     return inside
 
 
-def grown(mask: Mask, pixels: int) -> Mask:
+def grow(mask: Mask, pixels: int) -> Mask:
     """Return the mask with ``pixels`` more layers (4-neighbours)."""
     return ~shrunk(~mask, pixels)
 
@@ -177,10 +177,10 @@ def _parts(stream: Stream, size: float) -> int:
     return math.floor(stream.uniform(-size, size) * _ONE)
 
 
-class Frame:
+class BodyFrame:
     """A body's own coordinates: u, v in about -1..1 from its centre, bent by a smooth keyed warp that all parts share.
 
-    Templates given in body coordinates keep their neighbourhood: what touches in the template touches in the picture.
+    Templates given in body coordinates keep their neighbourhood: what touches in the template touches in the image.
     """
 
     def __init__(self, stream: Stream, centre: Sequence[float], radii: Sequence[float], bend: float = 0.03) -> None:
@@ -195,15 +195,15 @@ class Frame:
 
     def at(self, points: ArrayLike) -> Outline:
         """Return body coordinates (n, 2) as an outline in 1/256 px."""
-        return self._bent(_body_units(points))
+        return self._bend(_body_units(points))
 
-    def _bent(self, uv: NDArray[np.int64]) -> Outline:
+    def _bend(self, uv: NDArray[np.int64]) -> Outline:
         moved = uv.copy()
         for axis, waves in enumerate(self._waves):
             for amplitude, fu, fv, phase in waves:
                 angle = ((fu * uv[:, 0] + fv * uv[:, 1]) * (TURN // 2) >> 14) + phase
                 moved[:, axis] += (amplitude * sine(angle)) >> 14
-        return ((moved * fixed(self.radii)) >> 14) + fixed(self.centre)
+        return ((moved * to_fixed_point(self.radii)) >> 14) + to_fixed_point(self.centre)
 
     def template(self, stream: Stream, points: ArrayLike, vary: float = 0.06) -> Outline:
         """Return the smooth outline through template points, moved and scaled by keyed parts of at most ``vary``."""
@@ -216,7 +216,7 @@ class Frame:
         moved = (
             control + ((control - middle) * scale * 3 // 2 + shift * spread + jitter * spread.min() * 5 // 8) // _ONE
         )
-        return curve(self._bent(moved))
+        return curve(self._bend(moved))
 
     def oval(self, stream: Stream, centre: Sequence[float], radii: Sequence[float], irregular: float = 0.06) -> Outline:
         """Return a slightly irregular ellipse; centre and half axes in body coordinates."""

@@ -6,8 +6,8 @@ import numpy as np
 
 from dmseg.phantoms.drawing import Drawing
 from dmseg.phantoms.fields import Field, fractal_field, grid
-from dmseg.phantoms.shapes import UNIT, Outline, Shape, blob, ellipse, fill, fixed, grown, shrunk
-from dmseg.phantoms.ultrasound import Body, amplitude, compressed, layer_line, striae
+from dmseg.phantoms.shapes import UNIT, Outline, Shape, blob, ellipse, fill, grow, shrunk, to_fixed_point
+from dmseg.phantoms.ultrasound import Body, amplitude, compress_log, layer_line, striae
 from dmseg.rng import Stream
 from dmseg.types import Mask, Structure
 
@@ -39,9 +39,9 @@ def thyroid(anatomy: Stream, view: Stream, shape: Shape) -> Drawing:
     echo = amplitude(body, axial=0.8, lateral=1.5)
     margin = int(FRAME * width)
     echo[:margin], echo[-margin:], echo[:, :margin], echo[:, -margin:] = 0, 0, 0, 0
-    masks = [fill(fixed(polygon), shape) for polygon in polygons]
+    masks = [fill(to_fixed_point(polygon), shape) for polygon in polygons]
     return Drawing(
-        compressed(echo),
+        compress_log(echo),
         tuple(Structure("nodule", mask) for mask in masks),
         {"polygons": [p.tolist() for p in polygons]},
     )
@@ -66,7 +66,7 @@ def _carotid(view: Stream, body: Body, side: int) -> None:
     height, width = body.shape
     centre = (width * (0.5 - side * view.uniform(0.36, 0.39)), height * view.uniform(0.55, 0.66))
     vessel = fill(ellipse(centre, (0.07 * width, 0.095 * height)), body.shape)
-    body.add(grown(vessel, 2), "fascia", gain=-6.0)
+    body.add(grow(vessel, 2), "fascia", gain=-6.0)
     body.add(vessel, "vessel", edge=0.8)
 
 
@@ -100,8 +100,8 @@ def _nodules(anatomy: Stream, view: Stream, body: Body, lobe: Mask, count: int) 
                 view, centre, (radius, radius * flat), angle=view.integer(-300, 300), irregular=0.08, points=40
             )
             polygon = (outline + UNIT // 2) // UNIT
-            mask = fill(fixed(polygon), shape)
-            if mask.sum() > 60 and not (mask & ~lobe).any() and not (grown(mask, 3) & taken).any():
+            mask = fill(to_fixed_point(polygon), shape)
+            if mask.sum() > 60 and not (mask & ~lobe).any() and not (grow(mask, 3) & taken).any():
                 break
         else:
             continue
@@ -109,7 +109,7 @@ def _nodules(anatomy: Stream, view: Stream, body: Body, lobe: Mask, count: int) 
         polygons.append(polygon)
         body.add(mask, tissue, edge=1.0, grain=6)
         body.level[mask] += 2.0 * fractal_field(view, shape, 6, 2)[mask]
-        body.add(grown(mask, 1) & ~shrunk(mask, 1), "nodule_dark", edge=0.8, gain=-4.0)
+        body.add(grow(mask, 1) & ~shrunk(mask, 1), "nodule_dark", edge=0.8, gain=-4.0)
         if tissue == "nodule_dark" and view.uniform() < 0.5:
             _calcifications(view, body, mask)
     return polygons

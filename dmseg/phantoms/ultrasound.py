@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from dmseg.phantoms.fields import Field, blurred, grid, normal_field, paint, rim, smooth_field, to_bytes
-from dmseg.phantoms.shapes import TURN, Shape, cosine, fill, fixed, sine
+from dmseg.phantoms.fields import Field, blur, grid, normal_field, paint, rim, smooth_field, to_bytes
+from dmseg.phantoms.shapes import TURN, Shape, cosine, fill, sine, to_fixed_point
 from dmseg.rng import Stream
-from dmseg.tables import packaged_table
+from dmseg.tables import read_packaged_table
 from dmseg.types import Mask
 
-_TABLE = packaged_table("dmseg.phantoms", "ultrasound.toml")
+_TABLE = read_packaged_table("dmseg.phantoms", "ultrasound.toml")
 DYNAMIC_RANGE_DB: float = _TABLE["dynamic_range_db"]
 TISSUE: dict[str, tuple[float, float, float]] = {name: tuple(row) for name, row in _TABLE["tissue"].items()}
 
@@ -41,13 +41,13 @@ class Body:
 
     def interface(self, mask: Mask, gain: float, width: float = 0.8) -> None:
         """Raise the echo along a mask's border by ``gain`` dB, most where the border lies across the beam."""
-        slope = np.abs(np.gradient(blurred(mask, 1.5), axis=0))
+        slope = np.abs(np.gradient(blur(mask, 1.5), axis=0))
         across = slope / max(float(slope.max()), 1e-9)
         self.level += gain * rim(mask, width) * (0.3 + 0.7 * across)
 
 
 def layer_line(stream: Stream, shape: Shape, part: float, sway: float) -> Field:
-    """Return the height (px) of a gently waving layer boundary per column, (1, W); both numbers in picture heights."""
+    """Return the height (px) of a gently waving layer boundary per column, (1, W); both numbers in image heights."""
     height, width = shape
     return part * height + sway * height * smooth_field(stream, (1, width), (1, width / 3))
 
@@ -61,7 +61,7 @@ def striae(stream: Stream, body: Body, mask: Mask, tilt: float, spacing: float, 
     y, x = grid(body.shape)
     lines = smooth_field(stream, (height, width), (spacing, width / 4))
     moved = ndimage.map_coordinates(lines, [y - tilt * (x - width / 2), x], order=1, mode="mirror")
-    body.level += gain * blurred((moved > 0.8) & mask, 0.6)
+    body.level += gain * blur((moved > 0.8) & mask, 0.6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +82,10 @@ class Convex:
         """Return the pixels that the beams reach, bool ``shape``, in integer arithmetic."""
         turns = np.linspace(-self.half_turn, self.half_turn, 65).astype(np.int64)
         far, near = (
-            np.stack([fixed(r) * sine(t) >> 14, fixed(r) * cosine(t) >> 14], axis=1)
+            np.stack([to_fixed_point(r) * sine(t) >> 14, to_fixed_point(r) * cosine(t) >> 14], axis=1)
             for r, t in ((self.far, turns), (self.near, turns[::-1]))
         )
-        return fill(np.concatenate([far, near]) + fixed(self.apex), shape)
+        return fill(np.concatenate([far, near]) + to_fixed_point(self.apex), shape)
 
     def _polar(self, shape: Shape) -> tuple[Field, Field]:
         y, x = np.indices(shape, dtype=np.float64)
@@ -93,14 +93,14 @@ class Convex:
         return np.hypot(dx, dy), np.arctan2(dx, dy)
 
     def beams(self, field: Field) -> Field:
-        """Sample a picture on the beam grid (depth, beam), one px steps in depth and at the far end across."""
+        """Sample an image on the beam grid (depth, beam), one px steps in depth and at the far end across."""
         depth, beam = self._grid()
         x, y = self.apex[0] + depth * np.sin(beam), self.apex[1] + depth * np.cos(beam)
         sampled: Field = ndimage.map_coordinates(field, [y, x], order=1, mode="nearest")
         return sampled
 
     def picture(self, beams: Field, shape: Shape) -> Field:
-        """Scan-convert a beam grid back to the picture (bilinear)."""
+        """Scan-convert a beam grid back to the image (bilinear)."""
         radius, angle = self._polar(shape)
         columns = beams.shape[1]
         place = [radius - self.near, (angle / self.half_angle + 1) / 2 * (columns - 1)]
@@ -118,7 +118,7 @@ class Convex:
 
 def _echo(body: Body, level: Field, loss: Field, axial: float, lateral: float) -> NDArray[np.complex128]:
     """Return the complex echo signal on a beam grid whose first axis is depth; mean power 10^(level/10)."""
-    travelled = np.cumsum(blurred(loss, (0.0, 1.5)), axis=0)
+    travelled = np.cumsum(blur(loss, (0.0, 1.5)), axis=0)
     amplitude = 10 ** ((level - np.clip(travelled, -9.0, 45.0)) / 20)
     parts = [
         ndimage.gaussian_filter(amplitude * normal_field(body.stream, level.shape), (axial, lateral), mode="reflect")
@@ -147,7 +147,7 @@ def amplitude(body: Body, probe: Convex | None = None, *, axial: float = 0.8, la
     return np.where(probe.sector(shape), envelope, 0.0)
 
 
-def compressed(echo: Field) -> NDArray[np.uint8]:
+def compress_log(echo: Field) -> NDArray[np.uint8]:
     """Log-compress amplitudes to 8 bit: white at 1, black :data:`DYNAMIC_RANGE_DB` below and outside the sector."""
     decibel = 20 * np.log10(np.maximum(echo, 1e-9))
     return to_bytes(1 + decibel / DYNAMIC_RANGE_DB)

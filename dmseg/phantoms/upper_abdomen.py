@@ -9,13 +9,13 @@ import numpy as np
 
 from dmseg.phantoms.drawing import Drawing
 from dmseg.phantoms.fields import grid, smooth_field
-from dmseg.phantoms.shapes import Frame, Outline, Shape, blob, curve, fill, fixed, ribbon, shrunk
-from dmseg.phantoms.ultrasound import Body, Convex, amplitude, compressed
+from dmseg.phantoms.shapes import BodyFrame, Outline, Shape, blob, curve, fill, ribbon, shrunk, to_fixed_point
+from dmseg.phantoms.ultrasound import Body, Convex, amplitude, compress_log
 from dmseg.rng import Stream
-from dmseg.tables import packaged_table
+from dmseg.tables import read_packaged_table
 from dmseg.types import Mask, Structure
 
-_OUTLINES = packaged_table("dmseg.phantoms", "templates.toml")["upper_abdomen"]
+_OUTLINES = read_packaged_table("dmseg.phantoms", "templates.toml")["upper_abdomen"]
 VIEWS = ("right", "left", "middle")
 
 
@@ -29,10 +29,10 @@ def upper_abdomen(stream: Stream, shape: Shape, view: str) -> Drawing:
             pancreas, vessels, bones).
     """
     scene = _Scene(stream, shape)
-    {"right": _right, "left": _left, "middle": _middle}[view](scene)
+    {"right": _right, "left": _draw_left, "middle": _middle}[view](scene)
     scene.belly_wall()
     scene.body.loss += 0.045
-    image = compressed(amplitude(scene.body, scene.probe, axial=0.9, lateral=1.5))
+    image = compress_log(amplitude(scene.body, scene.probe, axial=0.9, lateral=1.5))
     return Drawing(image, tuple(scene.visible_organs()), {"view": view})
 
 
@@ -49,7 +49,7 @@ class _Scene:
             stream.integer(380, 450),
         )
         self.sector = self.probe.sector(shape)
-        self.frame = Frame(stream, (width / 2, height / 2), (width / 2, height / 2), 0.035)
+        self.frame = BodyFrame(stream, (width / 2, height / 2), (width / 2, height / 2), 0.035)
         self.body = Body(stream, shape, "peritoneum")
         self.body.level += 2.0 * smooth_field(stream, shape, (height / 30, width / 7))
         self._organs: list[Structure] = []
@@ -115,7 +115,7 @@ class _Scene:
         height, width = self.shape
         line = curve(self.frame.at(_OUTLINES[name]), closed=False)
         self.body.add(fill(ribbon(line, 1.8), self.shape), "diaphragm", edge=0.8)
-        below = np.concatenate([line, fixed([(width * 1.2, height * 1.2), (-0.2 * width, height * 1.2)])])
+        below = np.concatenate([line, to_fixed_point([(width * 1.2, height * 1.2), (-0.2 * width, height * 1.2)])])
         self.body.add(fill(below, self.shape) & ~fill(ribbon(line, 2.5), self.shape), "muscle", gain=-8.0)
 
 
@@ -128,7 +128,7 @@ def _right(scene: _Scene) -> None:
         scene.organ("gallbladder", scene.template("gallbladder", 0.05), "fluid", rim=10.0)
 
 
-def _left(scene: _Scene) -> None:
+def _draw_left(scene: _Scene) -> None:
     scene.diaphragm("left_diaphragm")
     scene.organ("spleen", scene.template("spleen"), "spleen", rim=7.0)
     scene.kidney("left_kidney")

@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from dmseg.phantoms.drawing import Drawing
-from dmseg.phantoms.fields import Field, blurred, depth_inside, fractal_field, normal_field, rim, smooth_field, to_bytes
-from dmseg.phantoms.shapes import Frame, Outline, Shape, curve, ellipse, fill, fill_all, ribbon
+from dmseg.phantoms.fields import Field, blur, depth_inside, fractal_field, normal_field, rim, smooth_field, to_bytes
+from dmseg.phantoms.shapes import BodyFrame, Outline, Shape, curve, ellipse, fill, fill_all, ribbon
 from dmseg.rng import Stream
-from dmseg.tables import packaged_table
+from dmseg.tables import read_packaged_table
 from dmseg.types import Mask, Structure
 
-_OUTLINES = packaged_table("dmseg.phantoms", "templates.toml")["chest_film"]
+_OUTLINES = read_packaged_table("dmseg.phantoms", "templates.toml")["chest_film"]
 
-_TABLE = packaged_table("dmseg.phantoms", "xray.toml")
+_TABLE = read_packaged_table("dmseg.phantoms", "xray.toml")
 DENSITY: dict[str, float] = _TABLE["chest"]
 CATEGORIES = (
     "right lung", "left lung", "heart", "spine", "right clavicle", "left clavicle", "ribs", "aorta", "diaphragm",
@@ -25,12 +25,12 @@ def chest_film(anatomy: Stream, view: Stream, size: int, projection: str) -> Dra
     """Draw one film ("frontal" or "lateral") of ``size`` x ``size`` px; a structure's name is one of CATEGORIES."""
     shape = (size, size)
     centre = (size * view.uniform(0.48, 0.52), size * view.uniform(0.49, 0.52))
-    frame = Frame(anatomy, centre, (size * anatomy.uniform(0.6, 0.66), size * anatomy.uniform(0.47, 0.51)), 0.02)
+    frame = BodyFrame(anatomy, centre, (size * anatomy.uniform(0.6, 0.66), size * anatomy.uniform(0.47, 0.51)), 0.02)
     draw = _frontal if projection == "frontal" else _lateral
     density, structures = draw(anatomy, view, frame, shape)
-    picture = 1 - np.exp(-np.clip(density, 0, None))
-    picture += DENSITY["noise"] * normal_field(view, shape)
-    return Drawing(to_bytes(1.12 * picture), tuple(structures), {"view": projection})
+    image = 1 - np.exp(-np.clip(density, 0, None))
+    image += DENSITY["noise"] * normal_field(view, shape)
+    return Drawing(to_bytes(1.12 * image), tuple(structures), {"view": projection})
 
 
 def _thickness(mask: Mask, reach: float) -> Field:
@@ -39,7 +39,7 @@ def _thickness(mask: Mask, reach: float) -> Field:
     return np.sqrt(depth * (2 - depth))
 
 
-def _frontal(anatomy: Stream, view: Stream, frame: Frame, shape: Shape) -> tuple[Field, list[Structure]]:
+def _frontal(anatomy: Stream, view: Stream, frame: BodyFrame, shape: Shape) -> tuple[Field, list[Structure]]:
     size = shape[0]
     torso = fill(curve(frame.at(_OUTLINES["torso"])), shape)
     right, left = (
@@ -60,19 +60,19 @@ def _frontal(anatomy: Stream, view: Stream, frame: Frame, shape: Shape) -> tuple
     bands = [ribbon(line, 0.0115 * size) for line in ribs]
     for band in bands:
         mask = fill(band, shape) & torso
-        density += DENSITY["rib"] * (0.35 * blurred(mask, 0.8) + 0.65 * rim(mask, 1.3))
+        density += DENSITY["rib"] * (0.35 * blur(mask, 0.8) + 0.65 * rim(mask, 1.3))
     clavicles = {side: fill(_clavicle(anatomy, frame, side, size), shape) for side in (-1, 1)}
     for side, mask in clavicles.items():
-        density += DENSITY["clavicle"] * (0.5 * blurred(mask, 0.8) + 0.6 * rim(mask, 1.3))
+        density += DENSITY["clavicle"] * (0.5 * blur(mask, 0.8) + 0.6 * rim(mask, 1.3))
         blade = [(side * 0.5, -0.62), (side * 0.66, -0.6), (side * 0.7, -0.3), (side * 0.62, 0.0), (side * 0.54, -0.3)]
         plate = fill(frame.template(anatomy, blade, 0.03), shape)
-        density += DENSITY["scapula"] * (0.6 * blurred(plate, 1.2) + 0.6 * rim(plate, 1.5))
+        density += DENSITY["scapula"] * (0.6 * blur(plate, 1.2) + 0.6 * rim(plate, 1.5))
     spine = _spine(density, frame, shape, [(0.0, -1.0 + 0.1 * k) for k in range(21)], 0.062, 0.045)
     masks = [right, left, heart, spine, clavicles[-1], clavicles[1], fill_all(bands, shape) & torso, aorta]
     return density, [Structure(name, mask) for name, mask in zip(CATEGORIES, masks, strict=False)]
 
 
-def _lateral(anatomy: Stream, view: Stream, frame: Frame, shape: Shape) -> tuple[Field, list[Structure]]:
+def _lateral(anatomy: Stream, view: Stream, frame: BodyFrame, shape: Shape) -> tuple[Field, list[Structure]]:
     size = shape[0]
     torso = fill(curve(frame.at(_OUTLINES["side_torso"])), shape)
     lung = fill(frame.template(anatomy, _OUTLINES["side_lung"], 0.02), shape) & torso
@@ -85,12 +85,12 @@ def _lateral(anatomy: Stream, view: Stream, frame: Frame, shape: Shape) -> tuple
     for k in range(10):
         line = [(0.5, -0.66 + 0.13 * k), (0.2, -0.6 + 0.13 * k), (-0.2, -0.42 + 0.13 * k), (-0.5, -0.2 + 0.13 * k)]
         mask = fill(ribbon(curve(frame.at(line), closed=False), 0.011 * size), shape) & torso
-        density += 0.7 * DENSITY["rib"] * (0.35 * blurred(mask, 0.8) + 0.65 * rim(mask, 1.3))
+        density += 0.7 * DENSITY["rib"] * (0.35 * blur(mask, 0.8) + 0.65 * rim(mask, 1.3))
     back = [(0.5 - 0.1 * (0.1 * k - 0.9) * (0.1 * k - 0.9), -1.0 + 0.1 * k) for k in range(21)]
     spine = _spine(density, frame, shape, back, 0.06, 0.044)
     front = curve(frame.at([(-0.4, -0.6), (-0.54, -0.3), (-0.6, 0.0), (-0.6, 0.2)]), closed=False)
     sternum = fill(ribbon(front, 0.016 * size), shape)
-    density += DENSITY["clavicle"] * (0.6 * blurred(sternum, 1.0) + 0.6 * rim(sternum, 1.3))
+    density += DENSITY["clavicle"] * (0.6 * blur(sternum, 1.0) + 0.6 * rim(sternum, 1.3))
     dome = fill(
         ribbon(curve(frame.at([(-0.52, 0.3), (-0.2, 0.26), (0.1, 0.36), (0.44, 0.62)]), closed=False), 0.008 * size),
         shape,
@@ -108,10 +108,10 @@ def _below(lungs: Mask, shape: Shape) -> Field:
     below = (rows > level[None, :]) & ~lungs
     known_columns = (np.arange(shape[1]) >= known[0]) & (np.arange(shape[1]) <= known[-1])
     # Beside the lungs there is no edge to see, only the body getting thicker.
-    return np.where(known_columns[None, :], blurred(below, 2.5), blurred(below, 0.06 * shape[0]))
+    return np.where(known_columns[None, :], blur(below, 2.5), blur(below, 0.06 * shape[0]))
 
 
-def _lung_vessels(view: Stream, density: Field, lungs: Mask, frame: Frame, shape: Shape) -> None:
+def _lung_vessels(view: Stream, density: Field, lungs: Mask, frame: BodyFrame, shape: Shape) -> None:
     """Vessels spread from both hila, thinner outwards."""
     drawn = np.zeros(shape)
     for side in (-1, 1):
@@ -123,7 +123,7 @@ def _lung_vessels(view: Stream, density: Field, lungs: Mask, frame: Frame, shape
                 u, v = u + side * view.uniform(0.05, 0.11), v + angle * 0.1 + view.uniform(-0.03, 0.03)
                 points.append((u, v))
             line = curve(frame.at(points), closed=False)
-            drawn += blurred(fill(ribbon(line, (1.8, 0.4)), shape), 0.9)
+            drawn += blur(fill(ribbon(line, (1.8, 0.4)), shape), 0.9)
     density += DENSITY["vessel"] * drawn * lungs
     density += 0.03 * np.clip(smooth_field(view, shape, 6), 0, None) * lungs
 
@@ -143,7 +143,7 @@ def _rib_lines(anatomy: Stream) -> list[list[tuple[float, float]]]:
     return lines
 
 
-def _clavicle(anatomy: Stream, frame: Frame, side: int, size: int) -> Outline:
+def _clavicle(anatomy: Stream, frame: BodyFrame, side: int, size: int) -> Outline:
     lift = anatomy.uniform(-0.03, 0.03)
     points = [
         (side * 0.05, -0.55),
@@ -155,7 +155,7 @@ def _clavicle(anatomy: Stream, frame: Frame, side: int, size: int) -> Outline:
 
 
 def _spine(
-    density: Field, frame: Frame, shape: Shape, places: list[tuple[float, float]], wide: float, tall: float
+    density: Field, frame: BodyFrame, shape: Shape, places: list[tuple[float, float]], wide: float, tall: float
 ) -> Mask:
     """Add vertebral bodies with their dense end plates; return the column's mask."""
     size = shape[0]
@@ -163,8 +163,8 @@ def _spine(
     for u, v in places:
         x, y = frame.at([(u, v)])[0] / 256
         body = fill(ellipse((x, y), (wide * size, tall * size / 2 * 1.05), points=40), shape)
-        density += DENSITY["spine"] * (0.5 * blurred(body, 1.2) + 0.25 * rim(body, 1.2))
+        density += DENSITY["spine"] * (0.5 * blur(body, 1.2) + 0.25 * rim(body, 1.2))
         spinous = fill(ellipse((x, y + 0.01 * size), (0.008 * size, 0.012 * size), points=16), shape)
-        density += 0.25 * DENSITY["spine"] * blurred(spinous, 0.8)
+        density += 0.25 * DENSITY["spine"] * blur(spinous, 0.8)
         column |= body
     return column

@@ -31,12 +31,12 @@ def overlap(a: Box, b: Box) -> tuple[int, int]:
     return inner, box_area(a) + box_area(b) - inner
 
 
-def clipped(box: Box, shape: tuple[int, ...]) -> Box:
+def clip(box: Box, shape: tuple[int, ...]) -> Box:
     """Return the box cut to a (H, W) canvas."""
     return max(box[0], 0), max(box[1], 0), min(box[2], shape[1] - 1), min(box[3], shape[0] - 1)
 
 
-def jittered_box(mask: Mask, mask_id: str, seed: int) -> Box:
+def jitter_box(mask: Mask, mask_id: str, seed: int) -> Box:
     """Return the tight box with each side moved by a whole number of pixels of its own.
 
     A side moves by U{-m..m}, outwards if positive, with m a tenth of the box's extent across that side, rounded half
@@ -50,7 +50,7 @@ def jittered_box(mask: Mask, mask_id: str, seed: int) -> Box:
     draw = stream(seed, mask_id, "box", 1)
     for _ in range(1 + FIRST.box_redraws):
         x0, y0, x1, y1 = (draw.integer(-m, m) for m in reach)
-        box = clipped((tight[0] - x0, tight[1] - y0, tight[2] + x1, tight[3] + y1), mask.shape)
+        box = clip((tight[0] - x0, tight[1] - y0, tight[2] + x1, tight[3] + y1), mask.shape)
         inner, union = overlap(box, tight)
         if inner > 0 and inner >= FIRST.box_lowest_iou * union:
             return box
@@ -105,19 +105,19 @@ def _box_of_loss(target: float, tight: Box, direction: list[float], shape: tuple
     """Return the box along a direction at which the loss reaches ``target``: bisection of the stretch."""
     width, height = tight[2] - tight[0] + 1, tight[3] - tight[1] + 1
 
-    def stretched(by: float) -> Box:
+    def stretch(by: float) -> Box:
         moves = [math.floor(by * part * side + 0.5) for part, side in zip(direction, (width, height) * 2, strict=True)]
-        return clipped((tight[0] + moves[0], tight[1] + moves[1], tight[2] + moves[2], tight[3] + moves[3]), shape)
+        return clip((tight[0] + moves[0], tight[1] + moves[1], tight[2] + moves[2], tight[3] + moves[3]), shape)
 
     low, high = 0.0, 1.0
     for _ in range(24):
         middle = (low + high) / 2
-        box = stretched(middle)
+        box = stretch(middle)
         if box_area(box) == 0 or ciou_loss(box, tight) > target:
             high = middle
         else:
             low = middle
-    below, above = stretched(low), stretched(high)
+    below, above = stretch(low), stretch(high)
     if box_area(above) == 0:
         return below
     return min(below, above, key=lambda box: abs(ciou_loss(box, tight) - target))

@@ -65,7 +65,7 @@ def next_click(
     else:
         if prompts is None or not mask_id:
             raise UsageError(f'corrective="{corrective}" draws random numbers: give prompts and mask_id as its key')
-        pixel = _drawn(error, corrective, seed, mask_id, prompts.step + 1)
+        pixel = _draw_corrective(error, corrective, seed, mask_id, prompts.step + 1)
     return Click(pixel[1], pixel[0], int(reference[pixel]))
 
 
@@ -89,7 +89,7 @@ def _deepest(error: Region, prompts: Prompts | None) -> Pixel:
     return pixel
 
 
-def _drawn(error: Region, corrective: str, seed: int, mask_id: str, step: int) -> Pixel:
+def _draw_corrective(error: Region, corrective: str, seed: int, mask_id: str, step: int) -> Pixel:
     """Return a click of the ``random`` or the ``mixed`` rule."""
     draw = stream(seed, mask_id, "corrective", step)
     rule = "random" if corrective == "random" else draw.choice(("random", "middle", "center"))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dmseg.errors import UsageError
-from dmseg.protocol.boxes import Box, candidate_boxes, jittered_box, tight_box
+from dmseg.protocol.boxes import Box, candidate_boxes, jitter_box, tight_box
 from dmseg.protocol.clicks import Click, next_click
 from dmseg.protocol.presets import FIRST, Preset, stream
 from dmseg.protocol.regions import Pixel, Region, region_of
@@ -36,10 +36,10 @@ def first_prompts(preset: Preset, mask: Mask, mask_id: str, seed: int = 0) -> Pr
     _check(mask, mask_id)
     if preset.first in _MIXTURES:
         kinds = stream(seed, mask_id, "kind", 1).choice(_MIXTURES[preset.first])
-        clicks = _mixed_clicks(mask, mask_id, seed) if "clicks" in kinds else []
-        return _prompts(clicks, jittered_box(mask, mask_id, seed) if "box" in kinds else None)
+        clicks = _draw_mixed_clicks(mask, mask_id, seed) if "clicks" in kinds else []
+        return _prompts(clicks, jitter_box(mask, mask_id, seed) if "box" in kinds else None)
     if preset.first == "box":
-        return _prompts([], jittered_box(mask, mask_id, seed))
+        return _prompts([], jitter_box(mask, mask_id, seed))
     if preset.first == "tight-box":
         return _prompts([], tight_box(mask))
     if preset.first == "3pos":
@@ -67,7 +67,7 @@ def _check(mask: Mask, mask_id: str) -> None:
         raise UsageError(f"mask {mask_id} is empty: there is nothing to prompt for; leave it out of the benchmark")
 
 
-def _mixed_clicks(mask: Mask, mask_id: str, seed: int) -> list[Click]:
+def _draw_mixed_clicks(mask: Mask, mask_id: str, seed: int) -> list[Click]:
     """Return 1..3 foreground and 0..3 background points, all different."""
     draw = stream(seed, mask_id, "clicks", 1)
     area = int(np.count_nonzero(mask))

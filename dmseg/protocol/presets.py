@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dmseg.errors import UsageError, unknown_name
 from dmseg.rng import Stream
-from dmseg.tables import packaged_table, record
+from dmseg.tables import read_packaged_table, record
 
 PROTOCOL_ID = "dmseg-prompt/1"
 """Name and version of the rules, the first part of every key; a change of any rule changes it."""
@@ -95,7 +95,7 @@ def _needs(first: str, corrective: str | None) -> frozenset[str]:
 
 
 def _read() -> tuple[FirstNumbers, SearchNumbers, dict[str, Preset]]:
-    table = packaged_table("dmseg.protocol", "presets.toml")
+    table = read_packaged_table("dmseg.protocol", "presets.toml")
     presets = {}
     for name, values in table["presets"].items():
         entry = record(_Entry, values, f"presets.toml: presets.{name}")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from dmseg.protocol import runs as kernels
 from dmseg.rng import Stream
 from dmseg.types import Mask
-from dmseg.words import as_words, zero_or_one
+from dmseg.words import pack_mask_uint64, zero_or_one
 
 Pixel = tuple[int, int]
 """Row and column."""
@@ -86,8 +86,8 @@ class Region:
 
 def error_region(reference: Mask, prediction: Mask) -> Region:
     """Return the pixels in which two (H, W) masks differ; empty if they are equal."""
-    words = as_words(reference), as_words(prediction)
-    runs, foreign = kernels.labelled_runs(*words, reference.shape[1])
+    words = pack_mask_uint64(reference), pack_mask_uint64(prediction)
+    runs, foreign = kernels.label_runs(*words, reference.shape[1])
     if foreign:
         return error_region(zero_or_one(reference), zero_or_one(prediction))
     return Region(runs)

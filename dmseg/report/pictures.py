@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dmseg.figures import contact_sheet, embedded_png, panel
+from dmseg.figures import contact_sheet, embed_png, panel
 from dmseg.results.audit import AuditRecord
 from dmseg.results.cases import CaseTable
 from dmseg.types import LEVEL_LABELS, Prompts
@@ -147,7 +147,7 @@ class _Drawing:
         dice = f"Dice {100 * self.table.values['dice'][at]:.1f}"
         failed = ", failed" if self.table.failed[at] else ""
         where = f"{LEVEL_LABELS[level]}, step {step}"
-        return Panel(embedded_png(picture), f"{mask_id}, {where}: {dice}{failed}", f"{where}: {dice}{failed}")
+        return Panel(embed_png(picture), f"{mask_id}, {where}: {dice}{failed}", f"{where}: {dice}{failed}")
 
     def drawn(self, place: int, level: str, step: int) -> NDArray[np.uint8]:
         """Draw one mask at one level after one step: contours, clicks, box."""

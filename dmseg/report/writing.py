@@ -34,7 +34,7 @@ _FAILURES_SHOWN = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Chart:
+class ReportChart:
     """One inline picture with its caption."""
 
     caption: str
@@ -71,7 +71,7 @@ def write_worst_cases(run: Path, benchmark: Path | Benchmark, out: Path) -> Path
     """
     opened = open_run(run)
     pixels = _benchmark_of(opened, benchmark)
-    sheets = [worst_sheet(*_drawn_from(table, opened, pixels)) for table in case_tables(opened.steps).values()]
+    sheets = [worst_sheet(*_collect_sources(table, opened, pixels)) for table in case_tables(opened.steps).values()]
     width = max(sheet.shape[1] for sheet in sheets)
     padding = [((0, 0), (width - sheet.shape[1], 0), (0, 0)) for sheet in sheets]  # labels are at the left
     padded = [np.pad(sheet, edges, constant_values=255) for sheet, edges in zip(sheets, padding, strict=True)]
@@ -151,7 +151,7 @@ def _split(table: CaseTable, run: Run, pixels: Benchmark | None) -> dict[str, An
         "show_noc": table.steps > 1,
         "charts": _charts(numbers),
         "heat": Markup(heat),
-        "gallery": gallery(*_drawn_from(table, run, pixels)) if pixels is not None else None,
+        "gallery": gallery(*_collect_sources(table, run, pixels)) if pixels is not None else None,
     }
 
 
@@ -159,7 +159,7 @@ def _owners(table: CaseTable) -> set[tuple[str, str]]:
     return set(zip(table.cases, table.datasets, strict=True))
 
 
-def _drawn_from(
+def _collect_sources(
     table: CaseTable, run: Run, pixels: Benchmark
 ) -> tuple[CaseTable, pd.DataFrame, dict[str, str], Predictions, Benchmark]:
     """Return what the pictures of a split are drawn from: numbers, prompts, image ids, kept predictions, pixels."""
@@ -173,7 +173,7 @@ def _drawn_from(
     return table, run.prompts, images, predictions, pixels
 
 
-def _charts(numbers: SplitNumbers) -> list[Chart]:
+def _charts(numbers: SplitNumbers) -> list[ReportChart]:
     table = numbers.table
     level_ticks = [(float(i), LEVEL_LABELS[level]) for i, level in enumerate(table.levels)]
     step_ticks = [(float(step), str(step)) for step in range(1, table.steps + 1)]
@@ -190,7 +190,7 @@ def _charts(numbers: SplitNumbers) -> list[Chart]:
     distance = [_series("HD95", range(len(table.levels)), numbers.by_level["hd95"])]
     charts.append(("Boundary distance by level (lower is better)", "level", "HD95, px", distance, level_ticks))
     drawn = [
-        Chart(caption, Markup(curve_svg(lines, title=caption, x_label=x, y_label=y, x_ticks=ticks, digits=1)))
+        ReportChart(caption, Markup(curve_svg(lines, title=caption, x_label=x, y_label=y, x_ticks=ticks, digits=1)))
         for caption, x, y, lines, ticks in charts
     ]
     hardest = LEVEL_LABELS[table.levels[-1]]
@@ -201,7 +201,7 @@ def _charts(numbers: SplitNumbers) -> list[Chart]:
         value_range=(0.0, 100.0),
         height=280,
     )
-    return [*drawn, Chart(f"Final Dice of single masks at {hardest}", Markup(spread))]
+    return [*drawn, ReportChart(f"Final Dice of single masks at {hardest}", Markup(spread))]
 
 
 def _series(name: str, x: range, estimates: list[Estimate]) -> Series:
@@ -209,7 +209,7 @@ def _series(name: str, x: range, estimates: list[Estimate]) -> Series:
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class FailureGroup:
     """Rows that failed alike."""
 
     status: str
@@ -218,17 +218,17 @@ class Failure:
     masks: int
 
 
-def _failures(steps: pd.DataFrame) -> list[Failure]:
+def _failures(steps: pd.DataFrame) -> list[FailureGroup]:
     """Return what failed, most rows first; beyond the first few messages one line counts the rest."""
     failed = steps[steps["status"] != "ok"].fillna({"error": ""})
     kinds = [
-        Failure(str(status), str(error), len(group), group["mask_id"].nunique())
+        FailureGroup(str(status), str(error), len(group), group["mask_id"].nunique())
         for (status, error), group in failed.groupby(["status", "error"], sort=True)
     ]
     kinds.sort(key=lambda kind: -kind.rows)
     rest = kinds[_FAILURES_SHOWN:]
     if rest:
-        others = Failure(f"{len(rest)} other messages", "", sum(k.rows for k in rest), sum(k.masks for k in rest))
+        others = FailureGroup(f"{len(rest)} other messages", "", sum(k.rows for k in rest), sum(k.masks for k in rest))
         return [*kinds[:_FAILURES_SHOWN], others]
     return kinds
 

@@ -77,7 +77,7 @@ TIMING: tuple[Column, ...] = (
     Column("image_id", pa.string(), "image"),
     Column("level", pa.string(), "level"),
     Column("masks", pa.int32(), "objects of the image"),
-    Column("load_ms", pa.float64(), "reading the picture"),
+    Column("load_ms", pa.float64(), "reading the image"),
     Column("encode_ms", pa.float64(), "the model's encode, this image's share"),
     Column("predict_ms", pa.float64(), "the model's predict, all objects and steps"),
     Column("prompt_ms", pa.float64(), "first prompts and clicks"),

@@ -19,7 +19,7 @@ GROUPINGS: tuple[str, ...] = ("level", "dataset", "modality", "structure", "size
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class RunDifference:
     """How much better or worse the second run is on one group of objects.
 
     Attributes:
@@ -45,7 +45,7 @@ class Difference:
         return "-" if self.difference.high < 0 else "="
 
 
-def compare(first: Run, second: Run, metric: str = "dice") -> list[Difference]:
+def compare(first: Run, second: Run, metric: str = "dice") -> list[RunDifference]:
     """Return the differences after the last step: per level; over all levels per dataset, modality, structure, size.
 
     Args:
@@ -60,7 +60,7 @@ def compare(first: Run, second: Run, metric: str = "dice") -> list[Difference]:
     _require_same(first, second)
     mine, theirs = case_tables(first.steps), case_tables(second.steps)
     groups = _mask_groups(first.steps)
-    found: list[Difference] = []
+    found: list[RunDifference] = []
     for split, table in mine.items():
         found += _split_differences(table, theirs[split], groups, metric)
     return found
@@ -93,7 +93,7 @@ def _mask_groups(steps: pd.DataFrame) -> pd.DataFrame:
     return masks
 
 
-def _split_differences(table: CaseTable, other: CaseTable, groups: pd.DataFrame, metric: str) -> list[Difference]:
+def _split_differences(table: CaseTable, other: CaseTable, groups: pd.DataFrame, metric: str) -> list[RunDifference]:
     scale = 1.0 if metric == "hd95" else 100.0
     one, two = (run.values[metric][:, :, -1] * scale for run in (table, other))
     rows = [
@@ -122,9 +122,9 @@ def _difference(
     one: NDArray[np.float64],
     two: NDArray[np.float64],
     inside: NDArray[np.bool_],
-) -> Difference:
+) -> RunDifference:
     places = np.flatnonzero(inside)
     bootstrap = CaseBootstrap([table.datasets[i] for i in places], [table.cases[i] for i in places])
     columns = np.column_stack([one[places], two[places], two[places] - one[places]])
     first, second, difference = bootstrap.estimates(columns)
-    return Difference(table.split, grouping, group, first.value, second.value, difference)
+    return RunDifference(table.split, grouping, group, first.value, second.value, difference)

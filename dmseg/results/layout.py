@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dmseg.results.summary import Block, SplitNumbers
+from dmseg.results.summary import SplitNumbers, SummaryBlock
 from dmseg.statistics import Estimate
 from dmseg.types import LEVEL_LABELS
 
@@ -65,7 +65,7 @@ def paper_table(model: str, numbers: SplitNumbers) -> TextTable:
     return TextTable(title, ("Method", *header), tuple(rows))
 
 
-def block_table(numbers: SplitNumbers, block: Block) -> TextTable:
+def block_table(numbers: SplitNumbers, block: SummaryBlock) -> TextTable:
     """Return one block with its intervals."""
     rows = tuple((row.label, *(interval(cell) for cell in row.cells)) for row in block.rows)
     return TextTable(f"{numbers.table.split}: {block.title}", ("", *numbers.columns), rows)

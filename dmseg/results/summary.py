@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dmseg.metrics import CLICK_TARGETS, Clicks, clicks_to_reach, over_steps
+from dmseg.metrics import CLICK_TARGETS, ClicksToTarget, clicks_to_reach, over_steps
 from dmseg.results.cases import NOC_TARGET, CaseTable
 from dmseg.statistics import Estimate
 from dmseg.types import LEVEL_LABELS
@@ -26,7 +26,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class SummaryRow:
     """One line of the table: a metric (its column in steps.parquet and its label) and its estimate per column."""
 
     metric: str
@@ -35,13 +35,13 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class SummaryBlock:
     """Lines that share what is averaged: ``over`` is final, step_mean or auc; ``average`` is macro or plain."""
 
     title: str
     over: str
     average: str
-    rows: tuple[Row, ...]
+    rows: tuple[SummaryRow, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +62,8 @@ class SplitNumbers:
 
     table: CaseTable
     columns: tuple[str, ...]
-    blocks: tuple[Block, ...]
-    areas: Block | None
+    blocks: tuple[SummaryBlock, ...]
+    areas: SummaryBlock | None
     drop: tuple[Estimate, ...]
     by_level: dict[str, list[Estimate]]
     by_step: dict[str, list[Estimate]]
@@ -86,7 +86,7 @@ def split_numbers(table: CaseTable) -> SplitNumbers:
     """Average one split in every way the report shows."""
     hardest_first = table.levels[::-1]
     columns = (*(LEVEL_LABELS[level] for level in hardest_first), "Average")
-    values = {metric: _scaled(table, metric) for metric in TABLE_METRICS}
+    values = {metric: _scale(table, metric) for metric in TABLE_METRICS}
     final = {metric: per_step[:, :, -1] for metric, per_step in values.items()}
     dice = values["dice"]
     steps = table.bootstrap.estimates(dice.reshape(len(dice), -1))
@@ -108,42 +108,42 @@ def split_numbers(table: CaseTable) -> SplitNumbers:
     )
 
 
-def _clicks(table: CaseTable, target: float) -> list[Clicks]:
+def _clicks(table: CaseTable, target: float) -> list[ClicksToTarget]:
     return [clicks_to_reach(table.values["iou"][:, place], target) for place in range(len(table.levels))]
 
 
-def _blocks(table: CaseTable, values: dict[str, Array], final: dict[str, Array]) -> tuple[Block, ...]:
+def _blocks(table: CaseTable, values: dict[str, Array], final: dict[str, Array]) -> tuple[SummaryBlock, ...]:
     last = f"After the last interaction (step {table.steps})"
     blocks = [
-        Block(f"{last}, mean over datasets", "final", "macro", _rows(table, final, "macro")),
-        Block(f"{last}, mean over masks", "final", "plain", _rows(table, final, "plain")),
+        SummaryBlock(f"{last}, mean over datasets", "final", "macro", _rows(table, final, "macro")),
+        SummaryBlock(f"{last}, mean over masks", "final", "plain", _rows(table, final, "plain")),
     ]
     if table.steps > 1:
         means = {metric: over_steps(per_step).mean for metric, per_step in values.items()}
         title = f"Mean over the {table.steps} steps, mean over datasets"
-        blocks.append(Block(title, "step_mean", "macro", _rows(table, means, "macro")))
+        blocks.append(SummaryBlock(title, "step_mean", "macro", _rows(table, means, "macro")))
     return tuple(blocks)
 
 
-def _areas(table: CaseTable, values: dict[str, Array]) -> Block | None:
+def _areas(table: CaseTable, values: dict[str, Array]) -> SummaryBlock | None:
     if table.steps == 1:
         return None
     areas = {metric: over_steps(per_step).area for metric, per_step in values.items()}
     title = f"Area under the curve over the {table.steps} steps, mean over datasets"
-    return Block(title, "auc", "macro", _rows(table, areas, "macro"))
+    return SummaryBlock(title, "auc", "macro", _rows(table, areas, "macro"))
 
 
-def _scaled(table: CaseTable, metric: str) -> Array:
+def _scale(table: CaseTable, metric: str) -> Array:
     """Return a metric's values (N, L, T), shares in per cent."""
     return table.values[metric] * (100.0 if metric in _PER_CENT else 1.0)
 
 
-def _rows(table: CaseTable, values: dict[str, Array], average: str) -> tuple[Row, ...]:
+def _rows(table: CaseTable, values: dict[str, Array], average: str) -> tuple[SummaryRow, ...]:
     """Return a line per metric: levels hardest first, then the mean over the levels of each mask."""
     rows = []
     for metric, per_level in values.items():
         columns = np.column_stack([per_level[:, ::-1], per_level.mean(axis=1)])
-        rows.append(Row(metric, TABLE_METRICS[metric], tuple(table.bootstrap.estimates(columns, average))))
+        rows.append(SummaryRow(metric, TABLE_METRICS[metric], tuple(table.bootstrap.estimates(columns, average))))
     return tuple(rows)
 
 

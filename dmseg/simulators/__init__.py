@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dmseg.simulators.observe import observe
 from dmseg.simulators.operations import GENERAL, OPS, Operation, apply, modality_operations, operation
-from dmseg.simulators.plan import Plan, Step, degrade, plan
+from dmseg.simulators.plan import Plan, PlanStep, degrade, plan
 from dmseg.simulators.scene import Scene
 from dmseg.simulators.tables import TABLES_VERSION, Parameter, default_window, tables_digest
 
@@ -21,8 +21,8 @@ __all__ = [
     "Operation",
     "Parameter",
     "Plan",
+    "PlanStep",
     "Scene",
-    "Step",
     "apply",
     "default_window",
     "degrade",

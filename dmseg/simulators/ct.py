@@ -24,7 +24,7 @@ from dmseg.simulators.tomography import (
     polychromatic,
     project,
     ramp_filter,
-    starved,
+    starve,
 )
 from dmseg.types import Image
 
@@ -64,7 +64,7 @@ def turn_average(radii: int, step: float) -> NDArray[np.float32]:
 
 
 @numba.njit(cache=True, nogil=True)
-def _weighted_sum(rows, weights, out):  # type: ignore[no-untyped-def]
+def _sum_weighted(rows, weights, out):  # type: ignore[no-untyped-def]
     # Not a BLAS product: its threads wait for each other on busy machines.
     for i in range(weights.size):
         row, weight = rows[i], weights[i]
@@ -88,7 +88,7 @@ def ring_profile(log_gain: NDArray[np.float64], step: float = RADIAL_STEP) -> ND
     folded[0] = filtered[radii]
     matrix = turn_average(radii, step)
     profile = np.zeros(matrix.shape[1], np.float32)
-    _weighted_sum(matrix, folded, profile)
+    _sum_weighted(matrix, folded, profile)
     return profile
 
 
@@ -164,14 +164,14 @@ VIEWS = 144
 
 
 MATERIAL_SIDE = 320
-"""Larger pictures are shrunk to this before grey becomes material."""
+"""Larger images are shrunk to this before grey becomes material."""
 
 
 def materials(scene: Scene, size: int) -> tuple[Array, Array]:
     """Return water-like and bone-like attenuation of Clear over that of water, float32 (size, size) each.
 
     Grey becomes HU by the window; black is air, and white, where bone is clipped, at least 800 HU. Above 100 HU the
-    share of bone rises to 1 at 1500 HU. The picture is put in the middle of a square.
+    share of bone rises to 1 at 1500 HU. The image is put in the middle of a square.
     """
     image = scene.clear if scene.clear.ndim == 2 else np.ascontiguousarray(scene.clear[..., 0])
     finest = max(size, MATERIAL_SIDE)
@@ -198,8 +198,8 @@ def _square(image: Array, size: int) -> Array:
     return np.asarray(cv2.resize(whole, (size, size), interpolation=kind), np.float32)
 
 
-def _added(scene: Scene, image: Image, error: Array, px_mm: float) -> Image:
-    """Add an error image (1/px of the square grid) to the picture, in HU through the window.
+def _add_error(scene: Scene, image: Image, error: Array, px_mm: float) -> Image:
+    """Add an error image (1/px of the square grid) to the image, in HU through the window.
 
     What is white on Clear, and still is, is taken for denser than the window shows, so it stays white until the error
     has used that up. What a blur has made grey is treated like the rest: else the edges of Clear would be redrawn.
@@ -243,7 +243,7 @@ def beam_hardening(image: Image, scene: Scene, **values: float) -> Image:
 def tomographic_hardening(image: Image, scene: Scene, *, object_size: float, uncorrected: float) -> Image:
     """Beam hardening of a CT slice; see :func:`beam_hardening`."""
     error, px_mm = hardening_image(scene, image.shape, object_size, uncorrected, GRID, VIEWS)
-    return _added(scene, image, error, px_mm)
+    return _add_error(scene, image, error, px_mm)
 
 
 def hardening_image(
@@ -280,7 +280,7 @@ def photon_starvation(image: Image, scene: Scene, *, photons: float, electronic:
     coarse = project(total, _COARSE_VIEWS) * np.float32(WATER_PER_MM * px_mm)
     error = starvation_sinogram(scene, coarse, photons, electronic)
     fine_mm = px_mm * _COARSE_GRID / STARVATION_GRID
-    return _added(scene, image, back_project(error, STARVATION_GRID), fine_mm)
+    return _add_error(scene, image, back_project(error, STARVATION_GRID), fine_mm)
 
 
 def starvation_sinogram(scene: Scene, coarse: Array, photons: float, electronic: float) -> Array:
@@ -294,7 +294,7 @@ def starvation_sinogram(scene: Scene, coarse: Array, photons: float, electronic:
     integrals = np.maximum(fine, 0).astype(np.float32)
     parts = [fields.normals(scene.key(name), integrals.size) for name in ("photons", "electrons")]
     first, second = (part.reshape(integrals.shape) * np.float32(2.0**-fields.NORMAL_BITS) for part in parts)
-    measured = starved(integrals, (first, second), photons, electronic)
+    measured = starve(integrals, (first, second), photons, electronic)
     bias = mean_bias(photons, electronic)
     expected = np.interp(integrals, *bias).astype(np.float32)
     merged = SCANNER_SAMPLES / integrals.size
@@ -310,4 +310,4 @@ def mean_bias(photons: float, electronic: float) -> tuple[NDArray[np.float64], N
     first, second = ndtri((np.arange(32) + 0.5) / 32), ndtri((np.arange(16) + 0.5) / 16)
     cells = np.broadcast_to(integrals[:, None, None], (43, 32, 16)).astype(np.float32)
     deviates = (first[None, :, None].astype(np.float32), second[None, None, :].astype(np.float32))
-    return integrals, (starved(cells, deviates, photons, electronic) - cells).mean(axis=(1, 2), dtype=np.float64)
+    return integrals, (starve(cells, deviates, photons, electronic) - cells).mean(axis=(1, 2), dtype=np.float64)

@@ -35,7 +35,7 @@ def normal_table() -> NDArray[np.int16]:
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
-def mixed(key, counter):  # type: ignore[no-untyped-def]
+def mix(key, counter):  # type: ignore[no-untyped-def]
     """Return 64 mixed bits of a key and a counter (both uint64)."""
     z = key + (counter + _ONE) * _GOLDEN
     z = (z ^ (z >> _S30)) * _MIX_1
@@ -47,12 +47,12 @@ def mixed(key, counter):  # type: ignore[no-untyped-def]
 def _normals(key, table, out):  # type: ignore[no-untyped-def]
     whole = out.size // 4 * 4
     for start in range(0, whole, 4):
-        z = mixed(key, np.uint64(start) >> np.uint64(2))
+        z = mix(key, np.uint64(start) >> np.uint64(2))
         out[start] = table[z & _LANE]
         out[start + 1] = table[(z >> _S16) & _LANE]
         out[start + 2] = table[(z >> _S32) & _LANE]
         out[start + 3] = table[z >> _S48]
-    z = mixed(key, np.uint64(whole) >> np.uint64(2))
+    z = mix(key, np.uint64(whole) >> np.uint64(2))
     for i in range(whole, out.size):
         out[i] = table[(z >> (np.uint64(i - whole) * _S16)) & _LANE]
 
@@ -78,8 +78,8 @@ def _places(key, size, first, out):  # type: ignore[no-untyped-def]
         while True:
             left, right = value >> low, value & low_mask
             for turn in range(3):
-                left ^= mixed(key + np.uint64(2 * turn), right) & high_mask
-                right ^= mixed(key + np.uint64(2 * turn + 1), left) & low_mask
+                left ^= mix(key + np.uint64(2 * turn), right) & high_mask
+                right ^= mix(key + np.uint64(2 * turn + 1), left) & low_mask
             value = (left << low) | right
             if value < size:
                 break

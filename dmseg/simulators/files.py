@@ -74,32 +74,32 @@ def degrade_file(source: Path, target: Path, request: Request, key: str) -> str:
 def _picture(
     values: NDArray[Any], request: Request, key: str, own_window: Window | None
 ) -> tuple[NDArray[Any], Plan, str]:
-    """Return one degraded picture in its own type and units, its plan, and words.
+    """Return one degraded image in its own type and units, its plan, and words.
 
-    8-bit pictures are degraded as they are. Deeper ones (CT, MR, 16 bit) are degraded as they look in the window, and
+    8-bit images are degraded as they are. Deeper ones (CT, MR, 16 bit) are degraded as they look in the window, and
     the change times the width of the window is added to the values. ``own_window``
     is the one that the file declares.
     """
     deep = values.dtype.name != "uint8"
     window = request.grey_window(values, own_window) if deep else request.window
-    picture = imaging.normalise(values, window) if deep and window is not None else values
+    image = imaging.normalise(values, window) if deep and window is not None else values
     drawn = plan(
         key,
         modality=request.modality,
         domain=request.domain,
         ops=request.ops,
-        image=picture,
+        image=image,
         seed=request.seed,
         window=window,
     )
-    degraded = drawn.apply(picture, request.level)
+    degraded = drawn.apply(image, request.level)
     words = drawn.describe(request.level)
     if values.ndim == 2 and ((values == values.min()) | (values == values.max())).all():
         words += "\nnote: only two grey values; if this is a mask, leave it out with --exclude"
     if deep and window is not None:
         if "grey window" not in words:
             words += f"\ngrey window {window.center:g}/{window.width:g} (center/width)"
-        return imaging.add_change(values, picture, degraded, window), drawn, words
+        return imaging.add_change(values, image, degraded, window), drawn, words
     return degraded, drawn, words
 
 

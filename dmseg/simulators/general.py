@@ -1,4 +1,4 @@
-"""The eight general degradations, which any camera or scanner picture can suffer.
+"""The eight general degradations, which any camera or scanner image can suffer.
 
 Each function takes an image (uint8, uint16 or float32; (H, W) or (H, W, 3)), the scene and its parameters, lengths in
 px of the image, and returns a new image of the same type and shape. None moves the content: masks stay aligned.
@@ -23,7 +23,7 @@ def _noise_integer(image, key, table, strength, shift, white, out):  # type: ign
     half = strength * 0 + (1 << (shift - 1))
     whole = image.size // 4 * 4
     for start in range(0, image.size, 4):
-        z = fields.mixed(key, np.uint64(start) >> np.uint64(2))
+        z = fields.mix(key, np.uint64(start) >> np.uint64(2))
         count = 4 if start < whole else image.size - whole
         for lane in range(count):
             noise = (table[(z >> np.uint64(16 * lane)) & np.uint64(0xFFFF)] * strength + half) >> shift
@@ -34,7 +34,7 @@ def _noise_integer(image, key, table, strength, shift, white, out):  # type: ign
 def _noise_float(image, key, table, strength, out):  # type: ignore[no-untyped-def]
     whole = image.size // 4 * 4
     for start in range(0, image.size, 4):
-        z = fields.mixed(key, np.uint64(start) >> np.uint64(2))
+        z = fields.mix(key, np.uint64(start) >> np.uint64(2))
         count = 4 if start < whole else image.size - whole
         for lane in range(count):
             value = image[start + lane] + strength * np.float32(table[(z >> np.uint64(16 * lane)) & np.uint64(0xFFFF)])
@@ -42,7 +42,7 @@ def _noise_float(image, key, table, strength, out):  # type: ignore[no-untyped-d
 
 
 def gaussian_noise(image: Image, scene: Scene, *, sigma: float) -> Image:
-    """Add independent normal noise: ``I + sigma n``, per pixel and channel (grey pictures: one channel).
+    """Add independent normal noise: ``I + sigma n``, per pixel and channel (grey images: one channel).
 
     Electronic noise of any detector. Integer types use integer arithmetic: the same bits on every machine.
 
@@ -245,7 +245,7 @@ def jpeg(image: Image, scene: Scene, *, quality: float) -> Image:
         decoded = cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
     if image.dtype == np.uint8:
         return np.asarray(decoded)
-    return pixels.stored(decoded.astype(np.float32) / np.float32(255), image)
+    return pixels.to_type_of(decoded.astype(np.float32) / np.float32(255), image)
 
 
 LOBE_CUT = 4.0

@@ -1,12 +1,12 @@
-"""Scan geometry of ultrasound pictures: where the beams run, estimated once on Clear or given by the caller.
+"""Scan geometry of ultrasound images: where the beams run, estimated once on Clear or given by the caller.
 
-A geometry is a JSON-able dictionary in pixels of the picture:
+A geometry is a JSON-able dictionary in pixels of the image:
 
 * ``{"kind": "convex", "apex": [x, y], "angles": [first, last], "radii": [near, far]}``: beams leave a virtual apex;
 angles in
   radians from straight down, positive to the right;
 * ``{"kind": "linear", "left": x, "right": x, "top": y, "bottom": y}``: beams run down the columns of a rectangle;
-* ``{"kind": "none"}``: no sector found; beams run down the columns of the whole picture.
+* ``{"kind": "none"}``: no sector found; beams run down the columns of the whole image.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _SECTOR_AGREEMENT = 0.85
 _RECTANGLE_AGREEMENT = 0.9
 
 
-def checked_geometry(geometry: Mapping[str, Any]) -> dict[str, Any]:
+def check_geometry(geometry: Mapping[str, Any]) -> dict[str, Any]:
     """Return a caller's geometry if it is complete, else raise :class:`UsageError` naming what is wrong."""
     kind = str(geometry.get("kind"))
     if kind not in KINDS:
@@ -135,12 +135,12 @@ def _beams(geometry_text: str, height: int, width: int) -> Beams:
 
 
 def beams(geometry: Mapping[str, Any], shape: tuple[int, ...]) -> Beams:
-    """Return the beam coordinates of a picture (the last few are kept: operations of one image share them)."""
+    """Return the beam coordinates of an image (the last few are kept: operations of one image share them)."""
     return _beams(canonical.canonical_json(geometry), shape[0], shape[1])
 
 
 def estimate(clear: Image) -> dict[str, Any]:
-    """Estimate the scan geometry of an undegraded ultrasound picture (uint8, uint16 or float32).
+    """Estimate the scan geometry of an undegraded ultrasound image (uint8, uint16 or float32).
 
     The non-black region is filled column by column; the two straight flanks of its upper outline meet in the apex. A
     sector that does not explain the hull is not used.
@@ -206,7 +206,7 @@ def _flanks(hull: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
     """Return the upper outline from either end to the near corner of the probe's face; (n, 2) each."""
     columns = np.flatnonzero(hull.any(axis=0))
     upper = hull[:, columns].argmax(axis=0)
-    # The face is near the middle; scales and letters at the rim of the picture may reach higher.
+    # The face is near the middle; scales and letters at the rim of the image may reach higher.
     first, middle = columns.size // 6, columns.size // 2
     left_corner = first + int(np.argmin(upper[first : middle + 1]))
     right_corner = columns.size - 1 - first - int(np.argmin(upper[middle : columns.size - first][::-1]))
@@ -221,7 +221,7 @@ def _convex(hull: NDArray[np.bool_], body: NDArray[np.bool_], scale_x: float, sc
     left_line, right_line = (_side(points) for points in _flanks(hull))
     if left_line is None or right_line is None:
         return None
-    # From here in pixels of the full picture.
+    # From here in pixels of the full image.
     left_point, left, right_point, right = (part * scale for part in left_line + right_line)
     first, last = math.atan2(left[0], left[1]), math.atan2(right[0], right[1])
     if first > -_MINIMUM_ANGLE or last < _MINIMUM_ANGLE or max(-first, last) > _MAXIMUM_ANGLE:
@@ -239,7 +239,7 @@ def _convex(hull: NDArray[np.bool_], body: NDArray[np.bool_], scale_x: float, sc
     agreement = (sector & hull).sum() / max(1, (sector | (hull & (radius >= near))).sum())
     if agreement < _SECTOR_AGREEMENT or far - near < 8:
         return None
-    return _rounded({"kind": "convex", "apex": [apex_x, apex_y], "angles": [first, last], "radii": [near, far]})
+    return _round_numbers({"kind": "convex", "apex": [apex_x, apex_y], "angles": [first, last], "radii": [near, far]})
 
 
 def _linear(hull: NDArray[np.bool_], scale_x: float, scale_y: float) -> dict[str, Any] | None:
@@ -250,7 +250,7 @@ def _linear(hull: NDArray[np.bool_], scale_x: float, scale_y: float) -> dict[str
     box = hull[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     if box.mean() < _RECTANGLE_AGREEMENT:
         return None
-    return _rounded(
+    return _round_numbers(
         {
             "kind": "linear",
             "left": columns[0] * scale_x,
@@ -261,7 +261,7 @@ def _linear(hull: NDArray[np.bool_], scale_x: float, scale_y: float) -> dict[str
     )
 
 
-def _rounded(geometry: dict[str, Any]) -> dict[str, Any]:
+def _round_numbers(geometry: dict[str, Any]) -> dict[str, Any]:
     """Return measured numbers with 6 significant digits."""
 
     def short(value: Any) -> Any:

@@ -113,7 +113,7 @@ def bias_field(image: Image, scene: Scene, *, ratio: float, depth_share: float =
     return pixels.affine(image, bias_gain(scene, image.shape, ratio, depth_share))
 
 
-def truncated(values: NDArray[np.float32], fraction: float, axis: int) -> NDArray[np.float32]:
+def truncate_frequencies(values: NDArray[np.float32], fraction: float, axis: int) -> NDArray[np.float32]:
     """Keep the central ``fraction`` of the frequencies along one axis of (H, W), zero the rest, and transform back.
 
     Frequencies -m..m of N stay, m = floor(fraction N / 2); real, before magnitude and clipping.
@@ -140,7 +140,7 @@ def gibbs_ringing(image: Image, scene: Scene, *, fraction: float, axis: float) -
 
     def one(channel: NDArray[np.float32]) -> NDArray[np.float32]:
         for direction in (0, 1) if axis == 2 else (int(axis),):
-            channel = truncated(channel, fraction, direction)
+            channel = truncate_frequencies(channel, fraction, direction)
         return np.abs(channel)
 
     return _per_channel(image, one)
@@ -150,9 +150,9 @@ def _per_channel(image: Image, function: Callable[[NDArray[np.float32]], NDArray
     """Apply a function of a float32 (H, W) array in [0, 1] to each channel."""
     values = pixels.unit(image)
     if image.ndim == 2:
-        return pixels.stored(function(values), image)
+        return pixels.to_type_of(function(values), image)
     planes = [function(np.ascontiguousarray(values[..., channel])) for channel in range(3)]
-    return pixels.stored(np.stack(planes, axis=2), image)
+    return pixels.to_type_of(np.stack(planes, axis=2), image)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -212,7 +212,7 @@ def _rician(image, first, second, strength, half, white, out):  # type: ignore[n
 def rician_noise(image: Image, scene: Scene, *, sigma: float) -> Image:
     """Take the magnitude of a complex signal with noise: ``sqrt((I + s n1)**2 + (s n2)**2)``.
 
-    Thermal noise of an MR magnitude picture: the background becomes Rayleigh, of mean s sqrt(pi / 2).
+    Thermal noise of an MR magnitude image: the background becomes Rayleigh, of mean s sqrt(pi / 2).
 
     Args:
         sigma: s, standard deviation of each part, of full scale.

@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from dmseg import imaging
 from dmseg.errors import UsageError
 from dmseg.simulators import pixels
-from dmseg.simulators.geometry import checked_geometry, estimate, reflectors
+from dmseg.simulators.geometry import check_geometry, estimate, reflectors
 from dmseg.simulators.tables import default_window
 from dmseg.types import Image, Window, check_modality
 
 HISTOGRAM_BINS = 32
 
 
-def rounded(value: float) -> float:
+def round_measured(value: float) -> float:
     """Return a measured number with 6 significant digits."""
     return float(f"{value:.6g}")
 
@@ -28,9 +28,9 @@ def working(image: Any, window: Window | None) -> Image:
     """Return the image that operations work on: checked, int16 brought to [0, 1] by its window.
 
     Raises:
-        UsageError: see :func:`dmseg.simulators.pixels.checked`; int16 without a window.
+        UsageError: see :func:`dmseg.simulators.pixels.check_image`; int16 without a window.
     """
-    values = pixels.checked(image)
+    values = pixels.check_image(image)
     if values.dtype != np.int16:
         return values
     if window is None:
@@ -81,17 +81,17 @@ def observe(
         "modality": modality,
         "height": image.shape[0],
         "width": image.shape[1],
-        "minimum": rounded(float(present[0])),
-        "maximum": rounded(float(present[-1])),
-        "mean": rounded(mean),
-        "deviation": rounded(float(np.sqrt((counts * (greys - mean) ** 2).sum() / total))),
-        "midtones": rounded(float(counts[(greys > 0) & (greys < 1)].sum() / total)),
-        "white": rounded(float(counts[greys == 1].sum() / total)),
-        "histogram": [rounded(float(count)) for count in np.bincount(bins, counts, HISTOGRAM_BINS) / total],
+        "minimum": round_measured(float(present[0])),
+        "maximum": round_measured(float(present[-1])),
+        "mean": round_measured(mean),
+        "deviation": round_measured(float(np.sqrt((counts * (greys - mean) ** 2).sum() / total))),
+        "midtones": round_measured(float(counts[(greys > 0) & (greys < 1)].sum() / total)),
+        "white": round_measured(float(counts[greys == 1].sum() / total)),
+        "histogram": [round_measured(float(count)) for count in np.bincount(bins, counts, HISTOGRAM_BINS) / total],
         "window": None if window is None else [window.center, window.width],
     }
     if modality == "ultrasound":
-        facts["geometry"] = checked_geometry(geometry) if geometry is not None else estimate(image)
+        facts["geometry"] = check_geometry(geometry) if geometry is not None else estimate(image)
         facts |= reflectors(image, facts["geometry"])
     if modality in OPTICAL:
         facts |= optical_facts(image)
@@ -139,6 +139,6 @@ def optical_facts(image: Image) -> dict[str, Any]:
     places = np.stack([order % _SITE_GRID, order // _SITE_GRID], axis=1)
     return {
         "field_of_view": [round(value / side * size) for value, size in zip(box, (width, height) * 2, strict=True)],
-        "bright": rounded(float(np.quantile(grey, 0.95))),
+        "bright": round_measured(float(np.quantile(grey, 0.95))),
         "sites": [[round((x + 0.5) / _SITE_GRID, 4), round((y + 0.5) / _SITE_GRID, 4)] for x, y in places.tolist()],
     }

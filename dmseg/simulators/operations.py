@@ -107,7 +107,7 @@ _FUNCTIONS: dict[str, Function] = {
 }
 
 
-def _built_in() -> dict[str, Operation]:
+def _list_built_in() -> dict[str, Operation]:
     return {
         name: Operation(
             name, table.kind, table.version, table.parameters, _FUNCTIONS[name], table.needs, table.needs_in
@@ -116,7 +116,7 @@ def _built_in() -> dict[str, Operation]:
     }
 
 
-OPS: dict[str, Operation] = _built_in()
+OPS: dict[str, Operation] = _list_built_in()
 """Every operation by name: the built-in ones, and users' own once :func:`operation` has met them."""
 
 GENERAL: tuple[str, ...] = tuple(name for name, entry in OPS.items() if entry.kind == "general")
@@ -205,10 +205,10 @@ def apply(
         if name not in drawn:
             raise UsageError(f"{op} has no {name} for {modality}; it has: {', '.join(drawn)}")
     values = {name: float(text) for name, text in drawn.items()} | dict(params)
-    return acted(entry, image, observed, (seed, key, op), values)
+    return apply_operation(entry, image, observed, (seed, key, op), values)
 
 
-def acted(
+def apply_operation(
     entry: Operation,
     image: Image,
     observed: Mapping[str, Any],

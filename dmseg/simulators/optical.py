@@ -77,7 +77,7 @@ def illumination_shadow(image: Image, scene: Scene, *, depth: float, area: float
 
     Args:
         depth: tau; the darkest place keeps exp(-tau).
-        area: share of the picture where s is above one half.
+        area: share of the image where s is above one half.
     """
     gain = np.exp(-np.float32(depth) * shadow_map(scene, area))
     size = (image.shape[1], image.shape[0])
@@ -146,7 +146,7 @@ def specular_reflection(image: Image, scene: Scene, *, spots: float, radius: flo
 def double_exposure(image: Image, scene: Scene, *, weight: float, distance: float, angle: float) -> Image:
     """Add a shifted copy: ``(1 - a) I(x) + a I(x - d)``, whole pixels, reflecting border.
 
-    The hand moved between two exposures, or a second surface mirrors the picture. The mask belongs to the unshifted
+    The hand moved between two exposures, or a second surface mirrors the image. The mask belongs to the unshifted
     copy.
 
     Args:
@@ -160,14 +160,14 @@ def double_exposure(image: Image, scene: Scene, *, weight: float, distance: floa
     padded = cv2.copyMakeBorder(image, pad, pad, pad, pad, cv2.BORDER_REFLECT_101)
     moved = padded[pad - dy : pad - dy + image.shape[0], pad - dx : pad - dx + image.shape[1]]
     if image.dtype != np.uint8:
-        return pixels.stored(
+        return pixels.to_type_of(
             pixels.unit(image) * np.float32(1 - weight) + pixels.unit(moved) * np.float32(weight), image
         )
     return np.asarray(cv2.addWeighted(image, 1 - weight, moved, weight, 0))
 
 
 def fog(image: Image, scene: Scene, *, transmission: float, airlight: float) -> Image:
-    """Veil the picture: ``I t + A (1 - t)``, t = exp(ln(t0) d(x)), d smooth between .5 and 1.5.
+    """Veil the image: ``I t + A (1 - t)``, t = exp(ln(t0) d(x)), d smooth between .5 and 1.5.
 
     Condensation, debris or out-of-focus light above the focal plane.
 
@@ -187,7 +187,7 @@ def fog(image: Image, scene: Scene, *, transmission: float, airlight: float) -> 
 def dead_pixels(image: Image, scene: Scene, *, share: float, lines: float) -> Image:
     """Set isolated pixels and whole lines to a fixed value; all others keep their bits.
 
-    Camera: stuck pixels, black or white, under a Bayer filter (RGGB), so in colour pictures only their channel is
+    Camera: stuck pixels, black or white, under a Bayer filter (RGGB), so in colour images only their channel is
     wrong; whole columns are black or white in all channels. Ultrasound: pixels and whole beams of the scan sector are
     black.
 
@@ -197,7 +197,7 @@ def dead_pixels(image: Image, scene: Scene, *, share: float, lines: float) -> Im
     """
     out = image.copy()
     if scene.modality == "ultrasound":
-        return _lost_beams(out, scene, share, int(lines))
+        return _lose_beams(out, scene, share, int(lines))
     height, width = image.shape[:2]
     size = height * width
     count = max(1, round(share * size)) if share > 0 else 0
@@ -219,7 +219,7 @@ BEAM_COUNT = 128
 """Beams of a common probe: the width of a lost one."""
 
 
-def _lost_beams(out: Image, scene: Scene, share: float, lines: int) -> Image:
+def _lose_beams(out: Image, scene: Scene, share: float, lines: int) -> Image:
     where = scene.beams(out.shape)
     sector = np.flatnonzero(where.inside)
     count = max(1, round(share * sector.size)) if share > 0 else 0

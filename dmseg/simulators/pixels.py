@@ -25,7 +25,7 @@ _TOPS: dict[np.dtype[Any], float] = {
 }
 
 
-def checked(image: Any) -> Image:
+def check_image(image: Any) -> Image:
     """Return ``image`` as a contiguous, writeable array in the machine's byte order (a copy only where needed).
 
     Raises:
@@ -68,18 +68,18 @@ def unit(image: Image) -> NDArray[np.float32]:
 
 
 @numba.njit(cache=True, nogil=True)
-def _stored(values, white, half, ceiling, out):  # type: ignore[no-untyped-def]
+def _quantise(values, white, half, ceiling, out):  # type: ignore[no-untyped-def]
     for i in range(values.size):
         out[i] = min(max(values[i] * white + half, np.float32(0)), ceiling)
 
 
-def stored(values: NDArray[Any], like: Image) -> Image:
+def to_type_of(values: NDArray[Any], like: Image) -> Image:
     """Return values in [0, 1] in the type of ``like``: rounded half up, saturating."""
     white = top(like)
     half = 0.5 if white > 1 else 0.0
     out = np.empty(values.shape, like.dtype)
     flat = np.ascontiguousarray(values, np.float32).reshape(-1)
-    _stored(flat, np.float32(white), np.float32(half), np.float32(white + half), out.reshape(-1))
+    _quantise(flat, np.float32(white), np.float32(half), np.float32(white + half), out.reshape(-1))
     return out
 
 
@@ -117,7 +117,7 @@ def _look_up(image, table, out):  # type: ignore[no-untyped-def]
 def pointwise(image: Image, curve: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> Image:
     """Return ``curve`` (on [0, 1]) of every value; integer types go through a table, so equal values stay equal."""
     if image.dtype == np.float32:
-        return stored(curve(image.astype(np.float64)), image)
+        return to_type_of(curve(image.astype(np.float64)), image)
     white = int(top(image))
     values = np.floor(curve(_levels(white)) * white + 0.5)
     table = np.minimum(np.maximum(values, 0), white).astype(image.dtype)
@@ -129,7 +129,7 @@ def pointwise(image: Image, curve: Callable[[NDArray[np.float64]], NDArray[np.fl
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
-def _limited(value, ceiling):  # type: ignore[no-untyped-def]
+def _limit(value, ceiling):  # type: ignore[no-untyped-def]
     return min(max(value, np.float32(0)), ceiling)
 
 
@@ -142,15 +142,15 @@ def _affine_grey(image, gain, offset, white, half, out):  # type: ignore[no-unty
         if gain.size == 0:
             add = offset[y]
             for x in range(row.size):
-                target[x] = _limited(row[x] + add[x] * white + half, top)
+                target[x] = _limit(row[x] + add[x] * white + half, top)
         elif offset.size == 0:
             times = gain[y]
             for x in range(row.size):
-                target[x] = _limited(row[x] * times[x] + half, top)
+                target[x] = _limit(row[x] * times[x] + half, top)
         else:
             times, add = gain[y], offset[y]
             for x in range(row.size):
-                target[x] = _limited(row[x] * times[x] + add[x] * white + half, top)
+                target[x] = _limit(row[x] * times[x] + add[x] * white + half, top)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -161,7 +161,7 @@ def _affine_colour(image, gain, offset, white, half, out):  # type: ignore[no-un
             times = gain[y, x] if gain.size else np.float32(1)
             add = offset[y, x] * white + half if offset.size else half
             for channel in range(3):
-                out[y, x, channel] = _limited(image[y, x, channel] * times + add, top)
+                out[y, x, channel] = _limit(image[y, x, channel] * times + add, top)
 
 
 _NONE = np.empty((0, 0), np.float32)

@@ -24,7 +24,7 @@ _GENERAL_COUNTS = (2, 3, 4)
 
 
 @dataclass(frozen=True)
-class Step:
+class PlanStep:
     """One operation of a plan: its name, the version it was planned with, severity -> parameter -> decimal string."""
 
     operation: str
@@ -59,8 +59,8 @@ class Plan:
     key: str
     seed: int
     modality: str | None
-    general: tuple[Step, ...]
-    domain: tuple[Step, ...]
+    general: tuple[PlanStep, ...]
+    domain: tuple[PlanStep, ...]
     domain_severity: str
     tables: dict[str, str]
     observed: dict[str, Any] | None = None
@@ -85,7 +85,7 @@ class Plan:
         declared = (self.observed or {}).get("window")
         return None if declared is None else Window(float(declared[0]), float(declared[1]))
 
-    def _chain(self, steps: Sequence[Step], image: Image, factor: float, severity: str, clear: Image) -> Image:
+    def _chain(self, steps: Sequence[PlanStep], image: Image, factor: float, severity: str, clear: Image) -> Image:
         """Apply steps in order to a working image."""
         for step in steps:
             entry = operation(step.operation)
@@ -129,17 +129,17 @@ class Plan:
                 heavy = made if _SEVERITY[level] == "heavy" else heavy
             if level == "lq3plus":
                 made = plan._chain(plan.domain, made, 1.0, plan.domain_severity, base)
-            results[level] = plan._stored(image, base, made)
+            results[level] = plan._to_given_type(image, base, made)
         return results
 
-    def _stored(self, image: Image, base: Image, made: Image) -> Image:
+    def _to_given_type(self, image: Image, base: Image, made: Image) -> Image:
         """Return the result in the type of the image given (int16: the change times the window width)."""
         window = self._window()
         if image.dtype.kind == "i" and window is not None:
             return imaging.add_change(image, base, made, window)
         return made.astype(image.dtype, copy=made is base or made is image)
 
-    def steps(self, level: str) -> list[tuple[Step, str]]:
+    def steps(self, level: str) -> list[tuple[PlanStep, str]]:
         """Return the operations that act at a level, in order, each with its severity."""
         check_level(level)
         if level == "clear":
@@ -148,7 +148,7 @@ class Plan:
         return steps + ([(step, self.domain_severity) for step in self.domain] if level == "lq3plus" else [])
 
     def inert(self) -> dict[str, str]:
-        """Return operation -> why it cannot change this image (constant, black, white); empty for real pictures."""
+        """Return operation -> why it cannot change this image (constant, black, white); empty for real images."""
         if self.observed is None:
             return {}
         reasons = {
@@ -165,7 +165,7 @@ class Plan:
         """Return the plan as canonical JSON; with ``level``, only what acts there (it replays that level alone)."""
         acting = None if level is None else {(step.operation, severity) for step, severity in self.steps(level)}
 
-        def written(steps: Sequence[Step]) -> list[dict[str, Any]]:
+        def format_steps(steps: Sequence[PlanStep]) -> list[dict[str, Any]]:
             rows = []
             for step in steps:
                 kept = {s: v for s, v in step.values.items() if acting is None or (step.operation, s) in acting}
@@ -180,8 +180,8 @@ class Plan:
             "modality": self.modality,
             "tables": self.tables,
             "sampled": {
-                "general": written(self.general),
-                "domain": written(self.domain),
+                "general": format_steps(self.general),
+                "domain": format_steps(self.domain),
                 "domain_severity": self.domain_severity,
             },
             "observed": self.observed,
@@ -213,8 +213,8 @@ class Plan:
                 key=record["key"],
                 seed=record["seed"],
                 modality=record["modality"],
-                general=tuple(Step(**step) for step in sampled["general"]),
-                domain=tuple(Step(**step) for step in sampled["domain"]),
+                general=tuple(PlanStep(**step) for step in sampled["general"]),
+                domain=tuple(PlanStep(**step) for step in sampled["domain"]),
                 domain_severity=sampled["domain_severity"],
                 tables=record["tables"],
                 observed=record["observed"],
@@ -238,10 +238,10 @@ class Plan:
             said = ", ".join(f"{name} {float(value):g} {entry.parameters[name].unit}" for name, value in values.items())
             line = f"{number}. {step.operation} ({severity}): {said}"
             if step.operation == "brightness_contrast" and self.observed:
-                share = visibility.clipped_share(self.observed, values["brightness"], values["contrast"])
+                share = visibility.estimate_clipped_share(self.observed, values["brightness"], values["contrast"])
                 line += f"; clips about {share:.0%} of Clear's greys"
             if step.operation in visibility.CAPPED and factor < 1:
-                line += f"; strength reduced to {factor:g} to keep the picture visible"
+                line += f"; strength reduced to {factor:g} to keep the image visible"
             if step.operation in inert:
                 line += f"; changes nothing here: {inert[step.operation]}"
             lines.append(line)
@@ -252,7 +252,7 @@ class Plan:
         return "\n".join(lines)
 
 
-def _chosen_general(key: str, seed: int) -> list[str]:
+def _choose_general(key: str, seed: int) -> list[str]:
     """Return k of the general operations, k from 2, 3, 4, without replacement, in the order drawn."""
     stream = Stream("degradation", seed, key, "general")
     return stream.sample(GENERAL, stream.choice(_GENERAL_COUNTS))
@@ -300,14 +300,14 @@ def plan(
     if ops is not None:
         general, added = list(ops), list(domain or ())
     else:
-        general = _chosen_general(key, seed)
+        general = _choose_general(key, seed)
         standard = tables.modality_tables()[modality].operations if modality else ()
         added = list(standard if domain is None else domain)
 
-    def steps(names: Sequence[str]) -> tuple[Step, ...]:
+    def steps(names: Sequence[str]) -> tuple[PlanStep, ...]:
         entries = [operation(name) for name in names]
         return tuple(
-            Step(
+            PlanStep(
                 entry.name,
                 entry.version,
                 tables.draw(entry.name, entry.parameters, key=key, seed=seed, modality=modality),

@@ -22,7 +22,7 @@ def length_scale(shape: tuple[int, ...]) -> float:
 def pixels(length: float, shape: tuple[int, ...], floor: float = 0.0) -> float:
     """Return a length given at a 512-px short side in pixels of this image.
 
-    Below 512 px ``floor * (1 - scale)`` is added, so that the operation still acts on small pictures and the order
+    Below 512 px ``floor * (1 - scale)`` is added, so that the operation still acts on small images and the order
     of the levels is kept.
     """
     scale = length_scale(shape)
@@ -64,12 +64,12 @@ class Scene:
 
     @property
     def geometry(self) -> Mapping[str, Any]:
-        """Scan geometry; pictures of other modalities have none."""
+        """Scan geometry; images of other modalities have none."""
         found: Mapping[str, Any] = self.observed.get("geometry") or {"kind": "none"}
         return found
 
     def beams(self, shape: tuple[int, ...]) -> Beams:
-        """Return the beam coordinates of the picture."""
+        """Return the beam coordinates of the image."""
         return beams(self.geometry, shape)
 
     @property

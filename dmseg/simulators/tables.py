@@ -14,7 +14,7 @@ from typing import Any
 from dmseg import canonical
 from dmseg.errors import DataError, UsageError, unknown_name
 from dmseg.rng import Stream
-from dmseg.tables import packaged_table, record
+from dmseg.tables import read_packaged_table, record
 from dmseg.types import MODALITIES, Window
 
 SEVERITIES: tuple[str, ...] = ("light", "medium", "heavy")
@@ -142,7 +142,7 @@ class VisibilityTable:
 @functools.cache
 def visibility_table() -> VisibilityTable:
     """Return the numbers of the visibility cap."""
-    return record(VisibilityTable, packaged_table("dmseg.simulators", "visibility.toml"), "visibility.toml")
+    return record(VisibilityTable, read_packaged_table("dmseg.simulators", "visibility.toml"), "visibility.toml")
 
 
 @dataclass(frozen=True)
@@ -163,12 +163,12 @@ class SpectrumTable:
 @functools.cache
 def spectrum_table() -> SpectrumTable:
     """Return the X-ray spectrum."""
-    return record(SpectrumTable, packaged_table("dmseg.simulators", "spectrum.toml"), "spectrum.toml")
+    return record(SpectrumTable, read_packaged_table("dmseg.simulators", "spectrum.toml"), "spectrum.toml")
 
 
 @functools.cache
 def _levels() -> dict[str, Any]:
-    return packaged_table("dmseg.simulators", "levels.toml")
+    return read_packaged_table("dmseg.simulators", "levels.toml")
 
 
 @functools.cache
@@ -184,12 +184,12 @@ def operation_tables() -> dict[str, OperationTable]:
 @functools.cache
 def modality_tables() -> dict[str, ModalityTable]:
     """Return the table of every modality."""
-    values = packaged_table("dmseg.simulators", "modalities.toml")
+    values = read_packaged_table("dmseg.simulators", "modalities.toml")
     return {name: record(ModalityTable, values[name], f"modalities.toml [{name}]") for name in MODALITIES}
 
 
 def default_window(modality: str | None) -> Window | None:
-    """Return the grey window that a modality's pictures have when none is declared, or None."""
+    """Return the grey window that a modality's images have when none is declared, or None."""
     return modality_tables()[modality].window if modality else None
 
 
@@ -201,7 +201,7 @@ TABLES_VERSION: str = _levels()["version"]
 @functools.cache
 def tables_digest() -> str:
     """Return the sha256 (64 hex digits) over all tables."""
-    return canonical.digest([_levels(), *(packaged_table("dmseg.simulators", f"{name}.toml") for name in _OTHERS)])
+    return canonical.digest([_levels(), *(read_packaged_table("dmseg.simulators", f"{name}.toml") for name in _OTHERS)])
 
 
 def draw(

@@ -185,7 +185,7 @@ def polychromatic(monochromatic: bool = False) -> Beam:
 
 
 @numba.njit(cache=True, nogil=True)
-def _looked_up(table, scale, first, second, out):  # type: ignore[no-untyped-def]
+def _look_up_table(table, scale, first, second, out):  # type: ignore[no-untyped-def]
     last = table.shape[0] - 2
     for i in range(out.size):
         a, b = first[i] * scale, second[i] * scale
@@ -207,11 +207,11 @@ def hardening_error(water: Array, bone: Array, uncorrected: float, beam: Beam) -
     table = beam.corrected + np.float32(uncorrected) * (beam.values - beam.corrected)
     out = np.empty(water.size, np.float32)
     scale = np.float32((table.shape[0] - 1) / beam.limit)
-    _looked_up(np.ascontiguousarray(table, np.float32), scale, water.reshape(-1), bone.reshape(-1), out)
+    _look_up_table(np.ascontiguousarray(table, np.float32), scale, water.reshape(-1), bone.reshape(-1), out)
     return np.asarray(out.reshape(water.shape) - water - bone)
 
 
-def starved(integrals: Array, normals: tuple[Array, Array], photons: float, electronic: float) -> Array:
+def starve(integrals: Array, normals: tuple[Array, Array], photons: float, electronic: float) -> Array:
     """Return the measured line integral for N photons behind the object: ``-ln(max(N + e, 1) / I0)``.
 
     N is Poisson of mean I0 exp(-p), made from normal deviates by the Cornish-Fisher expansion to the skewness; e is

@@ -31,7 +31,7 @@ class Degrade:
         channels_first: arrays are (C, H, W) with C of 1 or 3, as tensors are.
         epoch: set it before each epoch (:meth:`set_epoch`) for new draws.
 
-    Arrays, PIL pictures and torch tensors are accepted; an array comes back as an array, anything else as what it was.
+    Arrays, PIL images and torch tensors are accepted; an array comes back as an array, anything else as what it was.
 
     >>> import numpy as np
     >>> Degrade("mri", levels=("lq1", "lq3"))(np.full((32, 32), 100, np.uint8), key="patient 7").shape
@@ -62,11 +62,11 @@ class Degrade:
         """Return the degraded image.
 
         Args:
-            image: array, PIL picture or torch tensor; see :class:`Degrade`.
+            image: array, PIL image or torch tensor; see :class:`Degrade`.
             key: names the image; None: the digest of its pixels.
         """
         if not (isinstance(image, np.ndarray) or hasattr(image, "new_tensor") or hasattr(image, "mode")):
-            raise UsageError(f"cannot degrade a {type(image).__name__}; give an array, a PIL picture or a tensor")
+            raise UsageError(f"cannot degrade a {type(image).__name__}; give an array, a PIL image or a tensor")
         pixels = np.asarray(image)
         if self.channels_first and pixels.ndim == 3:
             pixels = pixels[0] if pixels.shape[0] == 1 else np.moveaxis(pixels, 0, 2)
@@ -95,7 +95,7 @@ class Degrade:
 
 
 def _like(original: Any, made: np.ndarray[Any, Any]) -> Any:
-    """Return the result as what the caller gave: array, PIL picture or tensor."""
+    """Return the result as what the caller gave: array, PIL image or tensor."""
     if isinstance(original, np.ndarray):
         return made
     if hasattr(original, "new_tensor"):

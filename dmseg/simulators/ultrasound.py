@@ -1,4 +1,4 @@
-"""Ultrasound degradations, in beam coordinates where the picture has a scan sector."""
+"""Ultrasound degradations, in beam coordinates where the image has a scan sector."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def _nearest(depth, lateral, inside, columns, polar, out):  # type: ignore[no-un
 
 
 def beam_field(scene: Scene, shape: tuple[int, ...], axial: float, lateral: float) -> NDArray[np.float32]:
-    """Return speckle in dB on the picture's grid, 0 outside the scan sector, float32 (H, W).
+    """Return speckle in dB on the image's grid, 0 outside the scan sector, float32 (H, W).
 
     In a convex sector the field is made on a (depth, angle) grid, one sample per px at the far end, and read off at the
     nearest sample: that keeps its distribution exactly, which interpolation would not. The lateral width is that at

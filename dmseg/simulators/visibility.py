@@ -1,6 +1,6 @@
-"""The visibility cap: drawn blindly, brightness, gamma and glare turn one picture in ten white or black.
+"""The visibility cap: drawn blindly, brightness, gamma and glare turn one image in ten white or black.
 
-A benchmark picture whose object is gone measures nothing. So the strength of these three is reduced by one factor per
+A benchmark image whose object is gone measures nothing. So the strength of these three is reduced by one factor per
 plan, found on Clear: the largest of 1.00, 0.95, ..., 0.05 for which the three together, at their heavy values, clip few
 of the pixels that were not clipped before, leave enough of their contrast, and do not bury them under a veil (numbers
 in ``visibility.toml``). The same factor serves all levels, so their order is kept. No mask is seen here.
@@ -47,7 +47,7 @@ def weaker(operation: str, values: Values, factor: float) -> Values:
     return _WEAKER[operation](values, factor) if operation in _WEAKER and factor != 1 else values
 
 
-def clipped_share(observed: Mapping[str, Any], brightness: float, contrast: float) -> float:
+def estimate_clipped_share(observed: Mapping[str, Any], brightness: float, contrast: float) -> float:
     """Return about which share of Clear's pixels between black and white the stretch makes black or white.
 
     Read off the recorded histogram, within a bin of it by straight lines.

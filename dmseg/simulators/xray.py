@@ -48,8 +48,8 @@ def projection_hardening(image: Image, *, beta: float) -> Image:
         beta: curvature of the polychromatic line integral.
     """
 
-    def hardened(grey: NDArray[np.float64]) -> NDArray[np.float64]:
+    def harden(grey: NDArray[np.float64]) -> NDArray[np.float64]:
         integral = FULL_SCALE * grey
         return (integral - beta * integral**2) / FULL_SCALE
 
-    return pixels.pointwise(image, hardened)
+    return pixels.pointwise(image, harden)

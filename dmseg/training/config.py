@@ -14,8 +14,8 @@ from typing import Any
 from dmseg.baselines.pge_sam.config import enhancer_config
 from dmseg.errors import UsageError, unknown_name
 from dmseg.protocol import preset
-from dmseg.tables import file_table, packaged_table, record
-from dmseg.training.appearance import Appearance
+from dmseg.tables import file_table, read_packaged_table, record
+from dmseg.training.augmentation import Augmentation
 from dmseg.training.ranges import check_names, check_number
 from dmseg.types import LEVELS, SPLITS
 
@@ -61,7 +61,7 @@ class LossWeights:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Until this share of all batches: the picture's side in pixels and the pictures per batch."""
+    """Until this share of all batches: the image's side in pixels and the images per batch."""
 
     until: float
     side: int
@@ -109,17 +109,17 @@ class TrainConfig:
         robust: put RobustSAM's blocks on the base; ``trained`` then names the part ``robust``.
         trained: parts of the network that change, of :data:`PARTS`.
         learning_rate: peak learning rate of each trained part.
-        splits, levels: pictures that are trained on; levels are drawn uniformly.
+        splits, levels: images that are trained on; levels are drawn uniformly.
         degradation: ``fixed``: the benchmark's own versions; ``fresh``: a new plan at each visit.
         cache: keep the features of the frozen encoder on disk.
         augment: one of the eight flips and quarter turns per visit.
-        appearance: what else of a clear picture changes at each visit, before it is degraded; None for nothing.
+        appearance: what else of a clear image changes at each visit, before it is degraded; None for nothing.
         seed: of everything that is drawn.
         batches: length of the run, in batches; 0: ``epochs`` decides.
-        epochs: visits of every picture, where ``batches`` is 0.
-        batch: pictures per batch, over all devices.
-        masks_per_image: objects per picture and visit, or all where it has fewer.
-        stages: growing side of the picture; empty: the network's own side and ``batch`` throughout.
+        epochs: visits of every image, where ``batches`` is 0.
+        batch: images per batch, over all devices.
+        masks_per_image: objects per image and visit, or all where it has fewer.
+        stages: growing side of the image; empty: the network's own side and ``batch`` throughout.
         interactions: prompts per sample.
         prompt_kinds: how many kinds of first prompts (number of clicks, box) a batch holds, since samples of one kind
             share a call; 0: each sample draws its own.
@@ -169,7 +169,7 @@ class TrainConfig:
     validation: Validation
     save_every: int
     stages: tuple[Stage, ...] = ()
-    appearance: Appearance | None = None
+    appearance: Augmentation | None = None
     enhancer: dict[str, Any] | None = None
     robust: bool = False
 
@@ -238,15 +238,15 @@ class TrainConfig:
             (self.cache and encoder_trains, "cache = true needs a frozen encoder"),
             (
                 self.cache and (self.augment or self.appearance is not None),
-                'cache = true keeps one version of each picture: give augment = false, appearance = "none"',
+                'cache = true keeps one version of each image: give augment = false, appearance = "none"',
             ),
             (
                 self.cache and self.degradation == "fresh",
-                'cache = true keeps one version of each picture: give degradation = "fixed"',
+                'cache = true keeps one version of each image: give degradation = "fixed"',
             ),
             (
                 self.appearance is not None and self.degradation == "fixed" and set(self.levels) != {"clear"},
-                "appearance changes pictures before they are degraded, which stored levels are already: "
+                "appearance changes images before they are degraded, which stored levels are already: "
                 'give degradation = "fresh", or appearance = "none"',
             ),
             (self.cache and bool(self.stages), "cache = true keeps features of one side: leave out stages"),
@@ -288,7 +288,7 @@ def preset_names() -> tuple[str, ...]:
 
 
 def _table() -> _Presets:
-    return record(_Presets, packaged_table("dmseg.training", "presets.toml"), "presets.toml")
+    return record(_Presets, read_packaged_table("dmseg.training", "presets.toml"), "presets.toml")
 
 
 def load_config(source: str, changes: Sequence[str] = ()) -> TrainConfig:
@@ -303,39 +303,39 @@ def load_config(source: str, changes: Sequence[str] = ()) -> TrainConfig:
         DataError: the file is not TOML, or a key is unknown, missing or of the wrong type.
     """
     if source.endswith(".toml"):
-        values = _inherited(file_table(Path(source)), ())
+        values = _inherit(file_table(Path(source)), ())
     elif source in preset_names():
-        values = _inherited({"like": source}, ())
+        values = _inherit({"like": source}, ())
     else:
         raise UsageError(f"{unknown_name('training preset', source, preset_names())}; or give a file FILE.toml")
     for change in changes:
-        values = _merged(values, _parsed(change))
+        values = _merge(values, _parse(change))
     values = {key: value for key, value in values.items() if not (key in _OPTIONAL and value == "none")}
     return record(TrainConfig, values, source)
 
 
-def _inherited(values: Mapping[str, Any], seen: tuple[str, ...]) -> dict[str, Any]:
+def _inherit(values: Mapping[str, Any], seen: tuple[str, ...]) -> dict[str, Any]:
     """Return a table over those that it is ``like``, down to the base table."""
     table = _table()
     parent = values.get("like")
     own = {key: value for key, value in values.items() if key != "like"}
     if parent is None:
-        return _merged(table.base, own)
+        return _merge(table.base, own)
     if parent not in table.presets or parent in seen:
         raise unknown_name("training preset", str(parent), [name for name in table.presets if name not in seen])
-    return _merged(_inherited(table.presets[parent], (*seen, parent)), own)
+    return _merge(_inherit(table.presets[parent], (*seen, parent)), own)
 
 
-def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     """Return ``below`` with the keys of ``above`` over it, table by table."""
     result = dict(below)
     for key, value in above.items():
         old = result.get(key)
-        result[key] = _merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+        result[key] = _merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
     return result
 
 
-def _parsed(change: str) -> dict[str, Any]:
+def _parse(change: str) -> dict[str, Any]:
     """Return ``a.b=value`` as a nested table; a value that is no TOML is taken as text."""
     key, equals, value = change.partition("=")
     if not equals or not key.strip():

@@ -1,6 +1,6 @@
-"""Features of the frozen encoder, kept on disk: each picture at each level is encoded once for all runs.
+"""Features of the frozen encoder, kept on disk: each image at each level is encoded once for all runs.
 
-One folder per encoder, benchmark and side: ``index.json`` (pictures, levels, shapes), one file of float16 numbers per
+One folder per encoder, benchmark and side: ``index.json`` (images, levels, shapes), one file of float16 numbers per
 tensor, and ``done.u8`` with a 1 for each row that is complete, so that filling goes on where it stopped.
 """
 
@@ -29,12 +29,12 @@ Item = tuple[str, str]
 
 
 class FeatureCache:
-    """Embedding and intermediate features of pictures at levels, memory-mapped.
+    """Embedding and intermediate features of images at levels, memory-mapped.
 
     Args:
         folder: of this cache; made where it is not there.
         items: every (image id, level) that it holds, in order.
-        example: an encoding of one picture, for names and shapes.
+        example: an encoding of one image, for names and shapes.
     """
 
     def __init__(self, folder: Path, items: Sequence[Item], example: Encoded) -> None:
@@ -53,8 +53,8 @@ class FeatureCache:
         if not whole or not place.is_file() or place.read_text(encoding="utf-8") != index:
             done.unlink(missing_ok=True)
             write_text(place, index)
-        self._done = _mapped(done, (len(items),), np.dtype(np.uint8))
-        self._arrays = {name: _mapped(path, shape, half) for name, (path, shape) in files.items()}
+        self._done = _map_file(done, (len(items),), np.dtype(np.uint8))
+        self._arrays = {name: _map_file(path, shape, half) for name, (path, shape) in files.items()}
 
     def fill(
         self,
@@ -68,7 +68,7 @@ class FeatureCache:
 
         Args:
             wanted: the items that a run needs; the others can be filled by a later one.
-            read: a picture at a level as network input (3, S, S).
+            read: an image at a level as network input (3, S, S).
             encode: (B, 3, S, S) on ``device`` to features, without gradients.
         """
         rows_wanted = sorted({self._rows[item] for item in wanted})
@@ -87,7 +87,7 @@ class FeatureCache:
         return len(missing)
 
     def read(self, items: Sequence[Item], *, intermediate: bool = True) -> Encoded:
-        """Return features of pictures at levels, float32 on the CPU, in the order asked for."""
+        """Return features of images at levels, float32 on the CPU, in the order asked for."""
         rows = [self._rows[item] for item in items]
         names = [name for name in self._arrays if name != _EMBEDDING] if intermediate else []
         return Encoded(self._tensor(_EMBEDDING, rows), {name: self._tensor(name, rows) for name in names})
@@ -100,15 +100,15 @@ def _fits(path: Path, shape: tuple[int, ...], kind: np.dtype[Any]) -> bool:
     return path.is_file() and path.stat().st_size == int(np.prod(shape)) * kind.itemsize
 
 
-def _mapped(path: Path, shape: tuple[int, ...], kind: np.dtype[Any]) -> np.memmap[Any, np.dtype[Any]]:
+def _map_file(path: Path, shape: tuple[int, ...], kind: np.dtype[Any]) -> np.memmap[Any, np.dtype[Any]]:
     return np.memmap(path, dtype=kind, mode="r+" if _fits(path, shape, kind) else "w+", shape=shape)
 
 
 def cache_key(
     encoder: torch.nn.Module, preparation: str, benchmark_digest: str, side: int, items: Sequence[Item]
 ) -> str:
-    """Return the name of a cache's folder: it changes with any weight, with how pictures are prepared (a name), the
-    benchmark, the side and the pictures."""
+    """Return the name of a cache's folder: it changes with any weight, with how images are prepared (a name), the
+    benchmark, the side and the images."""
     digest = hashlib.sha256(f"{preparation} {benchmark_digest} {side} {json.dumps(items)}".encode())
     for name, tensor in encoder.state_dict().items():
         digest.update(name.encode())
@@ -117,6 +117,6 @@ def cache_key(
 
 
 def all_items(image_ids: Sequence[str], levels: Sequence[str]) -> list[Item]:
-    """Return every picture at every level wanted, and at the clear one, which reconstruction needs."""
+    """Return every image at every level wanted, and at the clear one, which reconstruction needs."""
     wanted = [level for level in LEVELS if level in {*levels, "clear"}]
     return [(image_id, level) for image_id in image_ids for level in wanted]

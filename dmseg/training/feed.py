@@ -17,8 +17,8 @@ from dmseg.baselines.pge_sam import EnhancedNetwork
 from dmseg.build import Benchmark
 from dmseg.training.config import TrainConfig
 from dmseg.training.features import FeatureCache, all_items, cache_key
-from dmseg.training.networks import Trainee
-from dmseg.training.samples import Curriculum, Loaded, Loader, Visit
+from dmseg.training.networks import TrainableModel
+from dmseg.training.samples import BatchSchedule, Loaded, Loader, TrainingSample
 from dmseg.types import as_rgb
 
 
@@ -26,7 +26,7 @@ class Feed:
     """One process's share of the batches.
 
     Args:
-        executor: threads that read pictures.
+        executor: threads that read images.
         cache: folder for kept features; used where the configuration keeps them.
 
     Attributes:
@@ -37,7 +37,7 @@ class Feed:
         self,
         config: TrainConfig,
         benchmark: Benchmark,
-        trainee: Trainee,
+        trainee: TrainableModel,
         fabric: Fabric,
         executor: Executor,
         cache: Path,
@@ -45,11 +45,11 @@ class Feed:
         self._config, self._benchmark, self._trainee = config, benchmark, trainee
         self._fabric, self._executor = fabric, executor
         self._network = trainee.network
-        self.curriculum = Curriculum(benchmark, config, self._network.side)
+        self.curriculum = BatchSchedule(benchmark, config, self._network.side)
         self._reconstructs = isinstance(self._network, EnhancedNetwork) and config.losses.reconstruction > 0
         self._intermediate = isinstance(self._network, EnhancedNetwork | RobustNetwork)
         self._loader = Loader(benchmark, trainee.adapter, config, pixels=not config.cache, clear=self._reconstructs)
-        self._features = self._filled(cache) if config.cache else None
+        self._features = self._fill_features(cache) if config.cache else None
         self._ahead: Future[Loaded] | None = None
 
     def batches(self, first: int) -> Iterator[tuple[int, Loaded]]:
@@ -72,17 +72,17 @@ class Feed:
         self._at_side(self.curriculum.side(self.curriculum.batches - 1))
 
     def features(self, loaded: Loaded) -> tuple[Encoded, Tensor | None]:
-        """Return features of a batch's pictures and, where needed, the embedding of their clear versions."""
+        """Return features of a batch's images and, where needed, the embedding of their clear versions."""
         device = self._fabric.device
         if self._features is not None:
             items = [(visit.image_id, visit.level) for visit in loaded.visits]
-            encoded = _moved(self._features.read(items, intermediate=self._intermediate), device)
+            encoded = _move(self._features.read(items, intermediate=self._intermediate), device)
             if not self._reconstructs:
                 return encoded, None
             clear = self._features.read([(image_id, "clear") for image_id, _ in items], intermediate=False)
             return encoded, clear.embedding.to(device)
         if loaded.pixels is None:
-            raise AssertionError("pictures were not read")
+            raise AssertionError("images were not read")
         with self._fabric.autocast(), torch.set_grad_enabled(not self._trainee.encoder_frozen):
             encoded = self._trainee.encode(loaded.pixels.to(device))
         if loaded.clear is None:
@@ -97,10 +97,10 @@ class Feed:
     def _load(self, index: int) -> Loaded:
         return self._loader.load(self._own(self.curriculum.visits(index)), self._executor)
 
-    def _own(self, visits: Sequence[Visit]) -> Sequence[Visit]:
+    def _own(self, visits: Sequence[TrainingSample]) -> Sequence[TrainingSample]:
         return visits[self._fabric.global_rank :: self._fabric.world_size]
 
-    def _filled(self, folder: Path) -> FeatureCache:
+    def _fill_features(self, folder: Path) -> FeatureCache:
         """Return the kept features, encoding what this run needs and is missing; in full precision."""
         items = all_items(self.curriculum.image_ids, self._config.levels)
 
@@ -122,7 +122,7 @@ class Feed:
         return features
 
 
-def _moved(encoded: Encoded, device: torch.device) -> Encoded:
+def _move(encoded: Encoded, device: torch.device) -> Encoded:
     return Encoded(
         encoded.embedding.to(device), {name: value.to(device) for name, value in encoded.intermediate.items()}
     )

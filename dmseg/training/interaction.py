@@ -18,13 +18,13 @@ from dmseg.types import Prompts
 
 
 @dataclass(slots=True)
-class Samples:
+class ObjectBatch:
     """The objects of a batch while they are interacted with.
 
     Attributes:
-        encoded: features of the B pictures.
-        clear: embedding of the clear pictures (B, C, E, E), or None where nothing is reconstructed.
-        picture: (N,) picture of each object.
+        encoded: features of the B images.
+        clear: embedding of the clear images (B, C, E, E), or None where nothing is reconstructed.
+        image: (N,) image of each object.
         targets: (N, 1, h, w) float32.
         scale: input pixels per pixel of the low-resolution grid.
         logits: (N, 1, h, w) of the last interaction, detached, or None before the first.
@@ -39,14 +39,14 @@ class Samples:
 
 
 def answer(
-    network: PromptedNetwork, samples: Samples, prompts: Sequence[Prompts], members: Tensor
+    network: PromptedNetwork, samples: ObjectBatch, prompts: Sequence[Prompts], members: Tensor
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Return logits (n, 1, h, w), IoU estimates (n, 1) and enhanced features of the samples ``members``."""
     points, labels, box = tensors([prompts[i] for i in members.tolist()], samples.scale, samples.targets.device)
-    pictures = samples.picture[members]
+    images = samples.picture[members]
     encoded = Encoded(
-        samples.encoded.embedding[pictures],
-        {name: value[pictures] for name, value in samples.encoded.intermediate.items()},
+        samples.encoded.embedding[images],
+        {name: value[images] for name, value in samples.encoded.intermediate.items()},
     )
     previous = None if samples.logits is None else samples.logits[members]
     if isinstance(network, EnhancedNetwork):
@@ -73,7 +73,7 @@ def loss_terms(
 
 def interact(
     network: PromptedNetwork,
-    samples: Samples,
+    samples: ObjectBatch,
     prompts: Sequence[Prompts],
     weights: LossWeights,
     *,
@@ -109,6 +109,6 @@ def interact(
         kept[members] = logits.detach().float()
         for name, value in terms.items():
             sums[name] += float(value.detach().sum())
-        sums["reached"] += float(losses.measured_iou(logits, target).sum())
+        sums["reached"] += float(losses.measure_iou(logits, target).sum())
     samples.logits = kept
     return sums

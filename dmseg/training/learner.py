@@ -17,8 +17,8 @@ from dmseg.rng import Stream, key_words
 from dmseg.training import prompts as user
 from dmseg.training.config import TERMS, TrainConfig
 from dmseg.training.feed import Feed
-from dmseg.training.interaction import Samples, interact
-from dmseg.training.networks import Trainee
+from dmseg.training.interaction import ObjectBatch, interact
+from dmseg.training.networks import TrainableModel
 from dmseg.training.optimiser import Average, adamw, rate_factor, set_rate
 from dmseg.training.prompts import KEY
 from dmseg.training.samples import Loaded
@@ -33,7 +33,7 @@ class Learner:
         settled: no gradient waits for an optimiser step.
     """
 
-    def __init__(self, config: TrainConfig, trainee: Trainee, feed: Feed, fabric: Fabric) -> None:
+    def __init__(self, config: TrainConfig, trainee: TrainableModel, feed: Feed, fabric: Fabric) -> None:
         self._config, self._trainee, self._feed, self._fabric = config, trainee, feed, fabric
         self._parameters = list(trainee.parameters.values())
         self._optimiser = adamw(trainee.groups, config)
@@ -72,7 +72,7 @@ class Learner:
 
     def learn(self, index: int, loaded: Loaded) -> dict[str, float]:
         """Interact with batch ``index`` and step; return sums over its samples."""
-        with self._keyed(index):
+        with self._key_generator(index):
             return self._learn(index, loaded)
 
     def _learn(self, index: int, loaded: Loaded) -> dict[str, float]:
@@ -82,13 +82,13 @@ class Learner:
         leaf = encoded if self._trainee.encoder_frozen else _leaf(encoded)
         targets = loaded.targets.to(device)
         scale = self._trainee.network.side / targets.shape[-1]
-        samples = Samples(leaf, clear, loaded.picture.to(device), targets, scale)
+        samples = ObjectBatch(leaf, clear, loaded.picture.to(device), targets, scale)
         with_gradient = self._with_gradient(index)
         share = self._share(index, 1 if each else sum(with_gradient))
         prompts, sums = list(loaded.prompts), []
         for step, gradient in enumerate(with_gradient):
             if step:
-                prompts = self._corrected(prompts, loaded, samples)
+                prompts = self._correct(prompts, loaded, samples)
             sums.append(
                 interact(
                     self._trainee.network,
@@ -106,7 +106,7 @@ class Learner:
             if leaf is not encoded:
                 _backward(encoded, leaf)
             self._update()
-        return {**_summed(sums, with_gradient), "with_gradient": sum(with_gradient) * len(loaded.keys)}
+        return {**_sum_losses(sums, with_gradient), "with_gradient": sum(with_gradient) * len(loaded.keys)}
 
     def _share(self, index: int, counted: int) -> float:
         """Return what one sample counts in the gradient: the mean is over the samples of all processes."""
@@ -121,12 +121,12 @@ class Learner:
         n = Stream(KEY, config.seed, "interactions", index).integer(2, config.interactions)
         return [True, *[False] * (n - 2), True]
 
-    def _corrected(self, prompts: Sequence[Prompts], loaded: Loaded, samples: Samples) -> list[Prompts]:
+    def _correct(self, prompts: Sequence[Prompts], loaded: Loaded, samples: ObjectBatch) -> list[Prompts]:
         if samples.logits is None:
             raise AssertionError("a corrective click needs a first answer")
         predicted = (samples.logits[:, 0] > 0).cpu().numpy()
         return [
-            user.corrected(given, mask, found, key, self._config.seed)
+            user.correct_prompts(given, mask, found, key, self._config.seed)
             for given, mask, found, key in zip(prompts, loaded.masks, predicted, loaded.keys, strict=True)
         ]
 
@@ -166,7 +166,7 @@ class Learner:
             one.grad = mean.view_as(one).clone() if found else None
 
     @contextlib.contextmanager
-    def _keyed(self, index: int) -> Iterator[None]:
+    def _key_generator(self, index: int) -> Iterator[None]:
         """Key torch's own generator (dropout) by the batch, and leave it as it was afterwards."""
         device = self._fabric.device
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
@@ -190,7 +190,7 @@ def _backward(encoded: Encoded, leaf: Encoded) -> None:
     torch.autograd.backward([value for value, _ in used], [gradient for _, gradient in used])
 
 
-def _summed(sums: Sequence[dict[str, float]], with_gradient: Sequence[bool]) -> dict[str, float]:
+def _sum_losses(sums: Sequence[dict[str, float]], with_gradient: Sequence[bool]) -> dict[str, float]:
     """Return the losses summed over interactions with gradient, and the IoU of the first and last interaction."""
     counted = [one for one, gradient in zip(sums, with_gradient, strict=True) if gradient]
     result = {name: sum(one[name] for one in counted) for name in TERMS}

@@ -50,7 +50,7 @@ class CsvLog:
 
 
 class RunLog:
-    """All that a run tells: losses.csv, validation.csv, pictures, TensorBoard's events, and stderr.
+    """All that a run tells: losses.csv, validation.csv, images, TensorBoard's events, and stderr.
 
     Args:
         folder: of the run.
@@ -69,13 +69,13 @@ class RunLog:
         self._losses.write(row)
         self._scalars("train", row)
 
-    def validation(self, row: Row, picture: NDArray[np.uint8]) -> None:
-        """Log a validation and its picture."""
+    def validation(self, row: Row, image: NDArray[np.uint8]) -> None:
+        """Log a validation and its image."""
         self._validation.write(row)
         self._scalars("validation", row)
         done = int(row["batch"])
-        write_png(self._folder / "pictures" / f"{done:06d}.png", picture)
-        self._board.add_image("predictions", picture, done, dataformats="HWC")
+        write_png(self._folder / "pictures" / f"{done:06d}.png", image)
+        self._board.add_image("predictions", image, done, dataformats="HWC")
 
     def close(self) -> None:
         """Write what is still held back."""
@@ -88,7 +88,7 @@ class RunLog:
         print("  ".join(f"{name} {value}" for name, value in row.items()), file=sys.stderr, flush=True)
 
 
-class Window:
+class LogWindow:
     """Sums over the batches since the last line of the log.
 
     Args:
@@ -105,11 +105,11 @@ class Window:
         self._sums = dict.fromkeys((*TERMS, "first_iou", "last_iou", "with_gradient"), 0.0)
         self._pictures = self._samples = 0
 
-    def add(self, sums: Mapping[str, float], pictures: int, samples: int) -> None:
+    def add(self, sums: Mapping[str, float], images: int, samples: int) -> None:
         """Count one batch."""
         for name, value in sums.items():
             self._sums[name] += value
-        self._pictures += pictures
+        self._pictures += images
         self._samples += samples
 
     def row(self, fabric: Fabric, done: int, rate: float) -> dict[str, float | str]:

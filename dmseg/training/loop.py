@@ -18,7 +18,7 @@ import torch
 from lightning_fabric import Fabric
 
 from dmseg.baselines.pge_sam import EnhancedNetwork
-from dmseg.baselines.registry import resolved_device
+from dmseg.baselines.registry import resolve_device
 from dmseg.baselines.trained import save_trained
 from dmseg.build import Benchmark, open_benchmark
 from dmseg.errors import UsageError
@@ -27,8 +27,8 @@ from dmseg.progress import progress
 from dmseg.training.config import PRECISIONS, TrainConfig
 from dmseg.training.feed import Feed
 from dmseg.training.learner import Learner
-from dmseg.training.log import RunLog, Window
-from dmseg.training.networks import MINI, build_trainee
+from dmseg.training.log import LogWindow, RunLog
+from dmseg.training.networks import MINI, build_trainable_model
 from dmseg.training.state import FILE, load_state, save_state
 from dmseg.training.validation import Validator
 
@@ -73,7 +73,7 @@ def train(
         base_weights: of the base network.
         device: auto, cpu or cuda; ``devices`` of them, one process each.
         cache: folder of kept features; default: the user's cache.
-        jobs: threads that read pictures.
+        jobs: threads that read images.
         half: write the trained tensors in half precision.
 
     Raises:
@@ -87,7 +87,7 @@ def train(
         raise UsageError(f"{devices} devices do not divide batches of {sizes}; give batches that are multiples")
     if device not in ("auto", "cpu", "cuda"):
         raise UsageError(f'unknown device "{device}"; give auto, cpu or cuda')
-    device = resolved_device(device)
+    device = resolve_device(device)
     if device == "cuda" and devices > torch.cuda.device_count():
         raise UsageError(f"--devices {devices}: torch sees {torch.cuda.device_count()} CUDA devices here")
     benchmark = open_benchmark(data)
@@ -120,7 +120,7 @@ class Training:
             raise UsageError(f"{config.base} takes one side only: leave out stages")
         self._config, self._benchmark, self._out, self._fabric, self._half = config, benchmark, out, fabric, half
         self._validator = Validator(benchmark, config) if config.validation.images else None
-        self._trainee = build_trainee(config, base_weights, fabric.device)
+        self._trainee = build_trainable_model(config, base_weights, fabric.device)
         self._saved = load_state(out / FILE, config.digest, benchmark.digest, self._trainee.base_sha256)
         self._feed = Feed(config, benchmark, self._trainee, fabric, executor, cache or cache_folder() / "features")
         self._learner = Learner(config, self._trainee, self._feed, fabric)
@@ -135,9 +135,9 @@ class Training:
             self._learner.restore(self._saved)
             self._saved = None
         log, unsaved = self._log(first), False
-        window = Window(first, total)
+        window = LogWindow(first, total)
         with contextlib.closing(log) if log else contextlib.nullcontext():
-            for index, loaded in self._shown(self._feed.batches(first), total - first):
+            for index, loaded in self._show_progress(self._feed.batches(first), total - first):
                 window.add(self._learner.learn(index, loaded), len(loaded.visits), len(loaded.keys))
                 done = index + 1
                 if done % LOG_EVERY == 0 or done == total:
@@ -166,7 +166,7 @@ class Training:
         write_text(self._out / "config.json", json.dumps(dataclasses.asdict(self._config), indent=2) + "\n")
         return RunLog(self._out, first)
 
-    def _shown(self, batches: Iterator[Any], total: int) -> Iterator[Any]:
+    def _show_progress(self, batches: Iterator[Any], total: int) -> Iterator[Any]:
         """Show a bar on a terminal; elsewhere the log's lines say how long it takes."""
         if self._fabric.is_global_zero and sys.stderr.isatty():
             return progress(batches, total, self._config.model, "batches")
@@ -177,7 +177,7 @@ class Training:
         if self._validator is None:
             return
         self._feed.at_full_side()
-        with self._averaged():
+        with self._use_averages():
             self._trainee.network.eval()
             found = self._validator.run(self._trainee.adapter)
             self._trainee.modes()
@@ -216,11 +216,11 @@ class Training:
             "base_sha256": self._trainee.base_sha256,
             "config": json.dumps(choices, sort_keys=True),
         }
-        with self._averaged():
+        with self._use_averages():
             save_trained(self._out / name, self._trainee.network, self._trainee.state_names, metadata, self._half)
 
     @contextlib.contextmanager
-    def _averaged(self) -> Iterator[None]:
+    def _use_averages(self) -> Iterator[None]:
         """Put the averaged weights in the place of the present ones for a while; without averages, nothing."""
         average = self._learner.average
         if average is None:

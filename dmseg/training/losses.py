@@ -41,7 +41,7 @@ def reconstruction_loss(enhanced: Tensor, clear: Tensor, target: Tensor, support
 
     ``L = sum_{c,i} m_i (F^_{c,i} - F_{c,i})^2 / (C sum_i m_i + eps)``
 
-    F^ are the enhanced features of the degraded picture, F those of the clear one, m the object on the grid of the
+    F^ are the enhanced features of the degraded image, F those of the clear one, m the object on the grid of the
     features. ``support`` says what m is: ``soft`` the object's share of each cell, so that an object smaller than a
     cell counts too (our choice); ``binary`` 1 where that share is at least a half, the mask that the paper broadcasts
     over channels; ``global`` 1 everywhere, which makes it the plain mean squared error of the ablation.
@@ -59,7 +59,7 @@ def reconstruction_loss(enhanced: Tensor, clear: Tensor, target: Tensor, support
     return squares.sum((1, 2, 3)) / (enhanced.shape[1] * cells.sum((1, 2, 3)) + epsilon)
 
 
-def measured_iou(logits: Tensor, target: Tensor) -> Tensor:
+def measure_iou(logits: Tensor, target: Tensor) -> Tensor:
     """Return the IoU of the masks ``logits > 0`` with the target, (N,); no gradient."""
     predicted, wanted = (logits.detach() > 0).flatten(1), (target > 0.5).flatten(1)
     union = (predicted | wanted).sum(1).clamp_min(1)
@@ -71,4 +71,4 @@ def iou_loss(predicted: Tensor, logits: Tensor, target: Tensor) -> Tensor:
 
     The paper does not train this output. Here it costs little and keeps the choice among several masks meaningful.
     """
-    return (predicted[:, 0].float() - measured_iou(logits, target)) ** 2
+    return (predicted[:, 0].float() - measure_iou(logits, target)) ** 2

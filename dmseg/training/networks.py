@@ -1,4 +1,4 @@
-"""From a configuration to a network with its weights, its trainable parts, and the preparation of its pictures."""
+"""From a configuration to a network with its weights, its trainable parts, and the preparation of its images."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from dmseg.baselines.additions import put_on
+from dmseg.baselines.additions import add_modules
 from dmseg.baselines.families import FAMILIES, load_network_model
 from dmseg.baselines.networks.robust_sam import ROBUST_PARTS
 from dmseg.baselines.networks.sam import Encoded, PromptedNetwork
@@ -31,12 +31,12 @@ _OUTPUT_TOKEN = "mask_decoder.mask_tokens.weight"
 
 
 @dataclass(frozen=True, slots=True)
-class Trainee:
+class TrainableModel:
     """A network about to be trained.
 
     Attributes:
         network: with the weights it starts from; only its trained parts require gradients.
-        adapter: how the base network's pictures are prepared.
+        adapter: how the base network's images are prepared.
         base_sha256: of the base's weights file; empty where it starts from random weights.
         groups: trained part -> its parameters by name.
     """
@@ -53,7 +53,7 @@ class Trainee:
 
     @property
     def encoder_frozen(self) -> bool:
-        """Whether pictures are encoded without gradients."""
+        """Whether images are encoded without gradients."""
         return "all" not in self.groups
 
     @property
@@ -79,7 +79,7 @@ class Trainee:
         return self.network.encode_frozen(pixels)
 
 
-def build_trainee(config: TrainConfig, weights: Path | str | None, device: torch.device) -> Trainee:
+def build_trainable_model(config: TrainConfig, weights: Path | str | None, device: torch.device) -> TrainableModel:
     """Return the network of a configuration, ready to be trained on ``device``.
 
     Args:
@@ -91,21 +91,21 @@ def build_trainee(config: TrainConfig, weights: Path | str | None, device: torch
     """
     adapter, digest = _base(config, weights)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(_torch_seed(config.seed, "enhancer"))
-        network = put_on(adapter.network, config.base, {"enhancer": config.enhancer, "robust": config.robust})
+        torch.manual_seed(_derive_torch_seed(config.seed, "enhancer"))
+        network = add_modules(adapter.network, config.base, {"enhancer": config.enhancer, "robust": config.robust})
     adapter.network = network
     adapter.device = device
     network.to(device).requires_grad_(False)
-    groups = {part: trained_parameters(network, part) for part in config.trained}
+    groups = {part: list_trained_parameters(network, part) for part in config.trained}
     for group in groups.values():
         for parameter in group.values():
             parameter.requires_grad_(True)
-    trainee = Trainee(network, adapter, digest, groups)
+    trainee = TrainableModel(network, adapter, digest, groups)
     trainee.modes()
     return trainee
 
 
-def trained_parameters(network: PromptedNetwork, part: str) -> dict[str, nn.Parameter]:
+def list_trained_parameters(network: PromptedNetwork, part: str) -> dict[str, nn.Parameter]:
     """Return the parameters of one part of a network by name."""
     if part == "output_token":
         return {name: value for name, value in network.named_parameters() if name == _OUTPUT_TOKEN}
@@ -119,7 +119,7 @@ def _within(name: str, part: str) -> bool:
     return name.startswith(prefixes) and not name.startswith(others)
 
 
-def _torch_seed(seed: int, purpose: str) -> int:
+def _derive_torch_seed(seed: int, purpose: str) -> int:
     return key_words(KEY, seed, purpose)[0] >> 1
 
 
@@ -131,7 +131,7 @@ def _base(config: TrainConfig, weights: Path | str | None) -> tuple[PromptedAdap
         if weights is not None:
             raise UsageError('this training starts from nothing (start = "random"): leave out --base-weights')
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(_torch_seed(config.seed, "base"))
+            torch.manual_seed(_derive_torch_seed(config.seed, "base"))
             network = FAMILIES[config.base].build()
         return FAMILIES[config.base].adapter(config.base, network), ""
     adapter = load_network_model(config.base, weights, "cpu", "fp32")

@@ -33,7 +33,7 @@ def kind_of(prompts: Prompts) -> Kind:
     return len(prompts.points), prompts.box is not None
 
 
-def drawn_kind(key: str, seed: int) -> Kind:
+def draw_kind(key: str, seed: int) -> Kind:
     """Return the kind of prompts that a key draws, as often as the evaluation gives it to a large object."""
     return kind_of(first_prompts(_FIRST, _LARGE, key, seed))
 
@@ -54,7 +54,7 @@ def first(mask: Mask, key: str, seed: int, kind: Kind | None = None) -> Prompts:
     return given
 
 
-def corrected(prompts: Prompts, mask: Mask, predicted: Mask, key: str, seed: int) -> Prompts:
+def correct_prompts(prompts: Prompts, mask: Mask, predicted: Mask, key: str, seed: int) -> Prompts:
     """Return the next prompts: one click more, by one of three rules drawn per click (``corrective="mixed"``).
 
     The evaluation stops where nothing is wrong; here such a sample gets a random click on the object, so that every

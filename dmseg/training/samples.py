@@ -1,6 +1,6 @@
-"""Which pictures, levels and objects each batch holds, and how they are read. A pure function of config and batch.
+"""Which images, levels and objects each batch holds, and how they are read. A pure function of config and batch.
 
-One epoch visits every picture of the splits once, in keyed order; each visit draws a level, objects and a turn. Neither
+One epoch visits every image of the splits once, in keyed order; each visit draws a level, objects and a turn. Neither
 the number of processes nor a restart changes what a batch holds: a process takes every n-th visit of it.
 """
 
@@ -19,25 +19,25 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dmseg import simulators
-from dmseg.baselines.prompted import Frame, PromptedAdapter
+from dmseg.baselines.prompted import InputFrame, PromptedAdapter
 from dmseg.build import Benchmark
 from dmseg.errors import DataError
 from dmseg.rng import Stream
-from dmseg.training.appearance import View, view
+from dmseg.training.augmentation import View, view
 from dmseg.training.config import Stage, TrainConfig
-from dmseg.training.prompts import KEY, Kind, drawn_kind, first
+from dmseg.training.prompts import KEY, Kind, draw_kind, first
 from dmseg.types import Image, Mask, Prompts, as_rgb
 
 T = TypeVar("T", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True)
-class Visit:
-    """One picture in one batch.
+class TrainingSample:
+    """One image in one batch.
 
     Attributes:
         image_id, level, mask_ids: what is trained on.
-        epoch: how often the picture was visited before.
+        epoch: how often the image was visited before.
         turn: 0..7, quarter turns and a flip; 0 leaves it as it is.
         kind: kind of its first prompts, None where each object draws its own.
     """
@@ -46,7 +46,7 @@ class Visit:
     level: str
     mask_ids: tuple[str, ...]
     epoch: int
-    turn: int
+    flip_rotation: int
     kind: Kind | None
 
     def key(self, mask_id: str) -> str:
@@ -54,13 +54,13 @@ class Visit:
         return f"{mask_id}@{self.epoch}"
 
 
-class Curriculum:
+class BatchSchedule:
     """The batches of a run.
 
     Attributes:
         batches: how many there are.
         per_epoch: how many make an epoch, where epochs give the length; else 0.
-        image_ids: the pictures, sorted.
+        image_ids: the images, sorted.
     """
 
     def __init__(self, benchmark: Benchmark, config: TrainConfig, side: int) -> None:
@@ -68,7 +68,7 @@ class Curriculum:
         by_image = benchmark.masks.groupby("image_id")["mask_id"].agg(tuple).to_dict()
         self.image_ids = sorted(image_id for image_id in chosen["image_id"] if image_id in by_image)
         if not self.image_ids:
-            raise DataError(f"{benchmark.path}: no pictures with objects in the splits {', '.join(config.splits)}")
+            raise DataError(f"{benchmark.path}: no images with objects in the splits {', '.join(config.splits)}")
         missing = [level for level in config.levels if level not in benchmark.levels]
         if missing:
             raise DataError(f"{benchmark.path}: has no level {', '.join(missing)}; build it with all of them")
@@ -86,27 +86,27 @@ class Curriculum:
             start = max(start, end)
 
     def side(self, batch: int) -> int:
-        """Return the side of the pictures of a batch."""
+        """Return the side of the images of a batch."""
         return self._stage(batch)[3].side
 
-    def visits(self, batch: int) -> list[Visit]:
+    def visits(self, batch: int) -> list[TrainingSample]:
         """Return what a batch holds, over all processes."""
         start, _, position, stage = self._stage(batch)
         first = position + (batch - start) * stage.batch
         n_kinds, seed = self._config.prompt_kinds, self._config.seed
-        drawn = [drawn_kind(f"kind@{batch}:{index}", seed) for index in range(n_kinds)]
+        drawn = [draw_kind(f"kind@{batch}:{index}", seed) for index in range(n_kinds)]
         kinds: Sequence[Kind | None] = drawn or [None]
         return [self._visit(first + slot, kinds[slot % len(kinds)]) for slot in range(stage.batch)]
 
     def items(self, *, clear: bool) -> set[tuple[str, str]]:
-        """Return each picture and level that the run visits, and with ``clear`` its clear version, too."""
+        """Return each image and level that the run visits, and with ``clear`` its clear version, too."""
         visits = {(visit.image_id, visit.level) for batch in range(self.batches) for visit in self.visits(batch)}
         return visits | {(image_id, "clear") for image_id, _ in visits} if clear else visits
 
     def _stage(self, batch: int) -> tuple[int, int, int, Stage]:
         return next(entry for entry in self._plan if entry[0] <= batch < entry[1])
 
-    def _visit(self, position: int, kind: Kind | None) -> Visit:
+    def _visit(self, position: int, kind: Kind | None) -> TrainingSample:
         epoch, slot = divmod(position, len(self.image_ids))
         config = self._config
         image_id = self.image_ids[_order(config.seed, epoch, len(self.image_ids))[slot]]
@@ -115,7 +115,7 @@ class Curriculum:
         turn = draw.integer(0, 7) if config.augment else 0
         known = self._masks[image_id]
         mask_ids = tuple(draw.sample(known, min(config.masks_per_image, len(known))))
-        return Visit(image_id, level, mask_ids, epoch, turn, kind)
+        return TrainingSample(image_id, level, mask_ids, epoch, turn, kind)
 
 
 @functools.lru_cache(maxsize=4)
@@ -128,16 +128,16 @@ class Loaded:
     """A batch, or one process's share of it, read.
 
     Attributes:
-        visits: the pictures, B of them.
+        visits: the images, B of them.
         pixels: (B, 3, S, S), or None where features are cached.
         clear: the same of the clear level, or None where it is not needed.
-        picture: (N,) index of each object's picture.
+        image: (N,) index of each object's image.
         masks: N objects on the low-resolution grid, (h, w) bool.
         keys: names of objects and visits, N.
         prompts: first prompts, N.
     """
 
-    visits: Sequence[Visit]
+    visits: Sequence[TrainingSample]
     pixels: Tensor | None
     clear: Tensor | None
     picture: Tensor
@@ -152,11 +152,11 @@ class Loaded:
 
 
 class Loader:
-    """Reads visits: pictures through the adapter's own preparation, objects onto the low-resolution grid.
+    """Reads visits: images through the adapter's own preparation, objects onto the low-resolution grid.
 
     Args:
-        pixels: whether pictures are needed, or cached features take their place.
-        clear: whether the clear picture is needed beside the degraded one.
+        pixels: whether images are needed, or cached features take their place.
+        clear: whether the clear image is needed beside the degraded one.
     """
 
     def __init__(
@@ -165,33 +165,33 @@ class Loader:
         self._benchmark, self._adapter, self._config = benchmark, adapter, config
         self._pixels, self._clear = pixels, clear
 
-    def load(self, visits: Sequence[Visit], executor: Executor) -> Loaded:
+    def load(self, visits: Sequence[TrainingSample], executor: Executor) -> Loaded:
         """Read visits, several at a time."""
         read = list(executor.map(self._read, visits))
         masks = [mask for _, _, part, _ in read for mask in part]
         counts = [len(part) for _, _, part, _ in read]
         return Loaded(
             visits=visits,
-            pixels=_stacked([pixels for pixels, _, _, _ in read]),
-            clear=_stacked([clear for _, clear, _, _ in read]),
+            pixels=_stack([pixels for pixels, _, _, _ in read]),
+            clear=_stack([clear for _, clear, _, _ in read]),
             picture=torch.repeat_interleave(torch.arange(len(visits)), torch.tensor(counts)),
             masks=masks,
             keys=[visit.key(mask_id) for visit in visits for mask_id in visit.mask_ids],
             prompts=[given for _, _, _, part in read for given in part],
         )
 
-    def _read(self, visit: Visit) -> tuple[Tensor | None, Tensor | None, list[Mask], list[Prompts]]:
+    def _read(self, visit: TrainingSample) -> tuple[Tensor | None, Tensor | None, list[Mask], list[Prompts]]:
         shapes = [self._benchmark.mask(mask_id) for mask_id in visit.mask_ids]
         seen = self._view(visit, shapes)
-        shapes = [turned(mask, visit.turn) for mask in (seen.masks if seen else shapes)]
+        shapes = [flip_and_rotate(mask, visit.flip_rotation) for mask in (seen.masks if seen else shapes)]
         pixels = clear = None
         if self._pixels:
             stored = self._benchmark.image(visit.image_id, "clear") if self._needs_clear(visit) else None
             original = seen.apply(stored) if seen and stored is not None else stored
             scan = stored[seen.window] if seen and stored is not None else stored
-            pixels, frame = self._prepared(self._degraded(visit, original, scan), visit.turn)
+            pixels, frame = self._prepare(self._degrade(visit, original, scan), visit.flip_rotation)
             if self._clear and original is not None:
-                clear, _ = self._prepared(original, visit.turn)
+                clear, _ = self._prepare(original, visit.flip_rotation)
         else:
             frame = self._adapter.prepare(np.zeros((*shapes[0].shape, 3), np.uint8))[1]
         network = self._adapter.network
@@ -201,11 +201,11 @@ class Loader:
         prompts = [first(mask, key, self._config.seed, visit.kind) for mask, key in zip(masks, keys, strict=True)]
         return pixels, clear, masks, prompts
 
-    def _needs_clear(self, visit: Visit) -> bool:
+    def _needs_clear(self, visit: TrainingSample) -> bool:
         return self._clear or self._config.degradation == "fresh" or visit.level == "clear"
 
-    def _degraded(self, visit: Visit, clear: Image | None, scan: Image | None) -> Image:
-        """Return the picture at the visit's level.
+    def _degrade(self, visit: TrainingSample, clear: Image | None, scan: Image | None) -> Image:
+        """Return the image at the visit's level.
 
         Args:
             clear: as the visit sees it: degradation comes after appearance, as it does in a scanner.
@@ -217,30 +217,30 @@ class Loader:
             return self._benchmark.image(visit.image_id, visit.level)
         return fresh_plan(self._benchmark, visit, clear, self._config.seed, scan).apply(clear, visit.level)
 
-    def _view(self, visit: Visit, masks: Sequence[Mask]) -> View | None:
+    def _view(self, visit: TrainingSample, masks: Sequence[Mask]) -> View | None:
         if self._config.appearance is None:
             return None
         draw = Stream(KEY, self._config.seed, "appearance", visit.epoch, visit.image_id)
         return view(self._config.appearance, masks, draw)
 
-    def _prepared(self, image: Image, turn: int) -> tuple[Tensor, Frame]:
-        return self._adapter.prepare(turned(as_rgb(image), turn))
+    def _prepare(self, image: Image, turn: int) -> tuple[Tensor, InputFrame]:
+        return self._adapter.prepare(flip_and_rotate(as_rgb(image), turn))
 
 
-def _stacked(parts: Sequence[Tensor | None]) -> Tensor | None:
+def _stack(parts: Sequence[Tensor | None]) -> Tensor | None:
     present = [part for part in parts if part is not None]
     return torch.stack(present) if present else None
 
 
 def fresh_plan(
-    benchmark: Benchmark, visit: Visit, clear: Image, seed: int, scan: Image | None = None
+    benchmark: Benchmark, visit: TrainingSample, clear: Image, seed: int, scan: Image | None = None
 ) -> simulators.Plan:
     """Return a new degradation plan for a visit, of the kind that the benchmark's own plan is.
 
     Args:
         clear: what it is applied to.
-        scan: the same part of the picture in its own tones, on which the geometry of an ultrasound scan is measured;
-            None: ``clear`` is the stored picture.
+        scan: the same part of the image in its own tones, on which the geometry of an ultrasound scan is measured;
+            None: ``clear`` is the stored image.
     """
     stored = benchmark.plan(visit.image_id, benchmark.levels[-1])
     geometry = stored.geometry
@@ -257,13 +257,13 @@ def fresh_plan(
     )
 
 
-def turned(array: NDArray[T], turn: int) -> NDArray[T]:
+def flip_and_rotate(array: NDArray[T], turn: int) -> NDArray[T]:
     """Return (H, W, ...) after ``turn % 4`` quarter turns, mirrored where ``turn`` is above 3."""
     result = np.rot90(array, turn % 4)
     return np.ascontiguousarray(result[:, ::-1] if turn > 3 else result)
 
 
-def grid_mask(mask: Mask, frame: Frame, side: int, grid: int) -> Mask:
+def grid_mask(mask: Mask, frame: InputFrame, side: int, grid: int) -> Mask:
     """Return an object on the low-resolution grid: cells it covers by half or more, else those it covers most.
 
     Args:

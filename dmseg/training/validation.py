@@ -60,7 +60,7 @@ class Course:
 
 @dataclass(frozen=True, slots=True)
 class Validated:
-    """Mean Dice after each step by level, and a picture of the first objects."""
+    """Mean Dice after each step by level, and an image of the first objects."""
 
     dice: dict[str, list[float]]
     picture: NDArray[np.uint8]
@@ -72,12 +72,12 @@ class Validated:
 
 
 class Validator:
-    """The pictures that a run is validated on: of the splits, the first in keyed order, the same for every seed.
+    """The images that a run is validated on: of the splits, the first in keyed order, the same for every seed.
 
     Objects are those that the evaluation takes.
 
     Raises:
-        DataError: the benchmark lacks a level, or has no picture in the splits.
+        DataError: the benchmark lacks a level, or has no image in the splits.
 
     Attributes:
         image_ids: which they are.
@@ -91,7 +91,7 @@ class Validator:
         candidates = sorted(image_id for image_id in known if image_id in masks)
         missing = [level for level in chosen.levels if level not in benchmark.levels]
         if missing or not candidates:
-            lacks = f"no level {', '.join(missing)}" if missing else f"no pictures in {', '.join(chosen.splits)}"
+            lacks = f"no level {', '.join(missing)}" if missing else f"no images in {', '.join(chosen.splits)}"
             raise DataError(
                 f"{benchmark.path}: has {lacks} to validate on; give validation.levels and validation.splits that it "
                 "has, or validation.images=0 for no validation"
@@ -104,7 +104,7 @@ class Validator:
         self._cut = math.log(self._rules.threshold / (1 - self._rules.threshold))
 
     def objects(self, image_id: str) -> tuple[str, ...]:
-        """Return the ids of a picture's objects that are validated."""
+        """Return the ids of an image's objects that are validated."""
         return self._masks[image_id]
 
     def run(self, adapter: PromptedAdapter) -> Validated:
@@ -125,7 +125,7 @@ class Validator:
         return Validated(means, contact_sheet(list(shown.values()), list(shown), columns))
 
     def _courses(self, adapter: PromptedAdapter, image: Image, image_id: str) -> tuple[list[Course], Course]:
-        """Return the objects of a picture after the last step, and the first of them after the first."""
+        """Return the objects of an image after the last step, and the first of them after the first."""
         references = {mask_id: self._benchmark.mask(mask_id) for mask_id in self.objects(image_id)}
         courses = [
             Course(mask_id, mask, first_prompts(self._rules, mask, mask_id)) for mask_id, mask in references.items()

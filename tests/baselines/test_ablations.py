@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="network baselines need the extra [models]")
 
-from dmseg.baselines.additions import kind_of, put_on  # noqa: E402
+from dmseg.baselines.additions import add_modules, kind_of  # noqa: E402
 from dmseg.baselines.families import FAMILIES  # noqa: E402
 from dmseg.training.config import load_config, preset_names  # noqa: E402
 
@@ -75,7 +75,7 @@ def test_every_preset_makes_a_network_that_some_model_loads(name: str) -> None:
     config = load_config(name)
     addition = {"enhancer": config.enhancer, "robust": config.robust}
     with torch.device("meta"):
-        put_on(FAMILIES[config.base].build(), config.base, addition)
+        add_modules(FAMILIES[config.base].build(), config.base, addition)
     loads = [
         model
         for model, family in FAMILIES.items()

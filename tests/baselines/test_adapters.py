@@ -205,7 +205,7 @@ def test_every_network_passes_the_self_check(name: str) -> None:
     skip_without_packages(name)
     model = dmseg.load_model(name, weights="random", device="cuda" if name in HEAVY else "cpu")
     if name == "mini-sam" or FAMILIES[name].bases:
-        fill(model)  # with the seeded weights of the small ones any click is answered with the whole picture
+        fill(model)  # with the seeded weights of the small ones any click is answered with the whole image
     assert [check for check in selfcheck(model) if check.verdict == FAILED] == []
 
 

@@ -1,4 +1,4 @@
-"""The models without weights: what they draw follows from the prompts, and from the picture where they look at it."""
+"""The models without weights: what they draw follows from the prompts, and from the image where they look at it."""
 
 from __future__ import annotations
 

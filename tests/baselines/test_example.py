@@ -1,4 +1,4 @@
-"""The example of five clicks runs as its first lines say, and leaves a picture after each click."""
+"""The example of five clicks runs as its first lines say, and leaves an image after each click."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="network baselines need the extra [models]")
 
 from dmseg import api  # noqa: E402
-from dmseg.baselines.additions import put_on  # noqa: E402
+from dmseg.baselines.additions import add_modules  # noqa: E402
 from dmseg.baselines.families import Family, random_network  # noqa: E402
 from dmseg.baselines.networks.mini import build_mini_sam, set_side  # noqa: E402
 from dmseg.baselines.networks.sam import PromptedNetwork  # noqa: E402
@@ -29,7 +29,7 @@ def small(config: dict[str, Any]) -> Any:
     def build() -> PromptedNetwork:
         base = build_mini_sam()
         set_side(base, 64)
-        network = put_on(base, "mini-sam", config)
+        network = add_modules(base, "mini-sam", config)
         if config:
             torch.nn.init.normal_(network.enhancer.out.weight, std=0.3)
         return network
@@ -89,9 +89,9 @@ def test_what_cannot_be_shown_is_refused(enhanced: Any) -> None:
         api.explain(api.load_model("watershed"), IMAGE, reference=MASK)
     with pytest.raises(UsageError, match="nothing points at an object"):
         api.explain(enhanced, IMAGE)
-    with pytest.raises(UsageError, match="the mask is 60 x 20, the picture 60 x 40"):
+    with pytest.raises(UsageError, match="the mask is 60 x 20, the image 60 x 40"):
         api.explain(enhanced, IMAGE, reference=MASK[:20])
-    with pytest.raises(UsageError, match=r"60,5 lies outside of the picture of 60 x 40"):
+    with pytest.raises(UsageError, match=r"60,5 lies outside of the image of 60 x 40"):
         api.explain(enhanced, IMAGE, clicks=[Click(60, 5, 1)])
 
 

@@ -17,7 +17,7 @@ from parity_weights import PARITY  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 
 from dmseg.baselines import gle_sam  # noqa: E402
-from dmseg.baselines.networks.gle_sam import GleSAMNetwork, build_unet, kept_signal  # noqa: E402
+from dmseg.baselines.networks.gle_sam import GleSAMNetwork, build_unet, compute_kept_signal  # noqa: E402
 from dmseg.baselines.networks.sam import TABLE  # noqa: E402
 from dmseg.errors import ModelError  # noqa: E402
 
@@ -53,12 +53,12 @@ def test_parameter_counts_are_the_official_ones() -> None:
 
 def test_the_schedule_is_stable_diffusions() -> None:
     scheduler = diffusers.DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
-    assert kept_signal() == pytest.approx(float(scheduler.alphas_cumprod[1]), rel=1e-6)
+    assert compute_kept_signal() == pytest.approx(float(scheduler.alphas_cumprod[1]), rel=1e-6)
 
 
 def test_known_noise_is_taken_off_the_embedding() -> None:
     clean, noise = torch.randn(2, 1, 256, 8, 8, generator=torch.Generator().manual_seed(0)).unbind()
-    kept = kept_signal()
+    kept = compute_kept_signal()
     noisy = (3 * clean * kept**0.5 + (1 - kept) ** 0.5 * noise) / 3
     asked: list[Any] = []
 
@@ -67,7 +67,7 @@ def test_known_noise_is_taken_off_the_embedding() -> None:
         return SimpleNamespace(sample=noise)
 
     network: Any = SimpleNamespace(unet=unet, text=torch.zeros(1, 77, 48))
-    assert torch.allclose(GleSAMNetwork.restored(network, noisy), clean, atol=1e-5)
+    assert torch.allclose(GleSAMNetwork.restore(network, noisy), clean, atol=1e-5)
     ((latent, step, shape),) = asked
     assert torch.allclose(latent, 3 * noisy) and step == 1 and shape == (1, 77, 48)
 
@@ -90,7 +90,7 @@ def test_the_restored_embedding_is_the_clean_latent_of_the_published_formula() -
     torch.nn.init.normal_(network.text, generator=generator)
     embedding = torch.randn(2, 256, 8, 8, generator=generator)
     with torch.inference_mode():
-        restored = GleSAMNetwork.restored(network, embedding)
+        restored = GleSAMNetwork.restore(network, embedding)
         times = torch.ones(2, dtype=torch.long)
         latent = 3 * embedding
         noise = network.unet(latent, times, encoder_hidden_states=network.text.repeat(2, 1, 1)).sample
@@ -133,7 +133,7 @@ def test_the_files_beside_the_checkpoint_fill_the_u_net(tmp_path: Path, monkeypa
     lora = [value for key, value in state.items() if ".lora_" in key]
     assert len(lora) == len(updates) and all(bool((value == 0.001).all()) for value in lora)
     assert bool((network.text == 2).all())
-    restored = GleSAMNetwork.restored(network, torch.zeros(1, 256, 16, 16))
+    restored = GleSAMNetwork.restore(network, torch.zeros(1, 256, 16, 16))
     assert restored.shape == (1, 256, 16, 16) and bool(restored.isfinite().all())
 
 

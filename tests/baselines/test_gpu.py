@@ -36,7 +36,7 @@ def prompts(model: Any) -> Prompts:
     return Prompts(np.zeros((0, 2), np.float32), np.zeros(0, np.int8), BOX, 1)
 
 
-def loaded(name: str, precision: str, device: str) -> Any:
+def load(name: str, precision: str, device: str) -> Any:
     missing = missing_packages(model_cards()[name])
     if missing:
         pytest.skip(f"needs {', '.join(missing)}")
@@ -68,7 +68,7 @@ def table() -> Iterator[list[str]]:
 def test_every_network_in_either_precision(name: str, precision: str, table: list[str], record_property: Any) -> None:
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
-    model = loaded(name, precision, DEVICE)
+    model = load(name, precision, DEVICE)
     asked = [prompts(model)]
     embeddings = model.encode([IMAGE])
     answer = model.predict(embeddings, [0], asked, [None])
@@ -86,7 +86,7 @@ def test_cuda_and_the_cpu_agree_in_the_logits(name: str) -> None:
     """Over three steps of feedback, relative to the spread of the logits where that is above 1."""
     answers = []
     for device in ("cpu", DEVICE):
-        model = fill(loaded(name, "fp32", device))
+        model = fill(load(name, "fp32", device))
         embeddings, state, steps = model.encode([IMAGE]), [None], []
         for count in (1, 2, 3):
             points, labels = common.points(count)

@@ -27,7 +27,7 @@ import numpy as np
 from dmseg.baselines import Prediction
 
 class Half:
-    """The left part of every picture."""
+    """The left part of every image."""
     name = "half"
     capabilities = frozenset({"points", "negative_points", "box", "batched_prompts"})
 
@@ -200,7 +200,7 @@ def test_a_function_may_not_change_its_answer_afterwards():
 
 def test_models_of_other_packages_are_found_by_entry_point(monkeypatch):
     entry = importlib.metadata.EntryPoint("theirs", "dmseg.baselines.disk:Disk", "dmseg.models")
-    monkeypatch.setattr(registry, "_registered", lambda: {"theirs": entry})
+    monkeypatch.setattr(registry, "_look_up_registered", lambda: {"theirs": entry})
     assert "theirs" in model_names()
     assert load_model("theirs", arguments={"radius": 0.1}).radius == 0.1
 
@@ -208,7 +208,7 @@ def test_models_of_other_packages_are_found_by_entry_point(monkeypatch):
 @pytest.mark.parametrize("device", ["gpu", "cuda:x", "mps"])
 def test_an_unknown_device_is_refused(device):
     with pytest.raises(UsageError, match="give auto, cpu, cuda or cuda:N"):
-        registry.resolved_device(device)
+        registry.resolve_device(device)
 
 
 def test_facts_of_a_model_that_ships_and_of_an_own_one(own):

@@ -14,7 +14,7 @@ from torch import Tensor  # noqa: E402
 
 from dmseg import harness  # noqa: E402
 from dmseg.baselines import cost_of  # noqa: E402
-from dmseg.baselines.additions import put_on  # noqa: E402
+from dmseg.baselines.additions import add_modules  # noqa: E402
 from dmseg.baselines.families import FAMILIES, Family, random_network  # noqa: E402
 from dmseg.baselines.networks.mini import build_mini_sam, set_side  # noqa: E402
 from dmseg.baselines.networks.robust_sam import ROBUST_PARTS, robust_on  # noqa: E402
@@ -27,7 +27,7 @@ from dmseg.baselines.networks.sam import (  # noqa: E402
     prompt_encoder,
 )
 from dmseg.baselines.pge_sam import EnhancedNetwork, EnhancerConfig, enhancer_config, prompt_maps  # noqa: E402
-from dmseg.baselines.pge_sam.enhancer import Block, EBlock, NAFBlock  # noqa: E402
+from dmseg.baselines.pge_sam.enhancer import EBlock, EnhancerBlock, NAFBlock  # noqa: E402
 from dmseg.baselines.sam import SamAdapter  # noqa: E402
 from dmseg.errors import DataError, UsageError  # noqa: E402
 
@@ -43,7 +43,7 @@ def counts(base: str, config: dict[str, Any]) -> tuple[int, int]:
     with torch.device("meta"):
         plain = FAMILIES[base].build()
         before = parameter_count(plain)
-        total = parameter_count(put_on(plain, base, config))
+        total = parameter_count(add_modules(plain, base, config))
     return total - before, total
 
 
@@ -146,7 +146,7 @@ def mini(changes: dict[str, Any] | None = None, out: float = 0.3) -> Any:
     def build() -> PromptedNetwork:
         base = build_mini_sam()
         set_side(base, SIDE)
-        network = put_on(base, "mini-sam", {"enhancer": changes})
+        network = add_modules(base, "mini-sam", {"enhancer": changes})
         if isinstance(network, EnhancedNetwork):
             torch.nn.init.normal_(network.enhancer.out.weight, std=out)
         return network
@@ -195,7 +195,7 @@ def test_a_block_is_nearly_the_identity_at_the_start(block: Any) -> None:
         changed = block(enhancer_config("mini-sam", {"residual_start": 0.01}))(features)
     assert 0 < float((changed - features).norm() / features.norm()) < 0.02
     with pytest.raises(TypeError, match="abstract"):
-        Block(enhancer_config("mini-sam"))
+        EnhancerBlock(enhancer_config("mini-sam"))
 
 
 def test_unknown_choices_of_an_enhancer_are_refused() -> None:
@@ -206,11 +206,11 @@ def test_unknown_choices_of_an_enhancer_are_refused() -> None:
     with pytest.raises(UsageError, match='unknown base of an enhancer "sam-vit-h"'):
         enhancer_config("sam-vit-h")
     with pytest.raises(UsageError, match=r"unknown base of RobustSAM's blocks \"mini-sam\""):
-        put_on(build_mini_sam(), "mini-sam", {"robust": True})
+        add_modules(build_mini_sam(), "mini-sam", {"robust": True})
     with pytest.raises(UsageError, match="width = 64: must be that of the embedding of mini-sam, 96"):
-        put_on(build_mini_sam(), "mini-sam", {"enhancer": {"width": 64}})
+        add_modules(build_mini_sam(), "mini-sam", {"enhancer": {"width": 64}})
     foreign = {"laterals": [{"name": "7", "width": 128}]}
-    network = put_on(build_mini_sam(), "mini-sam", {"enhancer": foreign})
+    network = add_modules(build_mini_sam(), "mini-sam", {"enhancer": foreign})
     with pytest.raises(UsageError, match='no feature "7"; it has 0, 1, 2'):
         network.encode(torch.zeros(1, 3, 256, 256))
 
@@ -403,7 +403,7 @@ def test_lite_robust_sam_answers_for_one_image_or_one_image_per_mask() -> None:
 
 def test_robust_blocks_take_over_the_bases_decoder_and_train_from_frozen_features() -> None:
     base = small_base()
-    robust = put_on(base, "lite-medsam", {"robust": True})
+    robust = add_modules(base, "lite-medsam", {"robust": True})
     state = robust.mask_decoder.state_dict()
     assert all(torch.equal(state[key], value) for key, value in base.mask_decoder.state_dict().items())
     robust.requires_grad_(False)

@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch", reason="network baselines need the extra [m
 
 import dmseg  # noqa: E402
 from dmseg.baselines import cards, model_cards, model_facts, weights  # noqa: E402
-from dmseg.baselines.additions import put_on  # noqa: E402
+from dmseg.baselines.additions import add_modules  # noqa: E402
 from dmseg.baselines.families import FAMILIES, random_network  # noqa: E402
 from dmseg.baselines.medsam import MedSamAdapter  # noqa: E402
 from dmseg.baselines.sam import SamAdapter  # noqa: E402
@@ -37,7 +37,7 @@ def write(path: Path, network: Any, names: Any, choices: Any, **fields: str) -> 
     return path
 
 
-class Files:
+class StateFiles:
     """A base in half precision, and what was trained on it: an enhancer, and a decoder alone."""
 
     def __init__(self, folder: Path) -> None:
@@ -47,7 +47,7 @@ class Files:
         save_trained(self.base, network, network.state_dict(), fields, half=True)
         self.sha256 = sha256_file(self.base)
         base: Any = dmseg.load_model("mini-sam", weights=self.base)
-        self.network: Any = put_on(base.network, "mini-sam", {"enhancer": {"blocks": 2, "click_sigma": 2.0}})
+        self.network: Any = add_modules(base.network, "mini-sam", {"enhancer": {"blocks": 2, "click_sigma": 2.0}})
         with torch.no_grad():
             torch.nn.init.normal_(self.network.enhancer.out.weight, std=0.3)
             self.network.mask_decoder.mask_tokens.weight.add_(0.1)
@@ -62,15 +62,15 @@ class Files:
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
-    return Files(tmp_path_factory.mktemp("trained"))
+def files(tmp_path_factory: pytest.TempPathFactory) -> StateFiles:
+    return StateFiles(tmp_path_factory.mktemp("trained"))
 
 
 def load(name: str, path: Path, base: Path | str, **more: Any) -> Any:
     return dmseg.load_model(name, weights=path, base_weights=str(base), **more)
 
 
-def test_a_loaded_model_is_what_was_trained(files: Files) -> None:
+def test_a_loaded_model_is_what_was_trained(files: StateFiles) -> None:
     model = load("mini-pge-sam", files.enhanced, files.base)
     assert torch.equal(answer(model), answer(SamAdapter("mine", files.network)))
     assert not torch.allclose(answer(model), answer(dmseg.load_model("mini-sam", weights=files.base)))
@@ -83,18 +83,18 @@ def test_a_loaded_model_is_what_was_trained(files: Files) -> None:
     assert facts["arguments"] == {}, "where a file lies is no choice of the run"
 
 
-def test_a_decoder_alone_is_loaded_the_same_way(files: Files) -> None:
+def test_a_decoder_alone_is_loaded_the_same_way(files: StateFiles) -> None:
     model = load("mini-ft", files.decoder, files.base)
     assert not hasattr(model.network, "enhancer")
     assert not torch.allclose(answer(model), answer(dmseg.load_model("mini-sam", weights=files.base)))
 
 
-def test_equal_content_is_equal_bytes(files: Files, tmp_path: Path) -> None:
+def test_equal_content_is_equal_bytes(files: StateFiles, tmp_path: Path) -> None:
     assert files.write(tmp_path / "again.safetensors", files.names).read_bytes() == files.enhanced.read_bytes()
     assert read_trained(files.enhanced).metadata["model"] == "mine"
 
 
-def test_another_base_file_is_refused_and_both_are_named(files: Files, tmp_path: Path) -> None:
+def test_another_base_file_is_refused_and_both_are_named(files: StateFiles, tmp_path: Path) -> None:
     network = random_network(FAMILIES["mini-sam"])
     with torch.no_grad():
         network.mask_decoder.mask_tokens.weight.add_(1)
@@ -105,7 +105,7 @@ def test_another_base_file_is_refused_and_both_are_named(files: Files, tmp_path:
         assert part in str(caught.value)
 
 
-def test_an_unstated_base_and_a_random_one_are_warned_of(files: Files, tmp_path: Path) -> None:
+def test_an_unstated_base_and_a_random_one_are_warned_of(files: StateFiles, tmp_path: Path) -> None:
     unstated = files.write(tmp_path / "unstated.safetensors", files.names, base_sha256="")
     with pytest.warns(UserWarning, match="does not say which weights of mini-sam"):
         load("mini-pge-sam", unstated, files.base)
@@ -113,7 +113,7 @@ def test_an_unstated_base_and_a_random_one_are_warned_of(files: Files, tmp_path:
         load("mini-pge-sam", files.enhanced, "random")
 
 
-def test_a_file_of_everything_needs_no_base(files: Files, tmp_path: Path) -> None:
+def test_a_file_of_everything_needs_no_base(files: StateFiles, tmp_path: Path) -> None:
     whole = files.write(tmp_path / "whole.safetensors", files.network.state_dict())
     model = load("mini-pge-sam", whole, tmp_path / "nowhere.pth")
     assert torch.equal(answer(model), answer(SamAdapter("mine", files.network)))
@@ -133,12 +133,12 @@ def test_a_file_of_everything_needs_no_base(files: Files, tmp_path: Path) -> Non
         ("mini-pge-sam", "base", "not the weights of mini-pge-sam: it holds .*--model mini-sam"),
     ],
 )
-def test_a_file_of_another_model_is_named(files: Files, name: str, file: str, message: str) -> None:
+def test_a_file_of_another_model_is_named(files: StateFiles, name: str, file: str, message: str) -> None:
     with pytest.raises(ModelError, match=message):
         dmseg.load_model(name, weights=getattr(files, file))
 
 
-def test_tensors_are_taken_strictly(files: Files, tmp_path: Path) -> None:
+def test_tensors_are_taken_strictly(files: StateFiles, tmp_path: Path) -> None:
     lacking = files.write(tmp_path / "lacking.safetensors", files.names[:-1])
     with pytest.raises(ModelError, match=f"1 missing \\({files.names[-1]}\\)"):
         load("mini-pge-sam", lacking, files.base)
@@ -148,7 +148,7 @@ def test_tensors_are_taken_strictly(files: Files, tmp_path: Path) -> None:
         load("mini-pge-sam", more, files.base)
 
 
-def test_damaged_and_foreign_files(files: Files, tmp_path: Path) -> None:
+def test_damaged_and_foreign_files(files: StateFiles, tmp_path: Path) -> None:
     (tmp_path / "cut.safetensors").write_bytes(files.enhanced.read_bytes()[:5000])
     with pytest.raises(ModelError, match="perhaps truncated"):
         load("mini-pge-sam", tmp_path / "cut.safetensors", files.base)
@@ -179,15 +179,15 @@ SHIPPED = [name for name, card in model_cards().items() if card.shipped]
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_weights_are_loaded_unasked(name: str) -> None:
-    if not weights.shipped()[name]:
+    if not weights.list_shipped()[name]:
         pytest.skip(f"the weights of {name} are not in this checkout")
     model: Any = dmseg.load_model(name)
-    assert model.weights_sha256 == sha256_file(cards.shipped_weights(name))
+    assert model.weights_sha256 == sha256_file(cards.find_shipped_weights(name))
     assert model.name == name and bool(answer(model).isfinite().all())
 
 
 def test_shipped_weights_are_small() -> None:
-    found = [cards.shipped_weights(name) for name, there in weights.shipped().items() if there]
+    found = [cards.find_shipped_weights(name) for name, there in weights.list_shipped().items() if there]
     if len(found) < len(SHIPPED):
         pytest.skip("the shipped weights are not all in this checkout")
     assert sum(path.stat().st_size for path in found) <= 8 * 2**20

@@ -1,4 +1,4 @@
-"""How each family turns a picture, coordinates and masks into what its network was trained on, and back.
+"""How each family turns an image, coordinates and masks into what its network was trained on, and back.
 
 Expected values are stated here from the families' published code, or computed by the library that they use.
 """
@@ -25,7 +25,7 @@ from torch.nn import functional  # noqa: E402
 from dmseg.baselines.gle_sam import GleSamAdapter  # noqa: E402
 from dmseg.baselines.lite_medsam import LiteMedSamAdapter  # noqa: E402
 from dmseg.baselines.medsam import MedSamAdapter  # noqa: E402
-from dmseg.baselines.prompted import Frame, PromptedAdapter  # noqa: E402
+from dmseg.baselines.prompted import InputFrame, PromptedAdapter  # noqa: E402
 from dmseg.baselines.robust_sam import RobustSamAdapter  # noqa: E402
 from dmseg.baselines.sam import SamAdapter  # noqa: E402
 from dmseg.baselines.sam_med2d import SamMed2dAdapter  # noqa: E402
@@ -154,9 +154,9 @@ class TestMedSam:
     @pytest.mark.parametrize("kind", [MedSamAdapter, LiteMedSamAdapter])
     def test_official_mode_uses_the_box_alone(self, kind: Any) -> None:
         given = [click(box=np.array([1, 2, 8, 9], np.float32))]
-        points, labels, box = adapter(kind, 256, "official").prompts_used(given)
+        points, labels, box = adapter(kind, 256, "official").select_prompts(given)
         assert points is None and labels is None and box is not None
-        assert adapter(kind, 256).prompts_used(given)[0] is not None
+        assert adapter(kind, 256).select_prompts(given)[0] is not None
         assert adapter(kind, 256, "official").capabilities == {"box", "batched_prompts"}
 
 
@@ -198,7 +198,7 @@ class TestSamMed2d:
         assert adapter(SamMed2dAdapter, 256).prepare(small)[1].content == (256, 256)
         pixels, frame = adapter(SamMed2dAdapter, 256, "official").prepare(small)
         top, left = (256 - 101) // 2, (256 - 60) // 2
-        assert frame == Frame((101, 60), (101, 60), (1.0, 1.0), (left, top))
+        assert frame == InputFrame((101, 60), (101, 60), (1.0, 1.0), (left, top))
         inside = pixels[:, top : top + 101, left : left + 60].permute(1, 2, 0).numpy()
         assert np.allclose(inside, (small[..., ::-1] - MEAN) / STD, atol=1e-5)
         assert not pixels[:, :top].any() and not pixels[:, :, left + 60 :].any()
@@ -265,7 +265,7 @@ def test_raw_logits_of_the_chosen_mask_are_fed_back(kind: Any, monkeypatch: pyte
     given: list[Any] = []
     model = adapter(kind, 256)
     monkeypatch.setattr(model, "forward_prompts", lambda *asked: given.append(asked[4]) or (low_res, iou))
-    frame = Frame((HEIGHT, WIDTH), (179, 256), (1.0, 1.0))
+    frame = InputFrame((HEIGHT, WIDTH), (179, 256), (1.0, 1.0))
     embedding: Any = SimpleNamespace(frame=frame)
     first = model.predict([embedding], [0, 0], [click(), click()], [None, None])
     assert given.pop() is None

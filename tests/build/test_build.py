@@ -176,7 +176,7 @@ def test_an_unforeseen_fault_in_one_image_is_a_row_and_the_rest_is_built(raw, tm
     summary = build(raw, tmp_path / "b", levels=["clear"])
     assert summary.errors == ("Toy/case1: ZeroDivisionError: division by zero",)
     assert summary.n_images == 8
-    assert not list((tmp_path / "b" / "images").rglob("*case1*")), "no picture of a failed source stays"
+    assert not list((tmp_path / "b" / "images").rglob("*case1*")), "no image of a failed source stays"
 
 
 def test_the_digest_does_not_depend_on_the_order_of_the_sources(raw, tmp_path, monkeypatch):

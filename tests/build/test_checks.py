@@ -21,7 +21,7 @@ def bench(raw, tmp_path):
     return tmp_path / "b"
 
 
-def found(folder, **options):
+def find_problems(folder, **options):
     return [(problem.where, problem.what) for problem in verify(open_benchmark(folder), **options)]
 
 
@@ -36,23 +36,23 @@ def change(folder, table, column, value, row=0):
 
 
 def test_a_whole_benchmark_has_no_problem(bench):
-    assert found(bench) == []
-    assert found(bench, jobs=2) == []
+    assert find_problems(bench) == []
+    assert find_problems(bench, jobs=2) == []
 
 
 def test_a_missing_file(bench):
     (bench / PICTURE).unlink()
-    assert (PICTURE, "file is missing") in found(bench)
+    assert (PICTURE, "file is missing") in find_problems(bench)
 
 
 def test_a_file_of_no_image(bench):
     (bench / "images" / "Toy" / "clear" / "holiday.png").touch()
-    assert found(bench) == [("images/Toy/clear/holiday.png", "file is of no image of this benchmark")]
+    assert find_problems(bench) == [("images/Toy/clear/holiday.png", "file is of no image of this benchmark")]
 
 
 def test_a_truncated_file(bench):
     (bench / PICTURE).write_bytes((bench / PICTURE).read_bytes()[:500])
-    where, what = found(bench)[0]
+    where, what = find_problems(bench)[0]
     assert where == "Toy__case1_z000 lq2"
     assert PICTURE in what
 
@@ -61,31 +61,33 @@ def test_one_pixel_that_differs_by_one(bench):
     image = cv2.imread(str(bench / PICTURE), cv2.IMREAD_UNCHANGED)
     image[3, 4] ^= 1
     cv2.imwrite(str(bench / PICTURE), image)
-    assert found(bench) == [("Toy__case1_z000 lq2", "pixel_sha256 differs: the file is not the one that was built")]
+    assert find_problems(bench) == [
+        ("Toy__case1_z000 lq2", "pixel_sha256 differs: the file is not the one that was built")
+    ]
 
 
 def test_another_picture_in_place_of_one(bench):
     cv2.imwrite(str(bench / PICTURE), np.zeros((40, 48), np.uint8))
-    problems = found(bench)
+    problems = find_problems(bench)
     assert any("thumbprint differs" in what for _, what in problems)
     assert any("the plan gives pixels that differ" in what for _, what in problems)
 
 
 def test_a_picture_of_another_size(bench):
     cv2.imwrite(str(bench / PICTURE), np.zeros((40, 40), np.uint8))
-    assert found(bench) == [("Toy__case1_z000 lq2", "is 40 x 40, not as images.parquet says")]
+    assert find_problems(bench) == [("Toy__case1_z000 lq2", "is 40 x 40, not as images.parquet says")]
 
 
 def test_a_plan_that_was_exchanged(bench):
     plans = pq.read_table(bench / "degradations.parquet")["plan"].to_pylist()
     change(bench, "degradations", "plan", plans[9], row=4)
-    problems = found(bench)
+    problems = find_problems(bench)
     assert ("Toy__case0_z000 lq3plus", "plan_digest is not that of the plan") in problems
 
 
 def test_a_plan_that_is_no_plan(bench):
     change(bench, "degradations", "plan", "{}", row=1)
-    assert any("the plan does not replay" in what for _, what in found(bench))
+    assert any("the plan does not replay" in what for _, what in find_problems(bench))
 
 
 def test_a_mask_that_was_moved(bench):
@@ -94,7 +96,7 @@ def test_a_mask_that_was_moved(bench):
     from dmseg.imaging import encode_rle
 
     change(bench, "masks", "rle", json.dumps(encode_rle(np.roll(mask, 3, axis=1))))
-    problems = found(bench)
+    problems = find_problems(bench)
     assert ("Toy__case0_z000__disc__0", "mask_sha256 differs: this is another mask") in problems
     assert ("Toy__case0_z000__disc__0", "masks.parquet is wrong: x0 13 is 16, x1 27 is 30") in problems
 
@@ -104,14 +106,14 @@ def test_a_mask_of_another_size_and_one_that_cannot_be_decoded(bench):
 
     change(bench, "masks", "rle", json.dumps(encode_rle(np.ones((4, 5), bool))))
     change(bench, "masks", "rle", '{"size": [40, 48], "counts": "\\u0001"}', row=1)
-    problems = dict(found(bench))
+    problems = dict(find_problems(bench))
     assert problems["Toy__case0_z000__disc__0"] == "is 5 x 4, its image 48 x 40"
     assert "run-length" in problems["Toy__case0_z001__disc__0"]
 
 
 def test_a_changed_table_no_longer_gives_the_digest(bench):
     change(bench, "masks", "evaluate", False)
-    assert [where for where, what in found(bench) if "manifest_digest" in what] == ["benchmark.json"]
+    assert [where for where, what in find_problems(bench) if "manifest_digest" in what] == ["benchmark.json"]
 
 
 @pytest.mark.parametrize("table", ["images", "masks", "degradations"])
@@ -119,21 +121,21 @@ def test_rows_that_are_missing_or_doubled(bench, table):
     path = bench / f"{table}.parquet"
     rows = pq.read_table(path)
     pq.write_table(rows.slice(1), path)
-    assert found(bench)
+    assert find_problems(bench)
     pq.write_table(pa.concat_tables([rows, rows.slice(0, 1)]), path)
-    assert found(bench)
+    assert find_problems(bench)
 
 
 def test_an_unknown_split(bench):
     change(bench, "images", "split", "test")
-    assert ("Toy__case0_z000", 'split "test" is unknown') in found(bench)
+    assert ("Toy__case0_z000", 'split "test" is unknown') in find_problems(bench)
 
 
 def test_a_sample_checks_the_pixels_of_a_share_and_the_structure_of_all(bench):
     for picture in (bench / "images").rglob("*.png"):
         picture.write_bytes(b"")
-    images = {where.split()[0] for where, _ in found(bench, sample=0.5)}
+    images = {where.split()[0] for where, _ in find_problems(bench, sample=0.5)}
     assert 0 < len(images) < 10
-    assert len({where.split()[0] for where, _ in found(bench)}) == 10
+    assert len({where.split()[0] for where, _ in find_problems(bench)}) == 10
     (bench / PICTURE).unlink()
-    assert (PICTURE, "file is missing") in found(bench, sample=1e-9)
+    assert (PICTURE, "file is missing") in find_problems(bench, sample=1e-9)

@@ -15,8 +15,8 @@ from dmseg.build import (
     counts_by,
     export_coco,
     export_manifest,
+    find_manifest,
     level_table,
-    named_manifest,
     open_benchmark,
     rebuild,
     split_counts,
@@ -78,7 +78,7 @@ def test_a_difference_is_named_with_both_values(raw, bench, tmp_path):
 
 def test_a_name_that_is_no_manifest(tmp_path):
     with pytest.raises(DataError, match="no published manifest of that name"):
-        named_manifest("dm-seg-99")
+        find_manifest("dm-seg-99")
 
 
 def test_coco_holds_every_object_where_it_is(bench, tmp_path):

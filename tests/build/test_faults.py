@@ -224,19 +224,19 @@ def test_every_picture_is_on_the_disk_before_the_part_that_speaks_of_it(raw, tmp
     synced: set[str] = set()
     sync, write = files._sync, unit.write_part
 
-    def noted(path):
+    def note(path):
         sync(path)
         synced.add(path.name)
 
-    def checked(path, part):
+    def check(path, part):
         for row in part.images:
             for level in ("clear", "lq1"):
                 assert (tmp_path / "b" / "images" / "Toy" / level / f"{row['image_id']}.png").is_file()
             assert f"{row['image_id']}.png" in synced
         write(path, part)
 
-    monkeypatch.setattr(files, "_sync", noted)
-    monkeypatch.setattr(unit, "write_part", checked)
+    monkeypatch.setattr(files, "_sync", note)
+    monkeypatch.setattr(unit, "write_part", check)
     assert build(raw, tmp_path / "b", levels=["clear", "lq1"]).n_images == 10
 
 

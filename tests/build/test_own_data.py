@@ -18,7 +18,7 @@ from dmseg.types import LEVELS
 
 @pytest.fixture
 def recipe(tmp_path: Path) -> Path:
-    """Four pictures with masks in ``mine`` and the recipe guessed for them."""
+    """Four images with masks in ``mine`` and the recipe guessed for them."""
     mask = np.zeros((40, 48), np.uint8)
     mask[8:20, 10:30] = 255
     for folder in ("images", "masks"):
@@ -52,7 +52,7 @@ def test_own_data_are_rebuilt_from_their_manifest_and_recipe(recipe: Path, tmp_p
     names = (str(recipe),)
     first = build.build(tmp_path / "mine", tmp_path / "bench", datasets=names, seed=5)
     build.export_manifest(build.open_benchmark(tmp_path / "bench").manifest, tmp_path / "mine.zip")
-    manifest = build.named_manifest(str(tmp_path / "mine.zip"))
+    manifest = build.find_manifest(str(tmp_path / "mine.zip"))
     again = build.rebuild(manifest, tmp_path / "mine", tmp_path / "again", recipes=names)
     assert again.manifest_digest == first.manifest_digest
     assert not build.verify(build.open_benchmark(tmp_path / "again"))
@@ -66,7 +66,7 @@ def test_own_data_are_rebuilt_from_their_manifest_and_recipe(recipe: Path, tmp_p
 
 def test_a_manifest_of_own_data_asks_for_the_recipe_and_refuses_another(recipe: Path, tmp_path: Path) -> None:
     build.build(tmp_path / "mine", tmp_path / "bench", datasets=(str(recipe),), levels=["clear"])
-    manifest = build.named_manifest(str(tmp_path / "bench"))
+    manifest = build.find_manifest(str(tmp_path / "bench"))
     with pytest.raises(DataError, match="dataset mine is none that dmseg ships; give its recipe: --recipe FILE"):
         build.rebuild(manifest, tmp_path / "mine", tmp_path / "again")
     changed = tmp_path / "changed.toml"

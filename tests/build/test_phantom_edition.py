@@ -89,10 +89,10 @@ def test_two_processes_fill_a_fresh_cache_at_once(tmp_path):
 
 
 def test_a_cache_that_cannot_be_locked_is_named(one_set, monkeypatch):
-    def refused(path):
+    def refuse(path):
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-    monkeypatch.setattr(phantom_edition, "locked", refused)
+    monkeypatch.setattr(phantom_edition, "lock", refuse)
     with pytest.raises(DataError, match=r"No locks available.*DMSEG_CACHE"):
         phantom_raw(1)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from dmseg.build import build, open_benchmark, phantom_raw, verify
-from dmseg.manifests import diff, published, published_manifest
+from dmseg.manifests import diff, find_published, list_published
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in published() if name.startswith("dm-seg-phantom-")])
+@pytest.mark.parametrize("name", [name for name in list_published() if name.startswith("dm-seg-phantom-")])
 def test_the_phantom_edition_is_rebuilt_with_the_same_digest(name, tmp_path):
-    manifest = published_manifest(name)
+    manifest = find_published(name)
     summary = build(phantom_raw(jobs=2), tmp_path / "b", jobs=2, storage="recipe", seed=manifest.info["seed"])
     bench = open_benchmark(tmp_path / "b")
     assert [(item.file, item.row, item.what) for item in diff(manifest, bench.manifest)[:10]] == []
@@ -20,8 +20,8 @@ def test_the_phantom_edition_is_rebuilt_with_the_same_digest(name, tmp_path):
 
 
 def test_the_phantom_edition_has_every_dataset_with_24_images():
-    for name in published():
+    for name in list_published():
         if name.startswith("dm-seg-phantom-"):
-            counts = published_manifest(name).info["counts"]["datasets"]
+            counts = find_published(name).info["counts"]["datasets"]
             assert len(counts) == 17
             assert {entry["images"] for entry in counts.values()} == {24}

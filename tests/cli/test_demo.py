@@ -11,7 +11,7 @@ from PIL import Image
 
 from dmseg import baselines, build, phantoms
 from dmseg.cli import group
-from dmseg.cli.demo import _left_out, _shipped
+from dmseg.cli.demo import _list_left_out, _list_runnable
 
 
 @pytest.fixture
@@ -33,17 +33,17 @@ def test_the_demo_leaves_pictures_reports_and_the_table_and_goes_on_where_it_sto
     picture = np.asarray(Image.open(out / "levels.png"))
     assert picture.ndim == 3 and picture.std() > 10
     rows = (out / "leaderboard" / "leaderboard.csv").read_text().splitlines()
-    models = {"disk", "watershed", *_shipped()}
-    assert len(rows) == 1 + 2 * 2 + len(_shipped())  # the splits train and unseen; networks only unseen
+    models = {"disk", "watershed", *_list_runnable()}
+    assert len(rows) == 1 + 2 * 2 + len(_list_runnable())  # the splits train and unseen; networks only unseen
     assert {row.split(",")[2] for row in rows[1:]} == models
 
 
 def test_models_that_need_torch_are_skipped_with_a_line_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(baselines, "missing_packages", lambda card: ("torch",))
-    assert _shipped() == []
-    lines = list(_left_out(()))
+    assert _list_runnable() == []
+    lines = list(_list_left_out(()))
     assert any(line.startswith("skipped sam-vit-b") and "torch not installed: pip install" in line for line in lines)
     assert sum(line.count("mobile-sam") for line in lines) == 1, "each model is named once"
     monkeypatch.setattr(baselines, "missing_packages", lambda card: ())
-    (line,) = _left_out(["mobile-sam"])
+    (line,) = _list_left_out(["mobile-sam"])
     assert "weights not installed" in line and "mobile-sam" not in line

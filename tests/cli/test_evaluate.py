@@ -135,7 +135,7 @@ def test_models_of_other_packages_are_listed(run, monkeypatch):
     import importlib.metadata
 
     entry = importlib.metadata.EntryPoint("theirs", "dmseg.baselines.disk:Disk", "dmseg.models")
-    monkeypatch.setattr(registry, "_registered", lambda: {"theirs": entry})
+    monkeypatch.setattr(registry, "_look_up_registered", lambda: {"theirs": entry})
     assert "theirs            registered" in run("models")[1]
     assert "it has no card" in run("models", "theirs")[1]
 

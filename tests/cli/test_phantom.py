@@ -13,7 +13,7 @@ def test_it_writes_the_sets_asked_for_and_says_what_to_do_next(run: Run, tmp_pat
     assert code == 0
     assert {path.name for path in tmp_path.iterdir()} == {"NerveUS", "CHAOS", "phantom.json"}
     assert f"wrote 2 data sets to {tmp_path}" in out and f"dmseg build --raw {tmp_path}" in out
-    assert "3 pictures" in err
+    assert "3 images" in err
 
 
 def test_an_unknown_set_is_refused_with_a_suggestion(run: Run, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image as Pillow
 
-from dmseg.cli.preview import command, difference_picture, fidelity
+from dmseg.cli.preview import command, draw_difference, fidelity
 from dmseg.errors import DmsegError
 
 
@@ -75,7 +75,7 @@ def test_fidelity_and_difference() -> None:
     psnr, ssim = fidelity(clear, clear)
     assert psnr == float("inf") and ssim == 1
     assert fidelity(clear, clear + 10)[0] == pytest.approx(20 * np.log10(25.5))
-    assert np.all(difference_picture(clear, clear + 10) == 148) and np.all(difference_picture(clear, clear - 100) == 0)
+    assert np.all(draw_difference(clear, clear + 10) == 148) and np.all(draw_difference(clear, clear - 100) == 0)
 
 
 def test_sheet_of_a_benchmark(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from dmseg.cli import group, main
 from dmseg.training.config import load_config, preset_names
 
 
-def failed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+def run_failing(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     """Run a command that must fail as a wrong usage, and return its message."""
     with pytest.raises(SystemExit) as left:
         main(["train", *arguments])
@@ -80,18 +80,18 @@ def test_wrong_choices_are_named(
 ) -> None:
     pytest.importorskip("lightning_fabric", reason="training needs the extra [train]")
     changes = ("--set", change) if change else ()
-    said = failed(capsys, preset, "--data", str(tmp_path), "--out", str(tmp_path / "out"), *changes)
+    said = run_failing(capsys, preset, "--data", str(tmp_path), "--out", str(tmp_path / "out"), *changes)
     assert message in said and "Traceback" not in said
     assert not (tmp_path / "out").exists()
 
 
 def test_random_base_weights_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     where = ("--data", str(tmp_path), "--out", str(tmp_path / "out"))
-    assert "could not be loaded again" in failed(capsys, "mini-ft", *where, "--base-weights", "random")
+    assert "could not be loaded again" in run_failing(capsys, "mini-ft", *where, "--base-weights", "random")
 
 
 def test_data_that_is_no_benchmark_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    said = failed(capsys, "mini-sam", "--data", str(tmp_path / "none"), "--out", str(tmp_path / "out"))
+    said = run_failing(capsys, "mini-sam", "--data", str(tmp_path / "none"), "--out", str(tmp_path / "out"))
     assert "no such folder; give a folder that `dmseg build` wrote" in said
 
 
@@ -99,7 +99,7 @@ def test_missing_packages_are_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    said = failed(capsys, "mini-sam", "--data", str(tmp_path), "--out", str(tmp_path / "out"))
+    said = run_failing(capsys, "mini-sam", "--data", str(tmp_path), "--out", str(tmp_path / "out"))
     assert 'pip install "dmseg-bench[train]"' in said
 
 

@@ -1,4 +1,4 @@
-"""Tiny files in the original layouts: pictures, volumes and series of a few kilobytes."""
+"""Tiny files in the original layouts: images, volumes and series of a few kilobytes."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def read_all(files: Files) -> Any:
 
 @pytest.fixture
 def grey() -> Any:
-    """``grey(height, width)``: a grey picture without equal rows or columns."""
+    """``grey(height, width)``: a grey image without equal rows or columns."""
     return lambda height=12, width=16: (np.arange(height * width).reshape(height, width) % 251).astype(np.uint8)
 
 

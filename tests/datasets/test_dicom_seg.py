@@ -40,7 +40,7 @@ def _series(files: Any, folder: str, patient: str, uid: str, axes: Sequence[floa
 def _segmentation(
     path: Path, pictures: Sequence[Path], masks: NDArray[Any], labels: Sequence[str], **named: Any
 ) -> Path:
-    """Write a segmentation of a series; masks are (Z, Y, X, segments) in the order of the pictures."""
+    """Write a segmentation of a series; masks are (Z, Y, X, segments) in the order of the images."""
     hd = pytest.importorskip("highdicom", reason="highdicom is not installed (extra dicomseg)")
     from highdicom.sr.coding import CodedConcept
 

@@ -139,7 +139,7 @@ def test_an_archive_directly_in_raw_is_found_by_its_name(
 def test_a_survey_says_what_is_there_without_reading_pixels(files: Any, grey: Any, block: Any) -> None:
     _pairs(files, grey, block, "Kvasir-SEG", ("a", "b"))
     (files.root / "Kvasir-SEG/masks/b.jpg").unlink()
-    files.text("Kvasir-SEG/images/a.jpg", "not a picture")
+    files.text("Kvasir-SEG/images/a.jpg", "not an image")
     found = datasets.survey("Kvasir-SEG", files.root)
     assert (found.sources, len(found.left_out)) == (1, 1)
     assert datasets.survey("BUSI", files.root).places == []

@@ -121,5 +121,5 @@ def test_a_truncated_picture_names_its_file(files: Any, read_all: Any, grey: Any
 def test_a_16_bit_picture_is_refused_where_8_bit_is_expected(files: Any, read_all: Any, block: Any) -> None:
     files.picture("CVC-ClinicDB/Original/1.tif", np.zeros((12, 16), np.uint16))
     files.picture("CVC-ClinicDB/Ground Truth/1.tif", block())
-    with pytest.raises(ImageFileError, match="uint16; expected an 8-bit picture"):
+    with pytest.raises(ImageFileError, match="uint16; expected an 8-bit image"):
         read_all("CVC-ClinicDB")

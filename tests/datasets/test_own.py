@@ -102,7 +102,7 @@ def test_labels_become_structures_and_zero_one_masks_do_not(
     assert int(_read(single, files.root, tmp_path_factory)[0].structures[0].mask.sum()) == 25
 
 
-def _painted(block: Any, *colours: tuple[int, int, int]) -> NDArray[np.uint8]:
+def _paint(block: Any, *colours: tuple[int, int, int]) -> NDArray[np.uint8]:
     """Return a drawing on black with a 5 x 5 block of each colour, side by side."""
     drawn = [block(x=1 + 5 * k, value=1)[..., None] * np.array(colour, np.uint8) for k, colour in enumerate(colours)]
     return np.asarray(sum(drawn), np.uint8)
@@ -114,7 +114,7 @@ def test_each_colour_of_a_drawing_is_a_structure(
     red, yellow, blue = (255, 0, 0), (255, 255, 0), (0, 0, 255)
     for name, colours in (("a", (red, yellow)), ("b", (yellow, blue)), ("c", ())):
         files.picture(f"mine/images/{name}.png", grey())
-        drawing = _painted(block, *colours) if colours else np.zeros((*grey().shape, 3), np.uint8)
+        drawing = _paint(block, *colours) if colours else np.zeros((*grey().shape, 3), np.uint8)
         files.picture(f"mine/masks/{name}.png", drawing)
     guessed = _guess(files.root / "mine")
     assert guessed.recipe.structures == ("colour_0000ff", "colour_ff0000", "colour_ffff00")
@@ -132,7 +132,7 @@ def test_a_drawing_without_black_has_its_commonest_colour_as_background(
     files: Any, grey: Any, block: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     files.picture("mine/images/a.png", grey())
-    drawing = _painted(block, (255, 0, 0))
+    drawing = _paint(block, (255, 0, 0))
     drawing[drawing.sum(axis=2) == 0] = (250, 250, 255)
     files.picture("mine/masks/a.png", drawing)
     guessed = _guess(files.root / "mine")
@@ -145,9 +145,9 @@ def test_pixels_between_two_colours_go_to_one_of_them(
     files: Any, grey: Any, block: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     files.picture("mine/images/a.png", grey())
-    files.picture("mine/masks/a.png", _painted(block, (255, 0, 0), (0, 0, 255)))
+    files.picture("mine/masks/a.png", _paint(block, (255, 0, 0), (0, 0, 255)))
     guessed = _guess(files.root / "mine")
-    soft = _painted(block, (255, 0, 0), (0, 0, 255))
+    soft = _paint(block, (255, 0, 0), (0, 0, 255))
     soft[:, 5][soft[:, 5].any(axis=1)] = (200, 0, 60)
     files.picture("mine/masks/a.png", soft)
     (sample,) = _read(guessed, files.root, tmp_path_factory)
@@ -221,7 +221,7 @@ def test_wrong_templates_are_refused(template: str) -> None:
 
 
 def test_signs_in_templates_are_only_signs(tmp_path: Path) -> None:
-    found = templates.matched(
+    found = templates.match_template(
         "a.b(c)/{id}+x", tmp_path, [tmp_path / "a.b(c)" / "7+x.png", tmp_path / "aXb(c)" / "7+x.png"]
     )
     assert [(file.parent.name, identity) for file, _, identity in found] == [("a.b(c)", "7")]

@@ -49,7 +49,7 @@ def test_every_slice_with_an_organ_of_two_orientations(real_data: Path) -> None:
     assert {sample.case_id for sample in samples} == {"FLARE22_Tr_0001", "FLARE22_Tr_0002"}
     assert len(samples) == 85
     for sample in samples:
-        # Patient's right is at the left of the picture: the liver lies left of the spleen.
+        # Patient's right is at the left of the image: the liver lies left of the spleen.
         middle = {s.name: np.nonzero(s.mask)[1].mean() for s in sample.structures}
         if {"liver", "spleen"} <= set(middle):
             assert middle["liver"] < middle["spleen"]

@@ -32,7 +32,7 @@ def _flare(files: Any, values: NDArray[Any], labels: NDArray[Any], image_axes: s
 def test_flare_slices_are_radiological_whatever_the_file_says(files: Any, read_all: Any, axes: tuple[str, str]) -> None:
     values = _body()
     labels = np.zeros(values.shape, np.uint8)
-    labels[2:4, 3:9, 2:8] = 1  # liver: patient's right, so the left of the picture
+    labels[2:4, 3:9, 2:8] = 1  # liver: patient's right, so the left of the image
     labels[3, 10:14, 15:20] = 13
     _flare(files, values, labels, *axes)
     result = read_all("FLARE")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from dmseg.figures import contact_sheet, heat, panel, signed_heat
+from dmseg.figures import contact_sheet, draw_signed_heat, heat, panel
 from dmseg.figures.colours import rgb
 from dmseg.figures.raster import BOX, NEGATIVE, POSITIVE, PREDICTION, REFERENCE
 from dmseg.types import Prompts
@@ -125,5 +125,5 @@ def test_colours_of_maps() -> None:
     brightness = coloured.sum(-1)[0]
     assert brightness[1] < brightness[2] < brightness[3]
     assert (heat(np.ones((2, 2)), 1.0, 1.0) == heat(np.zeros((2, 2)), 0.0, 1.0)).all(), "a map without contrast"
-    signs = signed_heat(np.array([[-1.0, 0.0, 1.0]]))[0]
+    signs = draw_signed_heat(np.array([[-1.0, 0.0, 1.0]]))[0]
     assert signs.tolist() == [list(rgb("vermillion")), [255, 255, 255], list(rgb("green"))]

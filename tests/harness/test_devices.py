@@ -63,13 +63,13 @@ def fake_torch(monkeypatch, n_gpus):
 @pytest.mark.parametrize(("asked", "n", "taken"), [("auto", 0, "cpu"), ("auto", 2, "cuda"), ("cuda:1", 2, "cuda:1")])
 def test_the_device_that_is_taken(monkeypatch, asked, n, taken):
     fake_torch(monkeypatch, n)
-    assert registry.resolved_device(asked) == taken
+    assert registry.resolve_device(asked) == taken
 
 
 def test_a_gpu_that_is_not_there_is_named(monkeypatch):
     fake_torch(monkeypatch, 1)
     with pytest.raises(UsageError, match=r'"cuda:1": torch sees 1 CUDA devices'):
-        registry.resolved_device("cuda:1")
+        registry.resolve_device("cuda:1")
 
 
 def test_a_class_is_given_what_its_constructor_names(tmp_path, monkeypatch):

@@ -15,14 +15,14 @@ from tiny_benchmark import HEIGHT, WIDTH, write_tiny_benchmark
 from dmseg import build, harness
 from dmseg.baselines import Prediction, load_model
 from dmseg.errors import DataError, ModelError, UsageError
-from dmseg.harness.calling import Answer, Failure, GuardedModel, Question
+from dmseg.harness.calling import Answer, CallFailure, GuardedModel, Question
 from dmseg.types import Prompts
 
 METRICS = ["iou", "dice", "pixel_accuracy", "nsd_1", "nsd_2", "nsd_3", "nsd_5"]
 VICTIM_POINTS = 3
 
 
-class Disk:
+class WilfulDisk:
     """The disk model, and on top of it whatever a test makes it do wrong."""
 
     name = "disk-with-a-fault"
@@ -117,13 +117,13 @@ def small(tmp_path_factory):
 @pytest.fixture(scope="module")
 def sound(small, tmp_path_factory):
     folder = tmp_path_factory.mktemp("sound") / "run"
-    harness.evaluate(Disk(lambda *given: None), small, folder)
+    harness.evaluate(WilfulDisk(lambda *given: None), small, folder)
     return harness.open_run(folder).steps
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
 def test_a_fault_costs_its_own_rows_only(fault, small, sound, tmp_path):
-    summary = harness.evaluate(Disk(fault), small, tmp_path / "run", timeout=0.1 if fault is hangs else None)
+    summary = harness.evaluate(WilfulDisk(fault), small, tmp_path / "run", timeout=0.1 if fault is hangs else None)
     steps = harness.open_run(tmp_path / "run").steps
     status, message = FAULTS[fault]
 
@@ -152,17 +152,17 @@ def test_a_fault_costs_its_own_rows_only(fault, small, sound, tmp_path):
 
 
 def test_pictures_are_encoded_once_per_image_and_level(small, tmp_path):
-    model = Disk(lambda *given: None)
+    model = WilfulDisk(lambda *given: None)
     harness.evaluate(model, small, tmp_path / "run")
     assert model.encoded == [1] * (5 * 2)
-    batched = Disk(lambda *given: None)
+    batched = WilfulDisk(lambda *given: None)
     harness.evaluate(batched, small, tmp_path / "batched", batch_images=4)
     assert batched.encoded == [4, 4, 2]
     assert harness.open_run(tmp_path / "batched").steps.equals(harness.open_run(tmp_path / "run").steps)
 
 
 def test_a_model_that_cannot_encode_has_rows_for_every_object(small, tmp_path):
-    class Blind(Disk):
+    class Blind(WilfulDisk):
         def encode(self, images):
             if any(image[-1, -1, 0] < 55 for image in images):
                 raise ValueError("too dark")
@@ -176,7 +176,7 @@ def test_a_model_that_cannot_encode_has_rows_for_every_object(small, tmp_path):
 
 
 def test_a_model_that_paints_over_what_it_is_given_changes_nothing_for_others(small, sound, tmp_path):
-    class Vandal(Disk):
+    class ImageVandal(WilfulDisk):
         def encode(self, images):
             embeddings = super().encode(images)
             for image in images:
@@ -192,7 +192,7 @@ def test_a_model_that_paints_over_what_it_is_given_changes_nothing_for_others(sm
                     given.box[:] = 7
             return prediction
 
-    harness.evaluate(Vandal(lambda *given: None), small, tmp_path / "run")
+    harness.evaluate(ImageVandal(lambda *given: None), small, tmp_path / "run")
     opened = harness.open_run(tmp_path / "run")
     assert opened.steps.equals(sound)
     clear = opened.inputs.set_index(["image_id", "level"])["thumbprint"]
@@ -202,7 +202,7 @@ def test_a_model_that_paints_over_what_it_is_given_changes_nothing_for_others(sm
 def test_models_see_neither_reference_nor_level(small, tmp_path):
     seen = []
 
-    class Spy(Disk):
+    class Spy(WilfulDisk):
         def encode(self, images):
             seen.extend((image.dtype, image.shape, image.flags.owndata) for image in images)
             return super().encode(images)
@@ -223,7 +223,7 @@ def test_calls_hold_equal_prompt_counts_of_one_image_and_no_more_than_the_chunk(
     )
     calls = []
 
-    class Counting(Disk):
+    class Counting(WilfulDisk):
         def predict(self, embeddings, image_index, prompts, state):
             calls.append([(len(given.points), given.box is not None, given.step) for given in prompts])
             assert len(embeddings) == 1 and set(image_index) == {0}
@@ -236,7 +236,7 @@ def test_calls_hold_equal_prompt_counts_of_one_image_and_no_more_than_the_chunk(
 
 
 def test_state_comes_back_to_its_own_mask(small, tmp_path):
-    class Remembering(Disk):
+    class Remembering(WilfulDisk):
         def predict(self, embeddings, image_index, prompts, state):
             prediction = super().predict(embeddings, image_index, prompts, state)
             for given, before in zip(prompts, state, strict=True):
@@ -251,7 +251,7 @@ def test_out_of_memory_halves_the_batch_and_goes_on():
     largest = 3
     sizes = []
 
-    class Hungry(Disk):
+    class Hungry(WilfulDisk):
         def predict(self, embeddings, image_index, prompts, state):
             sizes.append(len(prompts))
             if len(prompts) > largest:
@@ -269,7 +269,7 @@ def test_out_of_memory_halves_the_batch_and_goes_on():
 
 
 def test_halving_is_recorded_in_the_run(tmp_path):
-    class Hungry(Disk):
+    class Hungry(WilfulDisk):
         def predict(self, embeddings, image_index, prompts, state):
             if len(prompts) > 1:
                 raise MemoryError
@@ -293,10 +293,10 @@ def test_a_search_takes_what_failed_as_the_worst(small, tmp_path):
             prediction.logits[0, 0, 0] = np.nan
 
     options = {"preset": "breps-max", "splits": ("unseen",), "limit": 1, "levels": ("clear",)}
-    assert harness.evaluate(Disk(fails_once), small, tmp_path / "max", **options).n_errors == 0
+    assert harness.evaluate(WilfulDisk(fails_once), small, tmp_path / "max", **options).n_errors == 0
     calls.clear()
     options["preset"] = "breps-min"
-    assert harness.evaluate(Disk(fails_once), small, tmp_path / "min", **options).n_errors == 1
+    assert harness.evaluate(WilfulDisk(fails_once), small, tmp_path / "min", **options).n_errors == 1
 
 
 def test_a_damaged_picture_is_rows_too(tmp_path):
@@ -311,10 +311,10 @@ def test_a_damaged_picture_is_rows_too(tmp_path):
 
 
 def test_a_preset_that_needs_more_than_the_model_takes_is_refused_before_the_run(small, tmp_path):
-    class Clicks(Disk):
+    class ClickCounter(WilfulDisk):
         capabilities = frozenset({"points", "negative_points"})
 
-    model = Clicks(lambda *given: None)
+    model = ClickCounter(lambda *given: None)
     with pytest.raises(UsageError, match=r'"dmseg" needs box, which model "disk-with-a-fault" does not take.*--preset'):
         harness.evaluate(model, small, tmp_path / "run")
     assert not (tmp_path / "run").exists() and not model.encoded
@@ -333,7 +333,7 @@ def test_a_plain_function_is_a_model(small, tmp_path):
 
 def test_a_model_object_cannot_be_sent_to_workers(small, tmp_path):
     with pytest.raises(UsageError, match="name the model"):
-        harness.evaluate(Disk(raises), small, tmp_path / "run", jobs=2)
+        harness.evaluate(WilfulDisk(raises), small, tmp_path / "run", jobs=2)
 
 
 @pytest.mark.parametrize(
@@ -381,12 +381,12 @@ def test_self_tests_of_users_do_not_get_the_reference(tmp_path, small):
 
 
 def test_a_failure_has_one_short_line():
-    class Verbose(Disk):
+    class Verbose(WilfulDisk):
         def encode(self, images):
             raise ValueError("x" * 5000 + "\ny")
 
     (failure,) = GuardedModel(Verbose(None)).encode([np.zeros((4, 4, 3), np.uint8)])
-    assert isinstance(failure, Failure) and len(failure.message) == 300 and "\n" not in failure.message
+    assert isinstance(failure, CallFailure) and len(failure.message) == 300 and "\n" not in failure.message
 
 
 def test_an_opened_benchmark_may_be_given(small, tmp_path):

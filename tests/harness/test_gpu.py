@@ -26,7 +26,7 @@ from dmseg.types import LEVELS, SPLITS  # noqa: E402
 
 DEVICE = "cuda"
 MODEL = "sam-vit-b"
-DATASETS = ("BBBC038", "FLARE", "PAXRay", "abdominalUS")  # phantoms of several objects per picture
+DATASETS = ("BBBC038", "FLARE", "PAXRay", "abdominalUS")  # phantoms of several objects per image
 PER_DATASET = 24
 MASKS = 512
 BUSY = 80.0
@@ -60,7 +60,7 @@ def utilisation() -> Iterator[list[float]]:
             seen += [float(line) for line in (counter.communicate()[0] or "").split()]
 
 
-def evaluated(bench: Path, out: Path, precision: str) -> Any:
+def evaluate_all(bench: Path, out: Path, precision: str) -> Any:
     """Run the model over everything, and return its steps."""
     model = fill(load_model(MODEL, weights="random", device=DEVICE, precision=precision))
     harness.evaluate(model, bench, out, splits=SPLITS, precision=precision)
@@ -72,7 +72,7 @@ def fp32(bench: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any
     """The run in fp32: its rows, seconds, and how busy the GPU was."""
     with utilisation() as busy:
         start = time.perf_counter()
-        steps = evaluated(bench, tmp_path_factory.mktemp("runs") / "fp32", "fp32")
+        steps = evaluate_all(bench, tmp_path_factory.mktemp("runs") / "fp32", "fp32")
         seconds = time.perf_counter() - start
     return {"steps": steps, "seconds": seconds, "busy": busy}
 
@@ -84,7 +84,7 @@ def test_the_gpu_is_busy(fp32: dict[str, Any], record_property: Any) -> None:
     pictures = len(steps[["image_id", "level"]].drop_duplicates())
     record_property("images_per_second", pictures / fp32["seconds"])
     record_property("busy_per_cent", busy)
-    print(f"\n{pictures} pictures in {fp32['seconds']:.1f} s: {pictures / fp32['seconds']:.2f} per second")
+    print(f"\n{pictures} images in {fp32['seconds']:.1f} s: {pictures / fp32['seconds']:.2f} per second")
     print(f"GPU busy {busy:.1f} % of the time, model loading included")
     assert busy >= BUSY
 
@@ -92,7 +92,7 @@ def test_the_gpu_is_busy(fp32: dict[str, Any], record_property: Any) -> None:
 def test_bf16_changes_no_level_by_more_than_a_hundredth_of_dice(
     fp32: dict[str, Any], bench: Path, tmp_path: Path, record_property: Any
 ) -> None:
-    steps = {"fp32": fp32["steps"], "bf16": evaluated(bench, tmp_path / "run", "bf16")}
+    steps = {"fp32": fp32["steps"], "bf16": evaluate_all(bench, tmp_path / "run", "bf16")}
     means = {name: rows[rows["step"] == 5].groupby("level")["dice"].mean() for name, rows in steps.items()}
     difference = (means["bf16"] - means["fp32"]).to_dict()
     record_property("bf16_minus_fp32", difference)

@@ -15,7 +15,7 @@ def verdicts(model, **options):
     return {check.name: check.verdict for check in selfcheck(model, **options)}
 
 
-class Disk:
+class PlainDisk:
     name = "disk"
     capabilities = frozenset({"points", "negative_points", "box", "batched_prompts"})
 
@@ -39,7 +39,7 @@ def test_the_empty_model_is_found_out():
     assert verdicts(load_model("empty"))["uses points"] == FAILED
 
 
-class Restless(Disk):
+class Restless(PlainDisk):
     calls = 0
 
     def predict(self, *given):
@@ -49,8 +49,8 @@ class Restless(Disk):
         return prediction
 
 
-class Forgetful(Disk):
-    """Keeps the last picture it encoded in place of the one it is asked about."""
+class Forgetful(PlainDisk):
+    """Keeps the last image it encoded in place of the one it is asked about."""
 
     def encode(self, images):
         self._last = images[-1].shape[:2]
@@ -64,14 +64,14 @@ class Forgetful(Disk):
         return prediction
 
 
-class Crowded(Disk):
+class Crowded(PlainDisk):
     def predict(self, embeddings, image_index, prompts, state):
         prediction = super().predict(embeddings, image_index, prompts, state)
         prediction.logits[:] += 3.0 * (len(prompts) - 1)
         return prediction
 
 
-class Rounding(Disk):
+class Rounding(PlainDisk):
     """Differs in a pixel or two between batch and single, as reordered float sums do."""
 
     def predict(self, embeddings, image_index, prompts, state):
@@ -80,14 +80,14 @@ class Rounding(Disk):
         return prediction
 
 
-class Deaf(Disk):
+class Deaf(PlainDisk):
     def predict(self, embeddings, image_index, prompts, state):
         logits = np.full((len(prompts), *embeddings[0]), -1.0, dtype=np.float32)
         logits[:, 10:60, 10:60] = 1.0
         return Prediction(logits)
 
 
-class Vandal(Disk):
+class Vandal(PlainDisk):
     def predict(self, embeddings, image_index, prompts, state):
         prediction = super().predict(embeddings, image_index, prompts, state)
         for given in prompts:
@@ -95,18 +95,18 @@ class Vandal(Disk):
         return prediction
 
 
-class Contrary(Disk):
+class Contrary(PlainDisk):
     def predict(self, embeddings, image_index, prompts, state):
         prediction = super().predict(embeddings, image_index, prompts, state)
         return Prediction(-prediction.logits)
 
 
-class Blunt(Disk):
+class Blunt(PlainDisk):
     def predict(self, embeddings, image_index, prompts, state):
         return Prediction((super().predict(embeddings, image_index, prompts, state).logits > 0).astype(np.uint8))
 
 
-class Timid(Disk):
+class Timid(PlainDisk):
     def predict(self, embeddings, image_index, prompts, state):
         for given in prompts:
             if len(given.points) and (given.points[0] == 0).all():
@@ -135,19 +135,19 @@ def test_a_bad_habit_is_found(model, check, verdict):
 
 
 def test_it_stops_where_nothing_more_can_be_said():
-    class Broken(Disk):
+    class Broken(PlainDisk):
         def encode(self, images):
             raise OSError("no weights")
 
-    class Mute(Disk):
+    class Mute(PlainDisk):
         def predict(self, *given):
             return None
 
-    class Slow(Disk):
+    class Slow(PlainDisk):
         def predict(self, *given):
             time.sleep(10)
 
-    class Odd(Disk):
+    class Odd(PlainDisk):
         capabilities = frozenset({"points", "telepathy"})
 
     assert [c.detail for c in selfcheck(Broken())][-1] == "OSError: no weights"
@@ -157,7 +157,7 @@ def test_it_stops_where_nothing_more_can_be_said():
 
 
 def test_a_slow_model_encodes_no_picture_only_to_be_timed(monkeypatch):
-    class Counted(Disk):
+    class Counted(PlainDisk):
         pictures = 0
 
         def encode(self, images):
@@ -168,20 +168,20 @@ def test_a_slow_model_encodes_no_picture_only_to_be_timed(monkeypatch):
     verdicts(fast)
     monkeypatch.setattr("dmseg.harness.selfcheck._SLOW_MS", 0.0)
     timed = [check.detail for check in selfcheck(slow) if check.name == "time"]
-    # A batch of two, another picture, the first one again (this is timed), and one that is not a copy.
+    # A batch of two, another image, the first one again (this is timed), and one that is not a copy.
     assert (slow.pictures, fast.pictures) == (5, 7)
     assert timed[0].startswith("encode ") and "nan" not in timed[0]
 
 
 def test_only_what_a_model_takes_is_tried():
-    class BoxOnly(Disk):
+    class BoxOnlyDisk(PlainDisk):
         capabilities = frozenset({"box"})
 
         def predict(self, embeddings, image_index, prompts, state):
             assert all(given.box is not None and len(given.points) == 0 for given in prompts)
             return super().predict(embeddings, image_index, prompts, state)
 
-    found = verdicts(BoxOnly())
+    found = verdicts(BoxOnlyDisk())
     assert FAILED not in found.values() and "uses points" not in found and found["batch"] == OK
 
 

@@ -18,8 +18,8 @@ def _body() -> np.ndarray:
     body = np.zeros((9, 14, 20), np.int16)
     body[0] = 10  # feet
     body[-1] = 20  # head
-    body[:, 0, :] += 100  # front (top of the picture)
-    body[:, :, 0] += 1000  # patient's right (left of the picture)
+    body[:, 0, :] += 100  # front (top of the image)
+    body[:, :, 0] += 1000  # patient's right (left of the image)
     body[2:4, 3:6, 4:9] = 3000  # an organ on the right, in front, low
     return body
 

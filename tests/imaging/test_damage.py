@@ -34,7 +34,7 @@ def _whole_files(folder: Path) -> list[Path]:
     return sorted(folder.iterdir())
 
 
-def _damaged(content: bytes, random: np.random.Generator) -> bytes:
+def _damage(content: bytes, random: np.random.Generator) -> bytes:
     damaged = bytearray(content)
     for _ in range(random.integers(1, 6)):
         end = len(damaged) if random.random() < 0.4 else min(len(damaged), _HEADER)
@@ -51,7 +51,7 @@ def test_damaged_files_never_raise_anything_else(tmp_path: Path, caplog: pytest.
         pictures: tuple[Callable[[Path], object], ...] = (imaging.read_image, imaging.read_grey, imaging.image_header)
         readers = (imaging.read_volume, imaging.image_header) if ".nii" in path.name else pictures
         for _ in range(_ROUNDS):
-            (tmp_path / path.name).write_bytes(_damaged(path.read_bytes(), random))
+            (tmp_path / path.name).write_bytes(_damage(path.read_bytes(), random))
             for read in readers:
                 try:
                     read(tmp_path / path.name)

@@ -17,13 +17,13 @@ from dmseg.types import Window
 Writer = Callable[..., Path]
 
 
-def _stored(height: int = 20, width: int = 32) -> np.ndarray:
+def _make_stored(height: int = 20, width: int = 32) -> np.ndarray:
     return (np.arange(height)[:, None] * 40 + np.arange(width)[None] * 3).astype(np.int16)
 
 
 def test_rescale_gives_hounsfield_units_and_keeps_integers(make_dicom: Writer) -> None:
     path = make_dicom(
-        _stored(),
+        _make_stored(),
         RescaleSlope=1,
         RescaleIntercept=-1000,
         PixelSpacing=[0.8, 0.7],
@@ -32,23 +32,23 @@ def test_rescale_gives_hounsfield_units_and_keeps_integers(make_dicom: Writer) -
     )
     loaded = imaging.read_image(path)
     assert loaded.pixels.dtype == np.int16
-    assert np.array_equal(loaded.pixels, _stored() - 1000)
+    assert np.array_equal(loaded.pixels, _make_stored() - 1000)
     assert loaded.spacing == (0.8, 0.7)
     assert loaded.window == Window(60, 400)
     assert loaded.kind == "DICOM"
     assert imaging.image_header(path) == (20, 32)
     windowed = imaging.read_image(path, window=Window(-700, 600))
-    assert np.array_equal(windowed.pixels, imaging.apply_window(_stored() - 1000, Window(-700, 600)))
+    assert np.array_equal(windowed.pixels, imaging.apply_window(_make_stored() - 1000, Window(-700, 600)))
 
 
 def test_a_fractional_slope_gives_floats(make_dicom: Writer) -> None:
-    pixels = imaging.read_image(make_dicom(_stored(), RescaleSlope=0.25, RescaleIntercept=1.5)).pixels
+    pixels = imaging.read_image(make_dicom(_make_stored(), RescaleSlope=0.25, RescaleIntercept=1.5)).pixels
     assert pixels.dtype == np.float32
-    assert np.array_equal(pixels, _stored() * 0.25 + 1.5)
+    assert np.array_equal(pixels, _make_stored() * 0.25 + 1.5)
 
 
 def test_monochrome1_is_inverted_but_hounsfield_units_are_not(make_dicom: Writer) -> None:
-    stored = _stored().astype(np.uint16)
+    stored = _make_stored().astype(np.uint16)
     film = {"PhotometricInterpretation": "MONOCHROME1", "BitsStored": 12}
     xray = imaging.read_image(make_dicom(stored, Modality="DX", WindowCenter=1000, WindowWidth=500, **film))
     assert np.array_equal(xray.pixels, 4095 - stored.astype(int))
@@ -56,18 +56,18 @@ def test_monochrome1_is_inverted_but_hounsfield_units_are_not(make_dicom: Writer
     ct = imaging.read_image(make_dicom(stored, Modality="CT", RescaleIntercept=-1024, RescaleSlope=1, **film))
     assert np.array_equal(ct.pixels, stored.astype(int) - 1024)
     signed = imaging.read_image(
-        make_dicom(_stored() - 300, Modality="DX", PhotometricInterpretation="MONOCHROME1", BitsStored=12)
+        make_dicom(_make_stored() - 300, Modality="DX", PhotometricInterpretation="MONOCHROME1", BitsStored=12)
     )
-    assert np.array_equal(signed.pixels, -1 - (_stored() - 300))
+    assert np.array_equal(signed.pixels, -1 - (_make_stored() - 300))
 
 
 def test_spacing_falls_back_to_the_detector_and_to_ultrasound_regions(make_dicom: Writer) -> None:
-    assert imaging.read_image(make_dicom(_stored())).spacing is None
-    assert imaging.read_image(make_dicom(_stored(), ImagerPixelSpacing=[0.2, 0.1])).spacing == (0.2, 0.1)
+    assert imaging.read_image(make_dicom(_make_stored())).spacing is None
+    assert imaging.read_image(make_dicom(_make_stored(), ImagerPixelSpacing=[0.2, 0.1])).spacing == (0.2, 0.1)
     region = pydicom.Dataset()
     region.PhysicalUnitsXDirection = region.PhysicalUnitsYDirection = 3
     region.PhysicalDeltaX, region.PhysicalDeltaY = 0.005, 0.007
-    spacing = imaging.read_image(make_dicom(_stored(), SequenceOfUltrasoundRegions=[region])).spacing
+    spacing = imaging.read_image(make_dicom(_make_stored(), SequenceOfUltrasoundRegions=[region])).spacing
     assert spacing == pytest.approx((0.07, 0.05))
 
 
@@ -112,24 +112,24 @@ def _jpeg_lossless(source: Path, target: Path) -> None:
 
 
 def test_jpeg_lossless(make_dicom: Writer, tmp_path: Path) -> None:
-    source = make_dicom(_stored(), RescaleSlope=1, RescaleIntercept=-1000)
+    source = make_dicom(_make_stored(), RescaleSlope=1, RescaleIntercept=-1000)
     _jpeg_lossless(source, tmp_path / "lossless.dcm")
     assert pydicom.dcmread(tmp_path / "lossless.dcm").file_meta.TransferSyntaxUID == pydicom.uid.JPEGLosslessSV1
-    assert np.array_equal(imaging.read_image(tmp_path / "lossless.dcm").pixels, _stored() - 1000)
+    assert np.array_equal(imaging.read_image(tmp_path / "lossless.dcm").pixels, _make_stored() - 1000)
 
 
 @pytest.mark.parametrize("implicit", [True, False])
 def test_files_without_preamble_and_meta_header(make_dicom: Writer, tmp_path: Path, implicit: bool) -> None:
-    dataset = pydicom.dcmread(make_dicom(_stored(), RescaleSlope=1, RescaleIntercept=-1000))
+    dataset = pydicom.dcmread(make_dicom(_make_stored(), RescaleSlope=1, RescaleIntercept=-1000))
     bare = pydicom.Dataset()
     bare.update(dataset)
     bare.save_as(tmp_path / "bare.dcm", implicit_vr=implicit, little_endian=True)
     assert (tmp_path / "bare.dcm").read_bytes()[128:132] != b"DICM"
-    assert np.array_equal(imaging.read_image(tmp_path / "bare.dcm").pixels, _stored() - 1000)
+    assert np.array_equal(imaging.read_image(tmp_path / "bare.dcm").pixels, _make_stored() - 1000)
 
 
 def test_a_stripped_file_is_named(make_dicom: Writer) -> None:
-    path = make_dicom(_stored())
+    path = make_dicom(_make_stored())
     dataset = pydicom.dcmread(path)
     del dataset.PixelData
     dataset.save_as(path)
@@ -139,14 +139,14 @@ def test_a_stripped_file_is_named(make_dicom: Writer) -> None:
 
 
 def test_masks_may_be_dicom_or_not_colour(make_dicom: Writer) -> None:
-    mask = (_stored() > 400).astype(np.uint8)
+    mask = (_make_stored() > 400).astype(np.uint8)
     path = make_dicom(mask, Modality="OT")
     assert np.array_equal(imaging.read_grey(path), mask)
     assert np.array_equal(imaging.read_mask(path, threshold=0), mask > 0)
     colour = make_dicom(np.zeros((8, 8, 3), np.uint8), "c.dcm", Modality="OT")
     with pytest.raises(ImageFileError, match="colour"):
         imaging.read_grey(colour)
-    with pytest.raises(DataError, match="colour pictures"):
+    with pytest.raises(DataError, match="colour images"):
         imaging.read_dicom_series([colour])
 
 
@@ -194,15 +194,15 @@ def test_a_frame_cut_inside_an_intact_file_is_named(make_dicom: Writer, tmp_path
 
 
 def test_dicom_without_a_picture_frames_and_tables(make_dicom: Writer) -> None:
-    with pytest.raises(ImageFileError, match="without a picture"):
+    with pytest.raises(ImageFileError, match="without an image"):
         imaging.read_image(str(get_testdata_file("rtplan.dcm")))
     with pytest.raises(ImageFileError, match="2 frames"):
-        imaging.read_image(make_dicom(_stored(), NumberOfFrames=2))
+        imaging.read_image(make_dicom(_make_stored(), NumberOfFrames=2))
     table = pydicom.Dataset()
     table.LUTDescriptor = [4, 0, 16]
     with pytest.raises(ImageFileError, match="look-up table"):
-        imaging.read_image(make_dicom(_stored(), ModalityLUTSequence=[table]))
-    huge = make_dicom(_stored())
+        imaging.read_image(make_dicom(_make_stored(), ModalityLUTSequence=[table]))
+    huge = make_dicom(_make_stored())
     dataset = pydicom.dcmread(huge)
     dataset.Rows = dataset.Columns = 20_000
     dataset.save_as(huge)
@@ -217,7 +217,7 @@ def _series(make_dicom: Writer, n: int = 6, **tags: object) -> list[Path]:
     paths = []
     for rank in range(n):
         stored = np.zeros((10, 12), np.int16)
-        stored[:, :4] = 500  # left half of the picture
+        stored[:, :4] = 500  # left half of the image
         stored[0, :] = 700
         stored[5, 6] = rank
         paths.append(
@@ -307,7 +307,7 @@ def test_slices_with_their_own_rescale_are_put_on_one_scale(make_dicom: Writer) 
 
 
 def test_what_is_no_single_series_is_refused(make_dicom: Writer, tmp_path: Path) -> None:
-    def changed(**tags: object) -> list[Path]:
+    def change(**tags: object) -> list[Path]:
         paths = _series(make_dicom)
         dataset = pydicom.dcmread(paths[2])
         for key, value in tags.items():
@@ -316,13 +316,13 @@ def test_what_is_no_single_series_is_refused(make_dicom: Writer, tmp_path: Path)
         return paths
 
     with pytest.raises(DataError, match="2 DICOM series"):
-        imaging.read_dicom_series(changed(SeriesInstanceUID="1.2.3"))
+        imaging.read_dicom_series(change(SeriesInstanceUID="1.2.3"))
     with pytest.raises(DataError, match="different size"):
-        imaging.read_dicom_series(changed(Rows=5, Columns=24))
+        imaging.read_dicom_series(change(Rows=5, Columns=24))
     with pytest.raises(DataError, match="different orientation"):
-        imaging.read_dicom_series(changed(ImageOrientationPatient=[0, 1, 0, 0, 0, -1]))
+        imaging.read_dicom_series(change(ImageOrientationPatient=[0, 1, 0, 0, 0, -1]))
     with pytest.raises(DataError, match="same place"):
-        imaging.read_dicom_series(changed(ImagePositionPatient=[-10, -20, -100]))
+        imaging.read_dicom_series(change(ImagePositionPatient=[-10, -20, -100]))
     with pytest.raises(DataError, match="no such folder"):
         imaging.read_dicom_series(tmp_path / "missing")
     (tmp_path / "empty").mkdir()
@@ -336,5 +336,5 @@ def test_the_real_series_are_sorted_and_windowed_sensibly(real_data: Path) -> No
     ct = imaging.read_dicom_series(next((real_data / "CHAOS").rglob("CT/1/DICOM_anon")))
     assert ct.axes == "SPL"
     assert np.percentile(ct.values, 1) < -900  # air
-    # In front is up and the table lies behind: the lower margin of the picture is denser than the upper one.
+    # In front is up and the table lies behind: the lower margin of the image is denser than the upper one.
     assert ct.values[:, -60:, 100:400].mean() > ct.values[:, :60, 100:400].mean()

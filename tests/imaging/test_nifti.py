@@ -196,4 +196,4 @@ def test_a_real_liver_lies_on_the_left_of_the_picture_and_the_spleen_on_the_righ
         liver, spleen = (np.argwhere(labels == label).mean(axis=0) for label in (1, 3))
         aorta = np.argwhere(labels == 5).mean(axis=0)
         assert liver[2] < labels.shape[2] / 2 < spleen[2]
-        assert liver[1] < aorta[1]  # the aorta lies behind the liver, so further down in the picture
+        assert liver[1] < aorta[1]  # the aorta lies behind the liver, so further down in the image

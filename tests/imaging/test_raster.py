@@ -168,7 +168,7 @@ def test_masks_of_every_usual_encoding(tmp_path: Path) -> None:
 
 def test_colour_is_no_grey(tmp_path: Path) -> None:
     Image.fromarray(np.dstack([_ramp(), _ramp(), 255 - _ramp()])).save(tmp_path / "a.png")
-    with pytest.raises(ImageFileError, match=r"a\.png: a colour picture"):
+    with pytest.raises(ImageFileError, match=r"a\.png: a colour image"):
         imaging.read_grey(tmp_path / "a.png")
 
 

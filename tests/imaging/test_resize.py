@@ -19,8 +19,8 @@ from dmseg.errors import UsageError
     [((2000, 3008), (681, 1024)), ((480, 640), (480, 640)), ((1024, 1024), (1024, 1024)), ((5000, 1), (1024, 1))],
 )
 def test_the_longest_side_is_limited_and_nothing_is_enlarged(size: tuple[int, int], expected: tuple[int, int]) -> None:
-    assert imaging.stored_size(*size) == expected
-    assert imaging.stored_size(*size[::-1]) == expected[::-1]
+    assert imaging.compute_stored_size(*size) == expected
+    assert imaging.compute_stored_size(*size[::-1]) == expected[::-1]
 
 
 def _coverage(mask: np.ndarray, size: tuple[int, int]) -> list[list[Fraction]]:

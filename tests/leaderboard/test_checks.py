@@ -32,12 +32,12 @@ def _edit(table: str, change: Callable[[pd.DataFrame], pd.DataFrame | None]) -> 
         stored = pq.read_table(path)
         rows = stored.to_pandas()
         changed = change(rows)
-        pq.write_table(_typed(rows if changed is None else changed, stored.schema), path)
+        pq.write_table(_cast(rows if changed is None else changed, stored.schema), path)
 
     return damage
 
 
-def _typed(rows: pd.DataFrame, schema: pa.Schema) -> pa.Table:
+def _cast(rows: pd.DataFrame, schema: pa.Schema) -> pa.Table:
     """Return the rows with the stored types (pandas turns whole numbers with gaps into floats), where they fit."""
     columns = []
     for name in rows.columns:
@@ -145,18 +145,18 @@ def _perfect(rows: pd.DataFrame) -> None:
     rows.loc[rows["mask_id"].isin(sorted(set(rows["mask_id"]))[:10]), ["iou", "dice"]] = 1.0
 
 
-def _lost_file(run: Path) -> None:
+def _lose_file(run: Path) -> None:
     (run / "inputs.parquet").unlink()
 
 
-def _broken_parquet(run: Path) -> None:
+def _break_parquet(run: Path) -> None:
     path = run / "steps.parquet"
     path.write_bytes(path.read_bytes()[:2000])
 
 
 DAMAGES: dict[str, tuple[Damage, set[str]]] = {
-    "file missing": (_lost_file, {"E101"}),
-    "truncated parquet": (_broken_parquet, {"E101"}),
+    "file missing": (_lose_file, {"E101"}),
+    "truncated parquet": (_break_parquet, {"E101"}),
     "column missing": (_edit("steps", lambda rows: rows.drop(columns="hd95")), {"E102"}),
     "column unknown": (_edit("steps", lambda rows: rows.assign(extra=1)), {"E102"}),
     "column of another type": (_edit("steps", lambda rows: rows.assign(dice=rows["dice"].astype(str))), {"E103"}),
@@ -332,7 +332,7 @@ def test_a_table_beyond_the_limits_is_not_read(published: Any, tmp_path: Path, m
     assert _codes(verdict) == {"E101"}
 
 
-def _truncated_masks(run: Path) -> None:
+def _truncate_masks(run: Path) -> None:
     path = run / "audit.jsonl.gz"
     records = [json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()]
     for record in records:
@@ -347,7 +347,7 @@ def _half_of_the_audit(run: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "words"), [(_truncated_masks, "not masks on the grid"), (_half_of_the_audit, "not stored")]
+    ("damage", "words"), [(_truncate_masks, "not masks on the grid"), (_half_of_the_audit, "not stored")]
 )
 def test_incomplete_audits_are_named(damage: Damage, words: str, published: Any, tmp_path: Path) -> None:
     run = published.copy("watershed", tmp_path / "run")

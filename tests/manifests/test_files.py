@@ -14,9 +14,9 @@ from dmseg.manifests import (
     TABLES,
     arrow_schema,
     edition_of,
+    find_published,
+    list_published,
     manifest_digest,
-    published,
-    published_manifest,
     read_manifest,
     write_manifest,
 )
@@ -157,12 +157,12 @@ def test_a_digest_nobody_published_is_local():
 
 def test_an_unknown_published_manifest_is_refused():
     with pytest.raises(UsageError, match="unknown published manifest"):
-        published_manifest("dm-seg-99")
+        find_published("dm-seg-99")
 
 
-@pytest.mark.parametrize("name", published())
+@pytest.mark.parametrize("name", list_published())
 def test_published_manifests_are_what_they_say(name):
-    manifest = published_manifest(name)
+    manifest = find_published(name)
     assert manifest_digest(manifest.info, manifest.tables) == manifest.digest
     assert name == f"{manifest.info['edition']}-{manifest.info['version']}"
     assert edition_of(manifest.digest) == (manifest.info["edition"], manifest.info["version"])

@@ -7,7 +7,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dmseg.manifests import case_id, cleaned, image_id, mask_id
+from dmseg.manifests import case_id, clean_text, image_id, mask_id
 from dmseg.manifests.ids import MAX_ID_LENGTH
 
 
@@ -19,8 +19,8 @@ def test_an_id_holds_safe_characters_only_and_fits_a_file_name(name: str) -> Non
 
 
 def test_each_foreign_character_becomes_one_hyphen() -> None:
-    assert cleaned("benign (1)é/ü") == "benign--1----"
-    assert cleaned("e\u0301") == cleaned("\u00e9") == "-"
+    assert clean_text("benign (1)é/ü") == "benign--1----"
+    assert clean_text("e\u0301") == clean_text("\u00e9") == "-"
     assert image_id("Kvasir-SEG", "cju0.x_y-z") == "Kvasir-SEG__cju0.x_y-z"
 
 

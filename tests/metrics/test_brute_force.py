@@ -44,7 +44,7 @@ def literal(a: Mask, b: Mask, spacing: tuple[float, float] = (1.0, 1.0)) -> tupl
     return nsd, float(max(quantiles)), float(max(distances.max() for distances, _ in sides))
 
 
-def drawn_pair(seed: int, height: int, width: int, kind: str) -> tuple[Mask, Mask]:
+def draw_pair(seed: int, height: int, width: int, kind: str) -> tuple[Mask, Mask]:
     """Two masks of a kind that once broke some library: noise, blobs, shifts, thin lines, frames, far corners."""
     rng = np.random.default_rng(seed)
     noise = rng.random((2, height, width))
@@ -73,7 +73,7 @@ def drawn_pair(seed: int, height: int, width: int, kind: str) -> tuple[Mask, Mas
 
 
 pairs = st.builds(
-    drawn_pair,
+    draw_pair,
     st.integers(0, 2**32 - 1),
     st.sampled_from([1, 2, 3, 7, 8, 17, 30]),
     st.sampled_from([1, 2, 5, 8, 9, 16, 24, 41]),

@@ -191,4 +191,4 @@ def test_doubling_the_grid_repeats_every_pixel_and_the_same_grid_changes_nothing
 def test_a_quantile_at_exactly_95_percent_does_not_hang_on_the_last_bit(piece: int) -> None:
     for n in range(1, 400):
         squared = np.repeat(np.array([4, 100]), (19 * n, n))
-        assert fast.squared_quantile(squared, np.full(20 * n, piece), np.int64(100)) == 4
+        assert fast.find_squared_quantile(squared, np.full(20 * n, piece), np.int64(100)) == 4

@@ -22,7 +22,7 @@ from dmseg.datasets import reader
 from dmseg.phantoms import DATASETS
 from dmseg.phantoms.encoding import nifti
 from dmseg.phantoms.layouts_archive import run_text, runs
-from dmseg.phantoms.layouts_ultrasound import OFF_BLACK, PALETTE, column_runs, painted
+from dmseg.phantoms.layouts_ultrasound import OFF_BLACK, PALETTE, column_runs, paint_organs
 from dmseg.phantoms.shapes import ellipse, fill
 from dmseg.rng import Stream
 from dmseg.types import Sample
@@ -36,7 +36,7 @@ def samples(raw: Path, name: str) -> list[Sample]:
     return [item for item in read if isinstance(item, Sample)]
 
 
-def drawn_masks(name: str, contents: list[Any]) -> list[np.ndarray]:
+def draw_masks(name: str, contents: list[Any]) -> list[np.ndarray]:
     """Return the masks that a reader should find for a data set, by drawing."""
     if name in ("BraTS", "LGG"):
         labels = contents[0].labels
@@ -79,21 +79,21 @@ def test_the_masks_that_are_read_are_the_masks_that_were_drawn(
     raw: Path, pictures: dict[str, list[Any]], name: str
 ) -> None:
     read = [structure.mask for sample in samples(raw, name) for structure in sample.structures]
-    assert digests(read) == digests(drawn_masks(name, pictures[name]))
+    assert digests(read) == digests(draw_masks(name, pictures[name]))
 
 
 def test_overlapping_masks_of_the_radiographs_survive_the_run_lengths(
     raw: Path, pictures: dict[str, list[Any]]
 ) -> None:
     read = [structure.mask for sample in samples(raw, "PAXRay") for structure in sample.structures]
-    assert set(digests(read)) == set(digests(drawn_masks("PAXRay", pictures["PAXRay"])))
+    assert set(digests(read)) == set(digests(draw_masks("PAXRay", pictures["PAXRay"])))
 
 
 def test_polygons_give_the_nodules_back_up_to_the_pixels_on_their_edges(
     raw: Path, pictures: dict[str, list[Any]]
 ) -> None:
     read = [structure.mask for sample in samples(raw, "DDTI") for structure in sample.structures]
-    drawn = drawn_masks("DDTI", pictures["DDTI"])
+    drawn = draw_masks("DDTI", pictures["DDTI"])
     assert len(read) == len(drawn)
     for mask in drawn:
         assert max(2 * (mask & other).sum() / (mask.sum() + other.sum()) for other in read) > 0.93
@@ -104,7 +104,7 @@ def test_the_painted_annotation_gives_the_organs_back_up_to_their_soft_edges(
 ) -> None:
     for sample, drawing in zip(samples(raw, "abdominalUS"), pictures["abdominalUS"], strict=True):
         for structure in sample.structures:
-            drawn = np.any(drawing.named(structure.name), axis=0)
+            drawn = np.any(drawing.find_masks(structure.name), axis=0)
             assert 2 * (structure.mask & drawn).sum() / (structure.mask.sum() + drawn.sum()) > 0.95, structure.name
 
 
@@ -115,10 +115,10 @@ def test_images_of_one_patient_share_a_case(raw: Path, name: str) -> None:
 
 def test_annotations_are_anti_aliased_and_two_have_the_shifted_colours(pictures: dict[str, list[Any]]) -> None:
     drawing = pictures["abdominalUS"][0]
-    plain = painted(drawing, (0, 0, 0), PALETTE["kidney"])
+    plain = paint_organs(drawing, (0, 0, 0), PALETTE["kidney"])
     assert plain.shape[2] == 4
     assert len(np.unique(plain[..., :3].reshape(-1, 3), axis=0)) > 3 * len(drawing.structures)
-    assert tuple(painted(drawing, OFF_BLACK, PALETTE["kidney"])[0, 0, :3]) == OFF_BLACK
+    assert tuple(paint_organs(drawing, OFF_BLACK, PALETTE["kidney"])[0, 0, :3]) == OFF_BLACK
 
 
 def test_files_without_a_partner_are_there(raw: Path) -> None:
@@ -234,10 +234,10 @@ def test_the_pickles_hold_the_published_columns_and_no_foreign_names(raw: Path) 
 
 
 def test_isic_is_spread_over_its_three_parts() -> None:
-    from dmseg.phantoms.folder import Folder, Item
+    from dmseg.phantoms.folder import DrawnItem, PhantomFolder
     from dmseg.phantoms.layouts_colour import isic
 
-    class Kept(Folder):
+    class Kept(PhantomFolder):
         def put(self, relative: str, content: bytes, key: str) -> None:
             self.keys[relative] = key
 
@@ -245,6 +245,6 @@ def test_isic_is_spread_over_its_three_parts() -> None:
 
     drawing = skin_lesion(Stream("isic"), (60, 80))
     folder = Kept(Path("nowhere"), 0, "ISIC")
-    isic(folder, [Item(number, number, 0, f"k{number}", drawing) for number in range(6)])
+    isic(folder, [DrawnItem(number, number, 0, f"k{number}", drawing) for number in range(6)])
     parts: Callable[[str], int] = lambda part: sum(f"_{part}_Input/ISIC" in name for name in folder.keys)  # noqa: E731
     assert (parts("Training"), parts("Validation"), parts("Test")) == (4, 1, 1)

@@ -9,13 +9,13 @@ import pytest
 from scipy import ndimage
 
 from dmseg.phantoms import brain, breast, ct, microscopy, mr
-from dmseg.phantoms.chest import CATEGORIES, FIELD_MM, NODULES, chest, lung_only, padded_like_scanner
+from dmseg.phantoms.chest import CATEGORIES, FIELD_MM, NODULES, chest, lung_only, pad_like_scanner
 from dmseg.phantoms.dermoscopy import skin_lesion
 from dmseg.phantoms.drawing import Drawing, Stack
 from dmseg.phantoms.muscle import MUSCLES, muscle
 from dmseg.phantoms.ovary import CLASSES, ovary
 from dmseg.phantoms.shapes import ellipse, fill, shrunk
-from dmseg.phantoms.ultrasound import DYNAMIC_RANGE_DB, TISSUE, Body, Convex, amplitude, compressed
+from dmseg.phantoms.ultrasound import DYNAMIC_RANGE_DB, TISSUE, Body, Convex, amplitude, compress_log
 from dmseg.phantoms.upper_abdomen import VIEWS, upper_abdomen
 from dmseg.rng import Stream
 
@@ -41,7 +41,7 @@ class TestUltrasound:
     def test_even_patches_of_the_pictures_have_the_ratio_of_developed_speckle(
         self, pictures: dict[str, list[Any]], name: str
     ) -> None:
-        """In 8-bit pictures; patches across an edge have less, so an upper quantile is taken."""
+        """In 8-bit images; patches across an edge have less, so an upper quantile is taken."""
         image = pictures[name][1].image
         echo = 10 ** ((image / 255 - 1) * DYNAMIC_RANGE_DB / 20)
         patches = np.lib.stride_tricks.sliding_window_view(echo, (16, 16))[::8, ::8].reshape(-1, 256)
@@ -58,7 +58,7 @@ class TestUltrasound:
         assert across == pytest.approx(np.exp(-1 / (2 * 1.6**2)), abs=0.03)
 
     def test_twenty_decibels_are_a_third_of_the_grey_scale(self) -> None:
-        greys = compressed(np.array([1.0, 0.1, 0.01, 0.001, 0.0]))
+        greys = compress_log(np.array([1.0, 0.1, 0.01, 0.001, 0.0]))
         assert greys.tolist() == [255, 170, 85, 0, 0]
 
     def test_nothing_is_seen_outside_the_sector(self) -> None:
@@ -181,7 +181,7 @@ class TestCt:
         for stack in stacks:
             assert sum(mask.astype(int) for mask in stack.labels.values()).max() == 1
             middle = {organ: np.nonzero(mask)[2].mean() for organ, mask in stack.labels.items()}
-            assert middle["liver"] < 96 < middle["spleen"], "patient's right is at the left of the picture"
+            assert middle["liver"] < 96 < middle["spleen"], "patient's right is at the left of the image"
             assert middle["right_kidney"] < middle["inferior_vena_cava"] < middle["aorta"] < middle["left_kidney"]
 
     def test_all_thirteen_organs_are_there_and_the_pelvis_has_none(self, stacks: list[Stack]) -> None:
@@ -203,7 +203,7 @@ class TestCt:
         drawing = chest(Stream("columns"), 128, "LR4B")
         lung = lung_only(drawing.image, drawing.facts["lung"])
         assert np.signbit(lung[~drawing.facts["lung"]]).all() and (lung[~drawing.facts["lung"]] == 0).all()
-        padded = [padded_like_scanner(drawing.image, Stream("pad", k)) for k in range(12)]
+        padded = [pad_like_scanner(drawing.image, Stream("pad", k)) for k in range(12)]
         shares = [(picture == -2048).mean() for picture in padded]
         assert 0 < sum(share > 0 for share in shares) < 12
         assert max(shares) == pytest.approx(1 - np.pi / 4, abs=0.02)
@@ -302,12 +302,12 @@ class TestXray:
         assert {s.name for s in lateral.structures} == {"left lung", "heart", "spine", "diaphragm"}
 
     def test_masks_of_a_projection_overlap(self, pictures: dict[str, list[Any]]) -> None:
-        ribs, lung = (pictures["PAXRay"][0].named(name)[0] for name in ("ribs", "right lung"))
+        ribs, lung = (pictures["PAXRay"][0].find_masks(name)[0] for name in ("ribs", "right lung"))
         assert (ribs & lung).sum() > 200
 
     def test_the_heart_points_to_the_patient_s_left(self, pictures: dict[str, list[Any]]) -> None:
-        heart = pictures["PAXRay"][0].named("heart")[0]
-        spine = pictures["PAXRay"][0].named("spine")[0]
+        heart = pictures["PAXRay"][0].find_masks("heart")[0]
+        spine = pictures["PAXRay"][0].find_masks("spine")[0]
         assert np.nonzero(heart)[1].mean() > np.nonzero(spine)[1].mean() + 10
 
     def test_teeth_are_brighter_than_the_jaw_and_fillings_white(self, pictures: dict[str, list[Any]]) -> None:

@@ -12,19 +12,19 @@ from hypothesis import strategies as st
 from dmseg.phantoms.shapes import (
     SINES,
     TURN,
-    Frame,
+    BodyFrame,
     blob,
     cosine,
     curve,
     ellipse,
     fill,
     fill_all,
-    fixed,
-    grown,
+    grow,
     ribbon,
-    rotated,
+    rotate,
     shrunk,
     sine,
+    to_fixed_point,
 )
 from dmseg.rng import Stream
 
@@ -45,20 +45,20 @@ def test_sine_and_cosine_are_of_unit_length_at_every_angle() -> None:
 
 
 def test_a_rectangle_holds_the_pixels_whose_centres_lie_inside() -> None:
-    mask = fill(fixed([(9.5, 4.5), (19.5, 4.5), (19.5, 14.5), (9.5, 14.5)]), SHAPE)
+    mask = fill(to_fixed_point([(9.5, 4.5), (19.5, 4.5), (19.5, 14.5), (9.5, 14.5)]), SHAPE)
     expected = np.zeros(SHAPE, np.bool_)
     expected[5:15, 10:20] = True
     assert np.array_equal(mask, expected)
 
 
 def test_an_outline_beyond_the_picture_fills_what_is_visible_of_it() -> None:
-    assert fill(fixed([(-50, -50), (500, -50), (500, 500), (-50, 500)]), SHAPE).all()
-    assert not fill(fixed([(-50, -50), (-10, -50), (-10, -10)]), SHAPE).any()
+    assert fill(to_fixed_point([(-50, -50), (500, -50), (500, 500), (-50, 500)]), SHAPE).all()
+    assert not fill(to_fixed_point([(-50, -50), (-10, -50), (-10, -10)]), SHAPE).any()
 
 
 def test_two_outlines_that_share_an_edge_share_no_pixel_and_leave_no_gap() -> None:
-    left = fill(fixed([(-1, -1), (40.3, -1), (22.7, 61), (-1, 61)]), SHAPE)
-    right = fill(fixed([(40.3, -1), (90, -1), (90, 61), (22.7, 61)]), SHAPE)
+    left = fill(to_fixed_point([(-1, -1), (40.3, -1), (22.7, 61), (-1, 61)]), SHAPE)
+    right = fill(to_fixed_point([(40.3, -1), (90, -1), (90, 61), (22.7, 61)]), SHAPE)
     assert not (left & right).any()
     assert (left | right).all()
 
@@ -83,12 +83,12 @@ def test_a_filled_ellipse_equals_the_analytic_one_up_to_its_border(
 @given(st.integers(0, TURN - 1))
 def test_turning_there_and_back_moves_no_vertex_by_more_than_a_hundredth_of_a_pixel(angle: int) -> None:
     outline = ellipse((40, 30), (20, 8), points=32)
-    back = rotated(rotated(outline, angle, (40, 30)), -angle, (40, 30))
+    back = rotate(rotate(outline, angle, (40, 30)), -angle, (40, 30))
     assert np.abs(back - outline).max() <= 4
 
 
 def test_a_spline_passes_through_its_control_points() -> None:
-    control = fixed([(10, 10), (50, 12), (60, 40), (20, 45)])
+    control = to_fixed_point([(10, 10), (50, 12), (60, 40), (20, 45)])
     assert np.array_equal(curve(control, per=6)[::6], control)
     open_curve = curve(control, per=6, closed=False)
     assert np.array_equal(open_curve[0], control[0])
@@ -96,7 +96,7 @@ def test_a_spline_passes_through_its_control_points() -> None:
 
 
 def test_a_ribbon_is_as_wide_as_asked_and_tapers() -> None:
-    line = fixed([(5, 30), (75, 30)])
+    line = to_fixed_point([(5, 30), (75, 30)])
     assert fill(ribbon(line, 4.25), SHAPE)[:, 40].sum() == 9
     taper = fill(ribbon(line, (6.25, 1.25)), SHAPE)
     assert taper[:, 8].sum() > taper[:, 40].sum() > taper[:, 72].sum()
@@ -106,8 +106,8 @@ def test_shrinking_and_growing_take_and_add_one_layer_of_border_pixels() -> None
     mask = np.zeros(SHAPE, np.bool_)
     mask[10:20, 10:20] = True
     assert shrunk(mask, 2).sum() == 36
-    assert grown(mask, 1).sum() == 100 + 40
-    assert shrunk(np.ones(SHAPE, np.bool_), 5).all(), "the picture's edge does not erode"
+    assert grow(mask, 1).sum() == 100 + 40
+    assert shrunk(np.ones(SHAPE, np.bool_), 5).all(), "the image's edge does not erode"
 
 
 def test_the_union_of_outlines_is_the_union_of_their_masks() -> None:
@@ -124,14 +124,14 @@ def test_a_blob_without_harmonics_is_an_ellipse_and_with_them_is_not() -> None:
 
 def test_parts_of_one_frame_keep_their_neighbourhood() -> None:
     """Template points that coincide stay together under the warp, whatever part they belong to."""
-    frame = Frame(Stream("frame"), (40, 30), (30, 25), bend=0.08)
+    frame = BodyFrame(Stream("frame"), (40, 30), (30, 25), bend=0.08)
     first, second = frame.at([(0.2, 0.3), (0.5, 0.1)]), frame.at([(0.5, 0.1), (0.9, -0.2)])
     assert np.array_equal(first[1], second[0])
 
 
 def test_a_drawn_outline_is_frozen() -> None:
     """Golden: the mask of one keyed template; another value means another phantom edition."""
-    frame = Frame(Stream("golden"), (40, 30), (30, 25), bend=0.05)
+    frame = BodyFrame(Stream("golden"), (40, 30), (30, 25), bend=0.05)
     stream = Stream("golden", "parts")
     mask = fill(frame.template(stream, [(-0.6, -0.4), (0.4, -0.6), (0.7, 0.3), (-0.2, 0.7)], 0.06), SHAPE)
     mask ^= fill(blob(stream, (44.5, 31.25), (12, 7), angle=700, irregular=0.2, lobes=9), SHAPE)

@@ -13,7 +13,7 @@ import pytest
 from dmseg.errors import DataError, UsageError
 from dmseg.files import TEMPORARY_PREFIX
 from dmseg.phantoms import DATASETS, GENERATOR_VERSION, read_index, write_phantoms
-from dmseg.phantoms.sets import SETS, PhantomSet, drawn, tasks
+from dmseg.phantoms.sets import SETS, PhantomSet, draw_item, tasks
 
 GOLDEN = json.loads((Path(__file__).parent / "golden_masks.json").read_text())
 FAST = ("NerveUS", "CHAOS")
@@ -138,5 +138,5 @@ def test_a_damaged_index_is_named(tmp_path: Path, text: str) -> None:
 
 def test_drawing_is_a_pure_function_of_its_task() -> None:
     task = tasks("BUSI", 2, 5)[1]
-    first, second = drawn(task).content, drawn(task).content
+    first, second = draw_item(task).content, draw_item(task).content
     assert np.array_equal(first.image, second.image)

@@ -14,7 +14,7 @@ from dmseg.protocol.boxes import (
     candidate_boxes,
     ciou_loss,
     gamma,
-    jittered_box,
+    jitter_box,
     overlap,
     tight_box,
 )
@@ -35,7 +35,7 @@ def test_the_tight_box_is_inclusive() -> None:
 
 def test_each_side_moves_by_up_to_a_tenth_of_the_extent_across_it_in_both_directions() -> None:
     mask = object_in((300, 300), 100, 100, 179, 139)  # 80 wide, 40 high
-    boxes = np.array([jittered_box(mask, f"m{i}", 0) for i in range(600)]) - np.array([100, 100, 179, 139])
+    boxes = np.array([jitter_box(mask, f"m{i}", 0) for i in range(600)]) - np.array([100, 100, 179, 139])
     assert [set(column) for column in boxes.T.tolist()] == [set(range(-m, m + 1)) for m in (8, 4, 8, 4)]
     for column, m in zip(boxes.T, (8, 4, 8, 4), strict=True):
         assert stats.chisquare(np.bincount(column + m)).pvalue > 1e-3, "every shift is as likely"
@@ -45,7 +45,7 @@ def test_each_side_moves_by_up_to_a_tenth_of_the_extent_across_it_in_both_direct
 @pytest.mark.parametrize(("side", "reach"), [(1, 1), (4, 1), (14, 1), (15, 2), (25, 3), (199, 20), (300, 20)])
 def test_the_jitter_is_rounded_half_up_and_held_in_1_to_20_pixels(side: int, reach: int) -> None:
     mask = object_in((400, 400), 50, 50, 49 + side, 50)
-    moved = [jittered_box(mask, f"m{i}", 3)[0] - 50 for i in range(400)]
+    moved = [jitter_box(mask, f"m{i}", 3)[0] - 50 for i in range(400)]
     assert (min(moved), max(moved)) == (-reach, reach if side > 1 else 0)
 
 
@@ -54,7 +54,7 @@ def test_boxes_stay_on_the_canvas_and_keep_half_of_the_tight_box(corner: tuple[i
     for size in (1, 2, 5):
         mask = object_in((32, 40), corner[0], corner[1], min(corner[0] + size, 39), min(corner[1] + size, 31))
         for i in range(100):
-            box = jittered_box(mask, f"m{i}", 0)
+            box = jitter_box(mask, f"m{i}", 0)
             inner, union = overlap(box, tight_box(mask))
             assert 0 <= box[0] <= box[2] < 40 and 0 <= box[1] <= box[3] < 32
             assert 2 * inner >= union
@@ -62,7 +62,7 @@ def test_boxes_stay_on_the_canvas_and_keep_half_of_the_tight_box(corner: tuple[i
 
 def test_a_box_that_covers_the_canvas_can_only_shrink() -> None:
     mask = np.ones((60, 50), bool)
-    assert all(jittered_box(mask, f"m{i}", 0)[2] <= 49 for i in range(50))
+    assert all(jitter_box(mask, f"m{i}", 0)[2] <= 49 for i in range(50))
 
 
 def test_the_tight_box_is_what_is_left_when_every_draw_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,7 +72,7 @@ def test_the_tight_box_is_what_is_left_when_every_draw_is_refused(monkeypatch: p
 
     monkeypatch.setattr(boxes, "FIRST", dataclasses.replace(boxes.FIRST, box_lowest_iou=1.1))
     mask = object_in((90, 90), 20, 20, 60, 60)
-    assert jittered_box(mask, "m", 0) == (20, 20, 60, 60)
+    assert jitter_box(mask, "m", 0) == (20, 20, 60, 60)
 
 
 def test_ciou_loss_by_hand() -> None:

@@ -56,7 +56,7 @@ def literal_ritm(reference: Mask, prediction: Mask, clicked: Mask) -> Click | No
     return Click(x, y, int(depth is missed))
 
 
-def drawn_pair(seed: int, height: int, width: int, kind: str) -> tuple[Mask, Mask]:
+def draw_pair(seed: int, height: int, width: int, kind: str) -> tuple[Mask, Mask]:
     rng = np.random.default_rng(seed)
     noise = rng.random((2, height, width))
     smooth = ndimage.gaussian_filter(noise, (0, 2, 2))
@@ -80,7 +80,7 @@ def drawn_pair(seed: int, height: int, width: int, kind: str) -> tuple[Mask, Mas
 
 
 pairs = st.builds(
-    drawn_pair,
+    draw_pair,
     st.integers(0, 2**32 - 1),
     st.sampled_from([1, 2, 3, 9, 25, 40]),
     st.sampled_from([1, 2, 7, 8, 16, 23, 41, 64]),
@@ -142,7 +142,7 @@ def test_the_middle_pixel_is_the_nearest_to_the_centroid(pair: tuple[Mask, Mask]
         assert region_of(mask).middle_pixel() == literal_middle(mask, mask)
 
 
-def published_ritm(reference: Mask, prediction: Mask, clicked: Mask) -> tuple[float, bool, tuple[int, int]]:
+def click_as_ritm(reference: Mask, prediction: Mask, clicked: Mask) -> tuple[float, bool, tuple[int, int]]:
     """The clicker of RITM in our words: OpenCV's precise distance transform of both padded error masks."""
     depths = []
     for wrong in (reference & ~prediction, prediction & ~reference):
@@ -167,7 +167,7 @@ def test_the_noc_rule_agrees_with_ritm_as_published_on_200_masks() -> None:
         prediction = np.roll(prediction, tuple(rng.integers(-12, 13, 2)), axis=(0, 1)) & (index % 7 != 0)
         clicked = np.zeros_like(reference)
         clicked[tuple(rng.integers(40, 60, 2))] = True
-        depth, positive, pixel = published_ritm(reference, prediction, clicked)
+        depth, positive, pixel = click_as_ritm(reference, prediction, clicked)
         row, column = np.argwhere(clicked)[0]
         prompts = Prompts(np.array([[column, row]], np.float32), np.ones(1, np.int8), None, 1)
         click = next_click(reference, prediction, corrective="edt-max", prompts=prompts)

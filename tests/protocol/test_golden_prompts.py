@@ -35,7 +35,7 @@ RULES: dict[str, Preset] = {
 }
 
 
-def drawn_mask(index: int) -> Mask:
+def draw_mask(index: int) -> Mask:
     """A mask of one to three ellipses, or a hard case: one pixel, one row, all of the image, at the frame, ties."""
     height, width = [(64, 80), (96, 96), (50, 131)][index % 3]
     mask = np.zeros((height, width), bool)
@@ -99,7 +99,7 @@ def text(prompts: Prompts) -> str:
 
 
 def frozen_form(index: int) -> dict[str, str]:
-    mask, mask_id = drawn_mask(index), f"phantom__m{index:02d}__object__0"
+    mask, mask_id = draw_mask(index), f"phantom__m{index:02d}__object__0"
     form = {name: text(sequence(rules, mask, mask_id)[-1]) for name, rules in RULES.items()}
     boxes = candidate_prompts(PRESETS["breps-min"], mask, mask_id)
     form["candidates"] = " ".join(text(prompts) for prompts in boxes[1:6]) + f" of {len(boxes)}"
@@ -120,14 +120,14 @@ def test_order_threads_and_repetition_change_nothing() -> None:
 
 def test_twenty_steps_begin_as_five_do() -> None:
     for index in range(6, 30):
-        mask = drawn_mask(index)
+        mask = draw_mask(index)
         short, long = (sequence(preset(name), mask, f"m{index}") for name in ("dmseg", "20-step"))
         assert [text(step) for step in short] == [text(step) for step in long][: len(short)]
 
 
 def test_presets_and_rules_share_their_first_prompts() -> None:
     for index in range(6, 40):
-        mask, mask_id = drawn_mask(index), f"m{index}"
+        mask, mask_id = draw_mask(index), f"m{index}"
         mixed = first_prompts(preset("dmseg"), mask, mask_id)
         assert text(mixed) == text(first_prompts(preset("dmseg", corrective="mixed"), mask, mask_id))
         if mixed.box is not None:
@@ -135,14 +135,14 @@ def test_presets_and_rules_share_their_first_prompts() -> None:
 
 
 def test_seed_and_mask_id_change_the_prompts() -> None:
-    mask = drawn_mask(9)
+    mask = draw_mask(9)
     seen = {text(first_prompts(preset("3pos"), mask, name, seed)) for name in ("a", "b") for seed in (0, 1)}
     assert len(seen) == 4
 
 
 def test_recorded_rows_give_the_prompts_back_in_any_order() -> None:
     for name in ("dmseg", "box", "mixed-combo", "noc"):
-        steps = sequence(preset(name), drawn_mask(12), "m12")
+        steps = sequence(preset(name), draw_mask(12), "m12")
         rows = []
         for prompts in steps:
             place = {"step": prompts.step}

@@ -7,7 +7,7 @@ import io
 
 import numpy as np
 import pytest
-from synthetic_runs import Source, write_run
+from synthetic_runs import SyntheticSource, write_run
 
 from dmseg import results
 from dmseg.errors import UsageError
@@ -140,7 +140,7 @@ def test_every_grouping_divides_the_masks(runs):
 
 
 def test_one_case_per_dataset_gives_no_verdict(tmp_path):
-    sources = {"busi": Source("ultrasound", "seen", 1, 2)}
+    sources = {"busi": SyntheticSource("ultrasound", "seen", 1, 2)}
     one, two = (
         results.open_run(write_run(tmp_path / name, name, quality=quality, sources=sources))
         for name, quality in (("a", 0.8), ("b", 0.9))
@@ -162,7 +162,9 @@ def test_runs_that_do_not_pair_are_refused(runs, tmp_path):
     changed = results.open_run(write_run(tmp_path / "seed", "alpha", protocol=other))
     with pytest.raises(UsageError, match=r"do not pair: protocol\.seed is 0 in .* and 1 in"):
         compare(runs["alpha"], changed)
-    part = results.open_run(write_run(tmp_path / "part", "alpha", sources={"busi": Source("ultrasound", "seen", 6)}))
+    part = results.open_run(
+        write_run(tmp_path / "part", "alpha", sources={"busi": SyntheticSource("ultrasound", "seen", 6)})
+    )
     with pytest.raises(UsageError, match=r"450 rows are only in .*, 0 only in .*--limit"):
         compare(runs["alpha"], part)
 

@@ -1,4 +1,4 @@
-"""Pictures for the simulators' tests: small drawings with the structure each modality has, made here from formulas."""
+"""Images for the simulators' tests: small drawings with the structure each modality has, made here from formulas."""
 
 from __future__ import annotations
 
@@ -66,5 +66,5 @@ def picture() -> Callable[..., np.ndarray]:
 
 @pytest.fixture(scope="session")
 def convex() -> dict[str, Any]:
-    """The sector of the ultrasound picture of 256 px."""
+    """The sector of the ultrasound image of 256 px."""
     return dict(CONVEX)

@@ -164,11 +164,11 @@ def test_error_image_on_a_small_grid_agrees_with_a_large_one(picture) -> None:  
     where = scene(clear, Window(40, 400))
     small, small_mm = ct.hardening_image(where, clear.shape, 320, 0.8, ct.GRID, ct.VIEWS)
     large, large_mm = ct.hardening_image(where, clear.shape, 320, 0.8, 384, 540)
-    assert corr(np.asarray(_resized(small, 384)), large) > 0.99
+    assert corr(np.asarray(_resize(small, 384)), large) > 0.99
     assert small_mm / large_mm == pytest.approx(384 / ct.GRID)
 
 
-def _resized(image: np.ndarray, size: int) -> np.ndarray:
+def _resize(image: np.ndarray, size: int) -> np.ndarray:
     import cv2
 
     return cv2.resize(image, (size, size), interpolation=cv2.INTER_CUBIC)
@@ -195,7 +195,7 @@ def test_starved_integrals_have_the_predicted_spread_and_mean(
 ) -> None:
     assert np.exp(-integral) * photons > 10 * max(1, electronic)
     p = np.full(400_000, integral, np.float32)
-    measured = tomography.starved(p, deviates(0, p.shape), photons, electronic).astype(np.float64)
+    measured = tomography.starve(p, deviates(0, p.shape), photons, electronic).astype(np.float64)
     wanted = np.sqrt(np.exp(integral) / photons + (electronic * np.exp(integral) / photons) ** 2)
     assert measured.std() == pytest.approx(wanted, rel=0.05)
     assert measured.mean() == pytest.approx(integral, abs=wanted**2)
@@ -205,7 +205,7 @@ def test_starved_integrals_have_the_predicted_spread_and_mean(
 def test_starved_integrals_agree_with_true_poisson_draws(integral: float) -> None:
     photons, electronic = 1e4, 8.0
     p = np.full(200_000, integral, np.float32)
-    ours = tomography.starved(p, deviates(1, p.shape), photons, electronic).astype(np.float64)
+    ours = tomography.starve(p, deviates(1, p.shape), photons, electronic).astype(np.float64)
     random = np.random.default_rng(2)
     counts = random.poisson(photons * np.exp(-integral), p.size) + electronic * random.standard_normal(p.size)
     model = -np.log(np.maximum(counts, 1) / photons)

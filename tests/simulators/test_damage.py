@@ -49,7 +49,7 @@ def cases(raw: Path, per_dataset: int) -> Iterator[Case]:
 
 
 def small(name: str, sample: Sample) -> Case:
-    size = imaging.stored_size(*sample.image.shape[:2], longest=SIDE)
+    size = imaging.compute_stored_size(*sample.image.shape[:2], longest=SIDE)
     image = imaging.resize_image(sample.image, size)
     masks = tuple(imaging.resize_mask(part.mask, size) for part in sample.structures)
     return Case(f"{name}__{sample.source_id}", sample.modality, recipe(name).domain_ops(sample.modality), image, masks)
@@ -106,7 +106,7 @@ def contrast(image: np.ndarray, mask: np.ndarray) -> float:
     return float(np.abs(image[mask].astype(float).mean(axis=0) - image[ring].astype(float).mean(axis=0)).max())
 
 
-def kept(case: Case) -> bool:
+def keeps_contrast(case: Case) -> bool:
     """Whether the best visible object keeps at least a tenth of its contrast at LQ-3."""
     drawn = plan(case.key, modality=case.modality, domain=case.domain, image=case.image)
     degraded = drawn.apply(case.image, "lq3")
@@ -116,7 +116,7 @@ def kept(case: Case) -> bool:
 
 
 def test_objects_keep_their_contrast_at_lq3(phantoms: list[Case]) -> None:
-    lost = [case.key for case in phantoms if not kept(case)]
+    lost = [case.key for case in phantoms if not keeps_contrast(case)]
     assert len(lost) <= 0.01 * len(phantoms), lost
 
 
@@ -154,4 +154,4 @@ def test_damage_of_chains_rises_on_real_samples(samples: list[Case]) -> None:
 
 @pytest.mark.real
 def test_objects_of_real_samples_keep_their_contrast(samples: list[Case]) -> None:
-    assert np.mean([kept(case) for case in samples]) >= 0.97
+    assert np.mean([keeps_contrast(case) for case in samples]) >= 0.97

@@ -13,7 +13,7 @@ from scipy import stats
 
 from dmseg.simulators import apply, observe, plan
 from dmseg.simulators.general import jpeg_bytes
-from dmseg.simulators.visibility import clipped_share
+from dmseg.simulators.visibility import estimate_clipped_share
 
 SIDE = 512
 
@@ -168,7 +168,7 @@ def test_share_that_is_clipped_is_reported(brightness: float, contrast: float, p
         out = apply("brightness_contrast", image, brightness=brightness, contrast=contrast)
         free = (image > 0) & (image < 255)
         found = ((out[free] == 0) | (out[free] == 255)).mean()
-        assert clipped_share(observe(image), brightness, contrast) == pytest.approx(found, abs=0.08)
+        assert estimate_clipped_share(observe(image), brightness, contrast) == pytest.approx(found, abs=0.08)
 
 
 def test_plan_says_what_brightness_clips(picture) -> None:  # type: ignore[no-untyped-def]

@@ -7,7 +7,7 @@ import pytest
 
 from dmseg.errors import UsageError
 from dmseg.simulators import observe
-from dmseg.simulators.geometry import beams, checked_geometry, estimate
+from dmseg.simulators.geometry import beams, check_geometry, estimate
 
 
 def fan(
@@ -72,11 +72,11 @@ def test_callers_geometry_is_used_and_checked(convex) -> None:  # type: ignore[n
     image = np.full((64, 64), 99, np.uint8)
     assert observe(image, modality="ultrasound", geometry=convex)["geometry"] == convex
     with pytest.raises(UsageError, match='did you mean "convex"'):
-        checked_geometry({"kind": "convx"})
+        check_geometry({"kind": "convx"})
     with pytest.raises(UsageError, match="keys kind, left, right, top, bottom"):
-        checked_geometry({"kind": "linear", "left": 0})
+        check_geometry({"kind": "linear", "left": 0})
     with pytest.raises(UsageError, match="apex must be 2 numbers"):
-        checked_geometry({**convex, "apex": [1, 2, 3]})
+        check_geometry({**convex, "apex": [1, 2, 3]})
 
 
 def test_beam_coordinates_agree_with_trigonometry(convex) -> None:  # type: ignore[no-untyped-def]

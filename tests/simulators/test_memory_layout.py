@@ -1,4 +1,4 @@
-"""The memory layout of an array is no property of the picture: no operation depends on it or passes on a surprise."""
+"""The memory layout of an array is no property of the image: no operation depends on it or passes on a surprise."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dmseg.simulators import apply
-from dmseg.simulators.mri import bias_gain, legendre, truncated
+from dmseg.simulators.mri import bias_gain, legendre, truncate_frequencies
 from dmseg.simulators.scene import Scene
 
 
@@ -58,7 +58,7 @@ def test_ringing_is_the_zero_filled_transform(axis: int, fraction: float, shape:
     kept = frequency <= min(int(fraction * size / 2), (size - 1) // 2)
     spectrum = np.fft.fft(image, axis=axis) * (kept[:, None] if axis == 0 else kept[None, :])
     reference = np.fft.ifft(spectrum, axis=axis).real
-    out = truncated(image, fraction, axis)
+    out = truncate_frequencies(image, fraction, axis)
     assert np.abs(out - reference).max() < 1e-5
     outside = np.fft.fft(out.astype(np.float64), axis=axis)
     outside = outside[~kept] if axis == 0 else outside[:, ~kept]
@@ -71,7 +71,7 @@ def test_ringing_overshoots_by_nine_percent_and_has_its_period() -> None:
     size, fraction = 4096, 0.05
     edge = np.zeros((16, size), np.float32)
     edge[:, size // 4 : 3 * size // 4] = 0.5
-    row = truncated(edge, fraction, 1)[0].astype(np.float64)
+    row = truncate_frequencies(edge, fraction, 1)[0].astype(np.float64)
     assert row.max() / 0.5 - 1 == pytest.approx(0.0895, abs=0.003)
     ripple = row[size // 2 - 400 : size // 2 + 400] - 0.5
     period = 800 / np.abs(np.fft.rfft(ripple * np.hanning(800))).argmax()

@@ -34,7 +34,7 @@ INTEGER = (
 GOLDEN = Path(__file__).parents[1] / "golden" / "simulators.json"
 
 
-def textured(shape: tuple[int, ...], kind: str, seed: int = 0) -> np.ndarray:
+def make_texture(shape: tuple[int, ...], kind: str, seed: int = 0) -> np.ndarray:
     generator = np.random.default_rng(seed)
     image = 0.15 + 0.7 * generator.random(shape, dtype=np.float32)
     return (image * WHITE[kind]).astype(kind)
@@ -55,7 +55,7 @@ def home(name: str) -> str | None:
     key=st.text("abc", max_size=3),
 )
 def test_any_size_type_and_channels(name: str, height, width, colour, kind, severity, key) -> None:  # type: ignore[no-untyped-def]
-    image = textured((height, width, 3) if colour else (height, width), kind)
+    image = make_texture((height, width, 3) if colour else (height, width), kind)
     before = image.copy()
     out = apply(name, image, key=key, severity=severity, modality=home(name))
     assert out.shape == image.shape and out.dtype == image.dtype
@@ -68,7 +68,7 @@ def test_any_size_type_and_channels(name: str, height, width, colour, kind, seve
 
 @pytest.mark.parametrize("name", ALL)
 def test_types_agree(name: str) -> None:
-    base = textured((64, 80), "uint8")
+    base = make_texture((64, 80), "uint8")
     modality = home(name)
     eight = apply(name, base, key="t", modality=modality).astype(float) / 255
     sixteen = apply(name, base.astype(np.uint16) * 257, key="t", modality=modality).astype(float) / 65535
@@ -91,7 +91,7 @@ def test_constant_pictures_act_or_say_why_not(name: str, value: int) -> None:
 
 @pytest.mark.parametrize("name", ALL)
 def test_layout_and_permissions_of_the_array_do_not_matter(name: str) -> None:
-    base = textured((64, 96, 3), "uint8")
+    base = make_texture((64, 96, 3), "uint8")
     modality = home(name)
     wanted = apply(name, base, key="m", modality=modality)
     locked = base.copy()
@@ -104,7 +104,7 @@ def test_layout_and_permissions_of_the_array_do_not_matter(name: str) -> None:
 
 @pytest.mark.parametrize("kind", ["u2", "i2", "f4"])
 def test_byte_order_and_alignment_of_the_array_do_not_matter(kind: str) -> None:
-    base = (textured((40, 56), "uint8") / (255 if kind == "f4" else 1)).astype(kind)
+    base = (make_texture((40, 56), "uint8") / (255 if kind == "f4" else 1)).astype(kind)
     window = Window(100, 300) if kind == "i2" else None
     unaligned = np.frombuffer(b"0" + base.tobytes(), np.uint8)[1:].view(kind).reshape(base.shape)
     for name in ("gaussian_noise", "gamma", "jpeg"):
@@ -141,7 +141,7 @@ def test_unusable_pictures_are_refused_in_words(image: object, words: str) -> No
 
 
 def test_wrong_parameters_are_refused_in_words() -> None:
-    image = textured((32, 32), "uint8")
+    image = make_texture((32, 32), "uint8")
     with pytest.raises(UsageError, match='did you mean "sigma"'):
         apply("gaussian_noise", image, sigm=0.1)
     with pytest.raises(UsageError, match=r"sigma: 3.0 is not in 0..1 \(of full scale\)"):
@@ -161,17 +161,17 @@ def golden() -> dict[str, str]:
     for name in INTEGER:
         for kind in WHITE:
             for shape in ((61, 83), (40, 48, 3)):
-                out = apply(name, textured_exactly(shape, kind), key="golden", modality=home(name))
+                out = apply(name, make_exact_texture(shape, kind), key="golden", modality=home(name))
                 digests[f"{name} {kind} {len(shape)}"] = hashlib.sha256(out.tobytes()).hexdigest()
     for shape in ((61, 83), (40, 48, 3)):
         for quality in (10, 38, 75):
-            data = jpeg_bytes(textured_exactly(shape, "uint8"), quality)
+            data = jpeg_bytes(make_exact_texture(shape, "uint8"), quality)
             digests[f"jpeg file {quality} {len(shape)}"] = hashlib.sha256(data.tobytes()).hexdigest()
     return digests
 
 
-def textured_exactly(shape: tuple[int, ...], kind: str) -> np.ndarray:
-    """A picture made of integers only, so that no library decides a bit of it."""
+def make_exact_texture(shape: tuple[int, ...], kind: str) -> np.ndarray:
+    """An image made of integers only, so that no library decides a bit of it."""
     count = int(np.prod(shape))
     eight = (np.arange(count, dtype=np.uint64) * 2654435761 % 2**32 >> 25).reshape(shape) + 60
     return (
@@ -186,7 +186,7 @@ def test_integer_and_noise_operations_and_jpeg_files_are_frozen_bits() -> None:
 
 
 def test_no_global_generator_is_read_or_moved() -> None:
-    image = textured((48, 48), "uint8")
+    image = make_texture((48, 48), "uint8")
     wanted = [apply(name, image, key="g", modality=home(name)) for name in ALL]
     np.random.seed(5)  # noqa: NPY002 - the global states are what this test watches
     random.seed(5)
@@ -197,7 +197,7 @@ def test_no_global_generator_is_read_or_moved() -> None:
 
 
 def test_threads_do_not_change_a_bit() -> None:
-    image = textured((96, 96), "uint8")
+    image = make_texture((96, 96), "uint8")
     names = [name for name in ALL for _ in range(2)]
     alone = [apply(name, image, key="thread", modality=home(name)) for name in names]
     with ThreadPoolExecutor(4) as pool:
@@ -209,7 +209,7 @@ def test_threads_do_not_change_a_bit() -> None:
 def test_processes_do_not_change_a_bit() -> None:
     from joblib import Parallel, delayed
 
-    image = textured((96, 96), "uint8")
+    image = make_texture((96, 96), "uint8")
     alone = [apply(name, image, key="p", modality=home(name)) for name in ALL]
     for workers in (1, 2):
         made = Parallel(n_jobs=workers)(delayed(apply)(name, image, key="p", modality=home(name)) for name in ALL)
@@ -249,15 +249,15 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> None:
     wrong = metadata.EntryPoint("wrong", f"{__name__}:brighter", "dmseg.simulators")
     monkeypatch.setattr(metadata.EntryPoint, "load", lambda self: {"own_offset": OWN, "wrong": brighter}[self.name])
 
-    def found(*, group: str, name: str | None = None) -> list[metadata.EntryPoint]:
+    def find(*, group: str, name: str | None = None) -> list[metadata.EntryPoint]:
         return [e for e in (entry, wrong) if group == "dmseg.simulators" and name in (None, e.name)]
 
-    monkeypatch.setattr(metadata, "entry_points", found)
+    monkeypatch.setattr(metadata, "entry_points", find)
     monkeypatch.setattr("dmseg.simulators.operations.OPS", dict(OPS))
 
 
 def test_a_users_operation_works_like_a_built_in(installed: None) -> None:
-    image = textured((32, 32), "uint8")
+    image = make_texture((32, 32), "uint8")
     out = apply("own_offset", image, key="u")
     assert 5 <= int(out[0, 0]) - int(image[0, 0]) <= 6
     drawn = plan("u", modality="ct", domain=("own_offset",), image=image)

@@ -1,4 +1,4 @@
-"""Transforms give what the plan gives, for arrays, pictures and tensors, and never touch masks."""
+"""Transforms give what the plan gives, for arrays, images and tensors, and never touch masks."""
 
 from __future__ import annotations
 

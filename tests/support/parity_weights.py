@@ -13,7 +13,7 @@ PARITY = Path(__file__).parents[1] / "golden" / "parity"
 
 
 def load_common() -> ModuleType:
-    """The module beside the references that regenerates pictures, prompts and weights."""
+    """The module beside the references that regenerates images, prompts and weights."""
     spec = importlib.util.spec_from_file_location("parity_common", PARITY / "common.py")
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)

@@ -16,9 +16,9 @@ SIDE = "stages=[{until=1.0, side=64, batch=2}]"
 
 
 PLAIN = ("augment=false", "appearance=none", "degradation=fixed")
-"""What kept features ask for: pictures as they are stored."""
+"""What kept features ask for: images as they are stored."""
 
 
 def small(preset: str, *changes: str) -> TrainConfig:
-    """A preset, cut down to seconds: two pictures of 64 pixels a batch, without kept features."""
+    """A preset, cut down to seconds: two images of 64 pixels a batch, without kept features."""
     return load_config(preset, (*SMALL, "batch=2", SIDE, *changes))

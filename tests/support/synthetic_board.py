@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from synthetic_runs import SOURCES, Source, write_run
+from synthetic_runs import SOURCES, SyntheticSource, write_run
 
 import dmseg.leaderboard.rows
 from dmseg.results import open_run, run_digest
@@ -19,18 +19,18 @@ def write_entries(root: Path, patch: pytest.MonkeyPatch, models: tuple[str, ...]
     for i, model in enumerate(models):
         changes = {"quality": 0.9 - 0.05 * i / max(1, len(models) / 4), "drop": 0.05 + 0.03 * (i % 3)}
         _entry(root, model, changes, SOURCES)
-    _entry(root, "partial", {"quality": 0.95}, {"busi": Source("ultrasound", "seen", 3)})
+    _entry(root, "partial", {"quality": 0.95}, {"busi": SyntheticSource("ultrasound", "seen", 3)})
 
     def masks(name: str, split: str) -> dict[str, str]:
         steps = open_run(next((root / "entries" / models[0]).iterdir())).steps
         rows = steps[steps["split"] == split]
         return dict(zip(rows["mask_id"], rows["image_id"], strict=True))
 
-    patch.setattr(dmseg.leaderboard.rows, "evaluated_masks", masks)
+    patch.setattr(dmseg.leaderboard.rows, "find_evaluated_masks", masks)
     return root
 
 
-def _entry(root: Path, model: str, changes: dict[str, float], sources: dict[str, Source]) -> None:
+def _entry(root: Path, model: str, changes: dict[str, float], sources: dict[str, SyntheticSource]) -> None:
     folder = write_run(root / "entries" / model / "2026-11-20-00000000", model, sources=sources, **changes)
     tier = "rescored" if model < "d" else "self-reported"
     checked = {"date": "2026-11-20", "tier": tier, "run_digest": run_digest(folder)}

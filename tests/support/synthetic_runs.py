@@ -1,7 +1,7 @@
 """Run folders made without a model: discs as references, shifted discs as predictions, every column of a real run.
 
 The overlap values are counted from the masks; the surface distances are those of shifted discs in good approximation,
-which is enough for tables, pictures and ranking. Checks that recompute scores need a real run.
+which is enough for tables, images and ranking. Checks that recompute scores need a real run.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ DIGEST = "ab" * 32
 
 
 @dataclass(frozen=True)
-class Source:
+class SyntheticSource:
     """How much of one dataset a synthetic run has."""
 
     modality: str
@@ -39,10 +39,10 @@ class Source:
     masks_per_case: int = 1
 
 
-SOURCES: dict[str, Source] = {
-    "busi": Source("ultrasound", "seen", 6),
-    "kvasir": Source("endoscopy", "seen", 5, 2),
-    "flare": Source("ct", "unseen", 4, 2),
+SOURCES: dict[str, SyntheticSource] = {
+    "busi": SyntheticSource("ultrasound", "seen", 6),
+    "kvasir": SyntheticSource("endoscopy", "seen", 5, 2),
+    "flare": SyntheticSource("ct", "unseen", 4, 2),
 }
 
 
@@ -53,7 +53,7 @@ def disc(x: float, y: float, radius: float) -> NDArray[np.bool_]:
 
 
 class SyntheticBenchmark:
-    """What a report asks of an open benchmark: pictures and masks by id."""
+    """What a report asks of an open benchmark: images and masks by id."""
 
     def __init__(self, digest: str = DIGEST) -> None:
         self.digest = digest
@@ -74,7 +74,14 @@ def centre(image_id: str) -> tuple[int, int]:
 
 
 def _mask_rows(
-    model: str, image_id: str, mask_id: str, case_id: str, dataset: str, source: Source, quality: float, drop: float
+    model: str,
+    image_id: str,
+    mask_id: str,
+    case_id: str,
+    dataset: str,
+    source: SyntheticSource,
+    quality: float,
+    drop: float,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[dict[str, Any]]]:
     x, y = centre(image_id)
     reference = disc(x, y, RADIUS)
@@ -113,7 +120,7 @@ def _mask_rows(
 
 
 def steps_table(
-    model: str = "alpha", *, quality: float = 0.85, drop: float = 0.1, sources: Mapping[str, Source] = SOURCES
+    model: str = "alpha", *, quality: float = 0.85, drop: float = 0.1, sources: Mapping[str, SyntheticSource] = SOURCES
 ) -> tuple[pd.DataFrame, pd.DataFrame, list[Any]]:
     """Return (steps, prompts, audited predictions) of a synthetic model of the given quality."""
     steps, prompts, audit = [], [], []
@@ -172,7 +179,7 @@ def write_run(
     quality: float = 0.85,
     drop: float = 0.1,
     failed: int = 0,
-    sources: Mapping[str, Source] = SOURCES,
+    sources: Mapping[str, SyntheticSource] = SOURCES,
     **changes: Any,
 ) -> Path:
     """Write a run folder; the first ``failed`` (mask, level) sequences fail from step 3 on. Returns ``folder``."""

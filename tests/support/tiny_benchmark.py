@@ -1,4 +1,4 @@
-"""A benchmark of a few small drawn pictures, written with the manifest's own writer: fast, known to the last pixel."""
+"""A benchmark of a few small drawn images, written with the manifest's own writer: fast, known to the last pixel."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dmseg import imaging, manifests, simulators
 from dmseg.build import open_benchmark
-from dmseg.build.folder import Folder
+from dmseg.build.folder import BenchmarkFolder
 from dmseg.types import LEVELS
 
 HEIGHT, WIDTH = 48, 64
@@ -53,7 +53,7 @@ def write_tiny_benchmark(
         masks += [_mask_row(image_id, k, disc(*shape)) for k, shape in enumerate(objects)]
         for level in levels:
             pixels = picture(objects, level)
-            imaging.write_png(Folder(folder).picture(dataset, level, image_id), pixels)
+            imaging.write_png(BenchmarkFolder(folder).picture(dataset, level, image_id), pixels)
             degradations.append(_degradation_row(image_id, level, pixels))
     rows = {"images": images, "masks": masks, "degradations": degradations}
     tables = {

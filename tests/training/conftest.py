@@ -22,7 +22,7 @@ def _one_thread() -> None:
 
 @pytest.fixture(scope="session")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six drawn pictures at five levels."""
+    """Six drawn images at five levels."""
     return write_tiny_benchmark(tmp_path_factory.mktemp("training") / "bench")
 
 

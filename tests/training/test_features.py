@@ -24,18 +24,18 @@ def encode(pixels: torch.Tensor) -> Encoded:
     return Encoded(pixels[:, :2] * 2, {"1": pixels.permute(0, 2, 3, 1) + 1})
 
 
-def opened(folder: Path) -> FeatureCache:
+def open_cache(folder: Path) -> FeatureCache:
     return FeatureCache(folder, ITEMS, encode(read(ITEMS[0])[None]))
 
 
-def filled(cache: FeatureCache, wanted: list[tuple[str, str]]) -> int:
+def fill(cache: FeatureCache, wanted: list[tuple[str, str]]) -> int:
     with ThreadPoolExecutor(3) as executor:
         return cache.fill(wanted, read, encode, executor, torch.device("cpu"))
 
 
 def test_what_is_read_is_what_was_encoded_in_the_order_asked_for(tmp_path: Path) -> None:
-    cache = opened(tmp_path)
-    assert filled(cache, ITEMS) == len(ITEMS)
+    cache = open_cache(tmp_path)
+    assert fill(cache, ITEMS) == len(ITEMS)
     asked = [ITEMS[7], ITEMS[0], ITEMS[7]]
     found, expected = cache.read(asked), encode(torch.stack([read(item) for item in asked]))
     assert torch.equal(found.embedding, expected.embedding)
@@ -44,10 +44,10 @@ def test_what_is_read_is_what_was_encoded_in_the_order_asked_for(tmp_path: Path)
 
 
 def test_filling_goes_on_where_it_stopped_even_in_the_middle(tmp_path: Path) -> None:
-    assert filled(opened(tmp_path), ITEMS[:5]) == 5
+    assert fill(open_cache(tmp_path), ITEMS[:5]) == 5
     calls = 0
 
-    def broken(item: tuple[str, str]) -> torch.Tensor:
+    def break_item(item: tuple[str, str]) -> torch.Tensor:
         nonlocal calls
         calls += 1
         if calls > 20:
@@ -55,19 +55,19 @@ def test_filling_goes_on_where_it_stopped_even_in_the_middle(tmp_path: Path) -> 
         return read(item)
 
     with ThreadPoolExecutor(1) as executor, pytest.raises(OSError, match="went away"):
-        opened(tmp_path).fill(ITEMS, broken, encode, executor, torch.device("cpu"))
-    cache = opened(tmp_path)
-    assert filled(cache, ITEMS) == len(ITEMS) - 5 - 16  # one whole chunk was kept
-    assert filled(cache, ITEMS) == 0
+        open_cache(tmp_path).fill(ITEMS, break_item, encode, executor, torch.device("cpu"))
+    cache = open_cache(tmp_path)
+    assert fill(cache, ITEMS) == len(ITEMS) - 5 - 16  # one whole chunk was kept
+    assert fill(cache, ITEMS) == 0
     assert torch.equal(cache.read(ITEMS).embedding[:, 0, 0, 0], torch.arange(40.0) * 2)
 
 
 @pytest.mark.parametrize("damage", ["embedding.f16", "1.f16"])
 def test_a_file_that_is_gone_or_cut_is_filled_again(damage: str, tmp_path: Path) -> None:
-    assert filled(opened(tmp_path), ITEMS) == len(ITEMS)
+    assert fill(open_cache(tmp_path), ITEMS) == len(ITEMS)
     (tmp_path / damage).write_bytes((tmp_path / damage).read_bytes()[:-2])
-    cache = opened(tmp_path)
-    assert filled(cache, ITEMS) == len(ITEMS)
+    cache = open_cache(tmp_path)
+    assert fill(cache, ITEMS) == len(ITEMS)
     assert torch.equal(cache.read(ITEMS).embedding[:, 0, 0, 0], torch.arange(40.0) * 2)
 
 

@@ -21,7 +21,7 @@ from dmseg.training import load_config  # noqa: E402
 from dmseg.training.config import PRECISIONS  # noqa: E402
 from dmseg.training.feed import Feed  # noqa: E402
 from dmseg.training.learner import Learner  # noqa: E402
-from dmseg.training.networks import build_trainee  # noqa: E402
+from dmseg.training.networks import build_trainable_model  # noqa: E402
 
 pytestmark = pytest.mark.gpu
 
@@ -31,7 +31,7 @@ def test_a_step_at_the_papers_batch_size(preset: str, batch: int, bench: Path, t
     changes = (f"batch={batch}", "epochs=0", "batches=4", "splits=['seen', 'unseen', 'train']")
     config = load_config(preset, changes)
     fabric = Fabric(accelerator="cuda", devices=1, precision=PRECISIONS[config.precision])  # type: ignore[arg-type]
-    trainee = build_trainee(config, "random", fabric.device)
+    trainee = build_trainable_model(config, "random", fabric.device)
     with ThreadPoolExecutor(4) as executor:
         feed = Feed(config, open_benchmark(bench), trainee, fabric, executor, tmp_path)
         learner = Learner(config, trainee, feed, fabric)

@@ -85,5 +85,5 @@ def test_the_iou_estimate_is_compared_with_the_iou_reached() -> None:
     target = mask(1)
     logits = torch.full_like(target, -1.0)
     logits[..., 4:12, 4:8] = 1
-    assert losses.measured_iou(logits, target).item() == pytest.approx(0.5)
+    assert losses.measure_iou(logits, target).item() == pytest.approx(0.5)
     assert losses.iou_loss(torch.tensor([[0.8]]), logits, target).item() == pytest.approx(0.09, rel=1e-4)

@@ -18,7 +18,7 @@ from safetensors.torch import load_file  # noqa: E402
 from small_training import SMALL  # noqa: E402
 
 from dmseg.training.config import load_config  # noqa: E402
-from dmseg.training.networks import build_trainee  # noqa: E402
+from dmseg.training.networks import build_trainable_model  # noqa: E402
 
 pytestmark = pytest.mark.slow
 LIMIT_S = 600
@@ -73,7 +73,7 @@ def test_two_processes_give_what_one_gives(bench: Path, base: Path, tmp_path: Pa
             run(command(bench, out, preset, "--devices", devices, *weights, changes=changes))
             written.append(load_file(out / "weights.safetensors"))
         config = load_config(preset, (*SMALL, *changes))
-        start = build_trainee(config, base, torch.device("cpu")).network.state_dict()
+        start = build_trainable_model(config, base, torch.device("cpu")).network.state_dict()
         one, two = written
         for part in {name.partition(".")[0] for name in one}:
             names = [name for name in one if name.startswith(f"{part}.")]

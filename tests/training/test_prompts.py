@@ -22,7 +22,7 @@ def test_first_prompts_are_those_of_the_evaluation() -> None:
 
 
 def test_a_kind_is_drawn_as_often_as_the_evaluation_draws_it_and_then_met() -> None:
-    kinds = Counter(user.drawn_kind(f"k{index}", 0) for index in range(400))
+    kinds = Counter(user.draw_kind(f"k{index}", 0) for index in range(400))
     assert 0.4 < kinds[0, True] / 400 < 0.6  # half are boxes
     assert {points for points, box in kinds if not box} == {1, 2, 3, 4, 5, 6}
     for kind in kinds:
@@ -41,17 +41,17 @@ def test_a_corrective_click_lies_in_the_error_with_the_label_of_the_reference() 
     predicted = np.roll(MASK, 5, axis=1)
     given = user.first(MASK, "m", 0)
     for _ in range(20):
-        given = user.corrected(given, MASK, predicted, "m", 0)
+        given = user.correct_prompts(given, MASK, predicted, "m", 0)
         x, y = given.points[-1].astype(int)
         assert MASK[y, x] != predicted[y, x] and given.labels[-1] == MASK[y, x]
 
 
 def test_where_nothing_is_wrong_the_object_is_clicked_at_a_keyed_place() -> None:
     given = user.first(MASK, "m", 0)
-    once, again = (user.corrected(given, MASK, MASK, "m", 0) for _ in range(2))
+    once, again = (user.correct_prompts(given, MASK, MASK, "m", 0) for _ in range(2))
     x, y = once.points[-1].astype(int)
     assert MASK[y, x] and once.labels[-1] == 1 and np.array_equal(once.points, again.points)
-    places = {tuple(user.corrected(given, MASK, MASK, f"m{index}", 0).points[-1]) for index in range(20)}
+    places = {tuple(user.correct_prompts(given, MASK, MASK, f"m{index}", 0).points[-1]) for index in range(20)}
     assert len(places) > 10
 
 

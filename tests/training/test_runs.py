@@ -27,7 +27,7 @@ from dmseg.training import (  # noqa: E402
     train,
 )
 from dmseg.training import learner as learning  # noqa: E402
-from dmseg.training.networks import build_trainee  # noqa: E402
+from dmseg.training.networks import build_trainable_model  # noqa: E402
 from dmseg.training.validation import Validator  # noqa: E402
 
 CPU = torch.device("cpu")
@@ -48,7 +48,7 @@ def run(config: TrainConfig, bench: Path, out: Path, base: Path | None = None) -
 
 def state(config: TrainConfig, base: Path | None) -> dict[str, torch.Tensor]:
     """All tensors of a network before training."""
-    network = build_trainee(config, base, CPU).network
+    network = build_trainable_model(config, base, CPU).network
     return {name: value.clone() for name, value in network.state_dict().items()}
 
 
@@ -67,11 +67,11 @@ def test_exactly_the_parts_meant_to_train_change(
     config, weights = for_part(part), None if part == "all" else base
     trainees = []
 
-    def watched(*arguments: object) -> object:
-        trainees.append(build_trainee(*arguments))  # type: ignore[arg-type]
+    def watch(*arguments: object) -> object:
+        trainees.append(build_trainable_model(*arguments))  # type: ignore[arg-type]
         return trainees[-1]
 
-    monkeypatch.setattr("dmseg.training.loop.build_trainee", watched)
+    monkeypatch.setattr("dmseg.training.loop.build_trainable_model", watch)
     before, written = state(config, weights), run(config, bench, tmp_path, weights)
     network = trainees[0].network
     after = network.state_dict()
@@ -102,12 +102,12 @@ def test_a_run_that_was_stopped_equals_one_that_was_not(
     whole = run(config, bench, tmp_path / "whole", weights)
     learn = learning.Learner.learn
 
-    def stopped(self: learning.Learner, index: int, loaded: object) -> dict[str, float]:
+    def stop(self: learning.Learner, index: int, loaded: object) -> dict[str, float]:
         if index == 2:
             raise KeyboardInterrupt
         return learn(self, index, loaded)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(learning.Learner, "learn", stopped)
+    monkeypatch.setattr(learning.Learner, "learn", stop)
     with pytest.raises(KeyboardInterrupt):
         run(config, bench, tmp_path / "stopped", weights)
     assert not (tmp_path / "stopped" / "weights.safetensors").exists()
@@ -181,7 +181,7 @@ def test_validation_on_what_the_benchmark_lacks_is_refused_before_training(bench
     lacking = write_tiny_benchmark(
         tmp_path / "b", levels=("clear", "lq1"), pictures=tuple(entry for entry in PICTURES if entry[2] == "seen")
     )
-    with pytest.raises(DataError, match=r"no pictures in train to validate on; .* validation\.images=0"):
+    with pytest.raises(DataError, match=r"no images in train to validate on; .* validation\.images=0"):
         train(small("mini-sam", validation), lacking, tmp_path / "out", device="cpu")
     validation = validation.replace("['train']", "['seen']").replace("['clear']", "['clear', 'lq3']")
     with pytest.raises(DataError, match="no level lq3 to validate on"):

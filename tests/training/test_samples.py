@@ -1,4 +1,4 @@
-"""Which pictures a batch holds, and how they come onto the network's grids."""
+"""Which images a batch holds, and how they come onto the network's grids."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ torch = pytest.importorskip("torch", reason="training needs the extra [train]")
 from small_training import small  # noqa: E402
 
 from dmseg import simulators  # noqa: E402
-from dmseg.baselines.prompted import Frame  # noqa: E402
+from dmseg.baselines.prompted import InputFrame  # noqa: E402
 from dmseg.build import Benchmark, open_benchmark  # noqa: E402
 from dmseg.errors import DataError  # noqa: E402
-from dmseg.training.networks import build_trainee  # noqa: E402
-from dmseg.training.samples import Curriculum, Loader, Visit, fresh_plan, grid_mask, turned  # noqa: E402
+from dmseg.training.networks import build_trainable_model  # noqa: E402
+from dmseg.training.samples import BatchSchedule, Loader, TrainingSample, flip_and_rotate, fresh_plan, grid_mask  # noqa: E402
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def opened(bench: Path) -> Benchmark:
 
 
 def test_an_epoch_visits_every_picture_once_in_another_order(opened: Benchmark) -> None:
-    curriculum = Curriculum(opened, small("mini-sam", "batches=30"), 64)
+    curriculum = BatchSchedule(opened, small("mini-sam", "batches=30"), 64)
     visited = [visit for batch in range(30) for visit in curriculum.visits(batch)]
     epochs = [[visit.image_id for visit in visited[start : start + 6]] for start in range(0, 60, 6)]
     assert all(sorted(epoch) == sorted(curriculum.image_ids) for epoch in epochs)
@@ -38,9 +38,9 @@ def test_an_epoch_visits_every_picture_once_in_another_order(opened: Benchmark) 
 
 def test_levels_and_turns_are_drawn_uniformly_and_objects_belong_to_their_picture(opened: Benchmark) -> None:
     config = small("mini-sam", "batches=300", "levels=['clear', 'lq3']", "appearance=none", "masks_per_image=2")
-    curriculum = Curriculum(opened, config, 64)
+    curriculum = BatchSchedule(opened, config, 64)
     visits = [visit for batch in range(300) for visit in curriculum.visits(batch)]
-    levels, turns = Counter(visit.level for visit in visits), Counter(visit.turn for visit in visits)
+    levels, turns = Counter(visit.level for visit in visits), Counter(visit.flip_rotation for visit in visits)
     assert set(levels) == {"clear", "lq3"} and 0.4 < levels["clear"] / len(visits) < 0.6
     assert set(turns) == set(range(8)) and min(turns.values()) > 40
     for visit in visits:
@@ -50,7 +50,7 @@ def test_levels_and_turns_are_drawn_uniformly_and_objects_belong_to_their_pictur
 
 def test_stages_change_side_and_batch_without_a_gap(opened: Benchmark) -> None:
     stages = "stages=[{until=0.5, side=64, batch=2}, {until=1.0, side=96, batch=3}]"
-    curriculum = Curriculum(opened, small("mini-sam", "batches=6", stages), 64)
+    curriculum = BatchSchedule(opened, small("mini-sam", "batches=6", stages), 64)
     assert [curriculum.side(batch) for batch in range(6)] == [64] * 3 + [96] * 3
     visits = [visit for batch in range(6) for visit in curriculum.visits(batch)]
     assert len(visits) == 15
@@ -58,7 +58,7 @@ def test_stages_change_side_and_batch_without_a_gap(opened: Benchmark) -> None:
 
 
 def test_epochs_give_the_number_of_batches(opened: Benchmark) -> None:
-    assert Curriculum(opened, small("mini-sam", "batches=0", "epochs=3", "batch=4"), 64).batches == 5
+    assert BatchSchedule(opened, small("mini-sam", "batches=0", "epochs=3", "batch=4"), 64).batches == 5
 
 
 def test_splits_and_levels_that_are_not_there_are_named(opened: Benchmark, tmp_path: Path) -> None:
@@ -66,19 +66,19 @@ def test_splits_and_levels_that_are_not_there_are_named(opened: Benchmark, tmp_p
 
     pictures = tuple(entry for entry in PICTURES if entry[2] == "seen")
     folder = write_tiny_benchmark(tmp_path / "b", levels=("clear", "lq1"), pictures=pictures)
-    with pytest.raises(DataError, match="no pictures with objects in the splits train"):
-        Curriculum(open_benchmark(folder), small("mini-sam", "splits=['train']"), 64)
+    with pytest.raises(DataError, match="no images with objects in the splits train"):
+        BatchSchedule(open_benchmark(folder), small("mini-sam", "splits=['train']"), 64)
     with pytest.raises(DataError, match="has no level lq3"):
-        Curriculum(open_benchmark(folder), small("mini-ft", "splits=['seen']", "levels=['lq3']"), 64)
+        BatchSchedule(open_benchmark(folder), small("mini-ft", "splits=['seen']", "levels=['lq3']"), 64)
 
 
 def test_what_is_read_does_not_depend_on_threads_or_on_who_reads_it(opened: Benchmark) -> None:
     config = small(
         "mini-sam", "batch=4", "levels=['clear', 'lq3']", "degradation=fresh", "stages=[{until=1.0, side=64, batch=4}]"
     )
-    trainee = build_trainee(config, None, torch.device("cpu"))
+    trainee = build_trainable_model(config, None, torch.device("cpu"))
     loader = Loader(opened, trainee.adapter, config, pixels=True, clear=True)
-    visits = Curriculum(opened, config, 64).visits(2)
+    visits = BatchSchedule(opened, config, 64).visits(2)
     with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(4) as four:
         whole, again = loader.load(visits, one), loader.load(visits, four)
         halves = [loader.load(visits[rank::2], one) for rank in range(2)]
@@ -93,9 +93,9 @@ def test_what_is_read_does_not_depend_on_threads_or_on_who_reads_it(opened: Benc
 
 def test_fresh_degradation_differs_between_epochs_and_repeats_for_one(opened: Benchmark) -> None:
     config = small("mini-sam", "batches=6", "degradation=fresh", "levels=['lq3']", "augment=false", "appearance=none")
-    trainee = build_trainee(config, None, torch.device("cpu"))
+    trainee = build_trainable_model(config, None, torch.device("cpu"))
     loader = Loader(opened, trainee.adapter, config, pixels=True, clear=False)
-    curriculum = Curriculum(opened, config, 64)
+    curriculum = BatchSchedule(opened, config, 64)
     by_image: dict[str, list[torch.Tensor]] = {}
     with ThreadPoolExecutor(1) as executor:
         for batch in (*range(6), 0):
@@ -115,7 +115,7 @@ def test_the_scan_of_a_changed_ultrasound_picture_is_measured_in_its_own_tones()
     fan = np.where((depth > 70) & (depth < 240) & (np.abs(angle) < 0.6), 120 + columns % 7, 0).astype(np.uint8)
     stored = simulators.plan("fan", modality="ultrasound", image=fan)
     benchmark = SimpleNamespace(levels=("clear", "lq3plus"), plan=lambda image_id, level: stored)
-    visit = Visit("fan", "lq3plus", ("fan__a__0",), 0, 0, None)
+    visit = TrainingSample("fan", "lq3plus", ("fan__a__0",), 0, 0, None)
     inverted = 255 - fan
     kinds = [
         fresh_plan(benchmark, visit, inverted, 0, scan).observed["geometry"]["kind"]  # type: ignore[arg-type,index]
@@ -127,7 +127,7 @@ def test_the_scan_of_a_changed_ultrasound_picture_is_measured_in_its_own_tones()
 def test_an_object_lands_where_its_canvas_lies_in_the_input() -> None:
     mask = np.zeros((60, 80), dtype=np.bool_)
     mask[30:60, 40:80] = True
-    found = grid_mask(mask, Frame((60, 80), (48, 64), (0.8, 0.8)), 64, 32)
+    found = grid_mask(mask, InputFrame((60, 80), (48, 64), (0.8, 0.8)), 64, 32)
     expected = np.zeros((32, 32), dtype=np.bool_)
     expected[12:24, 16:32] = True
     assert np.array_equal(found, expected)
@@ -136,12 +136,12 @@ def test_an_object_lands_where_its_canvas_lies_in_the_input() -> None:
 def test_an_object_below_half_of_every_cell_keeps_the_cells_it_covers_most() -> None:
     mask = np.zeros((64, 64), dtype=np.bool_)
     mask[10, 21] = True
-    found = grid_mask(mask, Frame((64, 64), (64, 64), (1.0, 1.0)), 64, 16)
+    found = grid_mask(mask, InputFrame((64, 64), (64, 64), (1.0, 1.0)), 64, 16)
     assert found.sum() == 1 and found[2, 5]
 
 
 def test_the_eight_turns_are_all_different_and_keep_every_pixel() -> None:
     picture = np.arange(12).reshape(3, 4)
-    results = [turned(picture, turn) for turn in range(8)]
+    results = [flip_and_rotate(picture, turn) for turn in range(8)]
     assert len({(result.shape, result.tobytes()) for result in results}) == 8
     assert all(sorted(result.ravel()) == list(range(12)) for result in results)

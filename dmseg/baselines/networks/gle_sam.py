@@ -43,7 +43,7 @@ def build_unet(**shape: Any) -> Any:
     return unet
 
 
-def kept_signal() -> float:
+def compute_kept_signal() -> float:
     """Return the share of the signal's variance left at the fixed time step, by Stable Diffusion's schedule."""
     table = TABLE["gle_sam"]
     betas = np.linspace(math.sqrt(table["first_beta"]), math.sqrt(table["last_beta"]), table["steps"]) ** 2
@@ -73,11 +73,11 @@ class GleSAMNetwork(PromptedNetwork):
     def encode(self, pixels: Tensor) -> Encoded:
         """Encode normalised pixels (B, 3, S, S) and restore the embedding."""
         encoded = super().encode(pixels)
-        return Encoded(self.restored(encoded.embedding), encoded.intermediate)
+        return Encoded(self.restore(encoded.embedding), encoded.intermediate)
 
-    def restored(self, embedding: Tensor) -> Tensor:
+    def restore(self, embedding: Tensor) -> Tensor:
         """Return the clean embedding (B, C, E, E) that the U-Net predicts; the last step in double precision."""
-        table, kept = TABLE["gle_sam"], kept_signal()
+        table, kept = TABLE["gle_sam"], compute_kept_signal()
         latent = embedding * table["latent_scale"]
         text = self.text.to(latent.dtype).expand(latent.shape[0], -1, -1)
         noise = self.unet(latent, table["timestep"], encoder_hidden_states=text).sample

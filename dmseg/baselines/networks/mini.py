@@ -137,7 +137,7 @@ def build_mini_sam() -> PromptedNetwork:
 
 
 def set_side(network: PromptedNetwork, side: int) -> None:
-    """Let a mini network take pictures of another side (a multiple of 32), as while the side grows in training."""
+    """Let a mini network take images of another side (a multiple of 32), as while the side grows in training."""
     encoder, grid = network.prompt_encoder, side // _REDUCTION
     network.side = side
     encoder.input_image_size = (side, side)

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dmseg.tables import packaged_table
+from dmseg.tables import read_packaged_table
 
-TABLE = packaged_table(__name__.rpartition(".")[0], "restoration.toml")
+TABLE = read_packaged_table(__name__.rpartition(".")[0], "restoration.toml")
 
 
 class RestorationNetwork(nn.Module):

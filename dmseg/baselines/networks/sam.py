@@ -18,9 +18,9 @@ from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncode
 from torch import Tensor, nn
 
 from dmseg.baselines.networks.attention import HeadwiseAttention
-from dmseg.tables import packaged_table
+from dmseg.tables import read_packaged_table
 
-TABLE = packaged_table(__name__.rpartition(".")[0], "networks.toml")
+TABLE = read_packaged_table(__name__.rpartition(".")[0], "networks.toml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class PromptedNetwork(nn.Module):
         """
         return PromptedNetwork.encode(self, pixels)
 
-    def steered(
+    def condition_on_prompts(
         self, encoded: Encoded, points: Tensor | None, labels: Tensor | None, box: Tensor | None, dense: Tensor
     ) -> Encoded:
         """Return the encoding that the decoder sees for these prompts; here no prompt changes it.
@@ -113,7 +113,7 @@ class PromptedNetwork(nn.Module):
         sparse, dense = self.prompt_encoder(
             points=None if points is None else (points, labels), boxes=box, masks=mask_input
         )
-        return self.decode(self.steered(encoded, points, labels, box, dense), sparse, dense, multimask)
+        return self.decode(self.condition_on_prompts(encoded, points, labels, box, dense), sparse, dense, multimask)
 
     def decode(self, encoded: Encoded, sparse: Tensor, dense: Tensor, multimask: bool) -> tuple[Tensor, Tensor]:
         """Run the mask decoder on prompt embeddings (N, n, C) and (N, C, E, E)."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dmseg.errors import UsageError, unknown_name
-from dmseg.tables import packaged_table, record
+from dmseg.tables import read_packaged_table, record
 
 MAPS = ("gaussian", "binary", "none")
 BLOCKS = ("eblock", "nafblock")
@@ -103,7 +103,7 @@ def enhancer_config(name: str, changes: Mapping[str, Any] | None = None) -> Enha
         UsageError: no such base network, or a value that a field does not know.
         DataError: a change of a field that does not exist, or of the wrong type.
     """
-    table = packaged_table(__package__, "enhancers.toml")
+    table = read_packaged_table(__package__, "enhancers.toml")
     name = _TABLES.get(name, name)
     if name not in table:
         raise unknown_name("base of an enhancer", name, table)

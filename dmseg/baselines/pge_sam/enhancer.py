@@ -22,7 +22,7 @@ def _depthwise(width: int, kernels: Sequence[int]) -> nn.ModuleList:
     return nn.ModuleList(nn.Conv2d(width, width, kernel, padding=kernel // 2, groups=width) for kernel in kernels)
 
 
-class Block(nn.Module, ABC):
+class EnhancerBlock(nn.Module, ABC):
     """The frame of EBlock and NAFBlock (equations 4, 5): spatial-channel module, then a gated feed-forward network,
     each normalised first, scaled by learned factors, and added to its input."""
 
@@ -48,7 +48,7 @@ class Block(nn.Module, ABC):
         return result
 
 
-class EBlock(Block):
+class EBlock(EnhancerBlock):
     """Parallel depth-wise convolutions on one half, simplified channel attention on the other, summed."""
 
     def __init__(self, config: EnhancerConfig) -> None:
@@ -66,7 +66,7 @@ class EBlock(Block):
         return weighted
 
 
-class NAFBlock(Block):
+class NAFBlock(EnhancerBlock):
     """NAFNet's block (the ablation): 3x3 depth-wise convolution, simple gate, simplified channel attention."""
 
     def __init__(self, config: EnhancerConfig) -> None:

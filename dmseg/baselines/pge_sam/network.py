@@ -45,7 +45,7 @@ class EnhancedNetwork(PromptedNetwork):
             laterals.projected if laterals else None,
         )
 
-    def steered(
+    def condition_on_prompts(
         self, encoded: Encoded, points: Tensor | None, labels: Tensor | None, box: Tensor | None, dense: Tensor
     ) -> Encoded:
         """Return the embedding, enhanced for these prompts: (N, C, E, E), or (1, C, E, E) where none changes it."""
@@ -71,7 +71,7 @@ class EnhancedNetwork(PromptedNetwork):
         sparse, dense = self.prompt_encoder(
             points=None if points is None else (points, labels), boxes=box, masks=mask_input
         )
-        seen = self.steered(encoded, points, labels, box, dense)
+        seen = self.condition_on_prompts(encoded, points, labels, box, dense)
         low_res, iou = self.decode(seen, sparse, dense, multimask)
         return low_res, iou, seen.embedding.expand(sparse.shape[0], -1, -1, -1)
 

@@ -8,7 +8,7 @@ from dmseg.datasets.readers.dental import ToothReader
 from dmseg.datasets.readers.dicom_seg import DicomSegReader
 from dmseg.datasets.readers.lungrads import LungReader
 from dmseg.datasets.readers.nuclei import NucleiReader
-from dmseg.datasets.readers.own import OwnPictureReader, OwnVolumeReader
+from dmseg.datasets.readers.own import OwnImageReader, OwnVolumeReader
 from dmseg.datasets.readers.pairs import CvcReader, IsicReader, KvasirReader, LggReader
 from dmseg.datasets.readers.paxray import PaxrayReader
 from dmseg.datasets.readers.ultrasound import AbdominalReader, BusiReader, MmotuReader, MuscleReader, NerveReader
@@ -34,7 +34,7 @@ READERS: dict[str, type[Reader]] = {
     "muscle_us": MuscleReader,
     "nerve_us": NerveReader,
     "own_dicom_seg": DicomSegReader,
-    "own_pictures": OwnPictureReader,
+    "own_pictures": OwnImageReader,
     "own_volumes": OwnVolumeReader,
     "paxray": PaxrayReader,
     "tooth": ToothReader,

@@ -12,7 +12,7 @@ from typing import Any
 from xml.parsers import expat
 
 from dmseg.datasets import shapes, tree
-from dmseg.datasets.readers.pairs import PairReader, matched
+from dmseg.datasets.readers.pairs import PairReader, pair_by_stem
 from dmseg.datasets.sources import LeftOut, Scan, Source, clean_id
 from dmseg.errors import ImageFileError
 from dmseg.types import Image, Sample, Structure
@@ -32,7 +32,7 @@ class DdtiReader(PairReader):
             images, masks = tree.child(root, "p_image"), tree.child(root, "p_mask")
             files = tree.files(images) if images else []
             cases = {file.stem: file.stem.rpartition("_")[0] or file.stem for file in files}
-            return matched(root, files, tree.by_stem(tree.files(masks)) if masks else {}, cases)
+            return pair_by_stem(root, files, tree.by_stem(tree.files(masks)) if masks else {}, cases)
         records = tree.by_stem(tree.files(root, (".xml",)))
         sources: list[Source] = []
         left_out: list[LeftOut] = []

@@ -64,39 +64,39 @@ class DicomSegReader(Reader):
             MissingDependencyError: highdicom is not installed.
         """
         highdicom()
-        pictures: dict[str, list[Path]] = {}
+        images: dict[str, list[Path]] = {}
         drawn: dict[str, list[Path]] = {}
         patients: dict[str, str] = {}
         for file, tags in tags_below(root).items():
             if tags.picture:
-                pictures.setdefault(tags.series, []).append(file.relative_to(root))
+                images.setdefault(tags.series, []).append(file.relative_to(root))
                 patients[tags.series] = tags.patient
             for series in tags.of_series:
                 drawn.setdefault(series, []).append(file.relative_to(root))
         left_out = [
             LeftOut(files[0].as_posix(), "series without a segmentation")
-            for series, files in pictures.items()
+            for series, files in images.items()
             if series not in drawn
         ]
         left_out += [
             LeftOut(file.as_posix(), "segmentation without its series")
             for series, files in drawn.items()
-            if series not in pictures
+            if series not in images
             for file in files
         ]
         sources = []
-        for series in pictures.keys() & drawn.keys():
+        for series in images.keys() & drawn.keys():
             patient = clean_id(patients[series]) or "patient"
-            files = (*pictures[series], *drawn[series])
+            files = (*images[series], *drawn[series])
             # The unique id is long, and alike between series up to its end.
             sources.append(Source(f"{patient}_{digest(series)[:8]}", patient, files, str(len(drawn[series]))))
         return Scan(sources, left_out)
 
     def read(self, root: Path, source: Source) -> Iterator[Sample | LeftOut]:
         """Yield every slice with an object: axial ones from feet to head, turned radiologically, others as stored."""
-        n_pictures = len(source.files) - int(source.detail)
-        volume = read_dicom_series([root / file for file in source.files[:n_pictures]])
-        drawn = [read_dicom_segments(root / file, volume.files) for file in source.files[n_pictures:]]
+        n_images = len(source.files) - int(source.detail)
+        volume = read_dicom_series([root / file for file in source.files[:n_images]])
+        drawn = [read_dicom_segments(root / file, volume.files) for file in source.files[n_images:]]
         modality = self.recipe.modality()
         low, high = self.recipe.parameters["percentiles"]
         window = self.recipe.windows.get(modality) or percentiles(volume.files[0], volume.values, (low, high))
@@ -109,8 +109,8 @@ class DicomSegReader(Reader):
                 yield self.sample(
                     f"{source.id}_z{z:03d}",
                     source.case_id,
-                    apply_window(_seen(volume.values[z], volume), window),
-                    [Structure(name, _seen(mask, volume)) for name, mask in masks],
+                    apply_window(_orient_slice(volume.values[z], volume), window),
+                    [Structure(name, _orient_slice(mask, volume)) for name, mask in masks],
                     source=f"{source.files[0].as_posix()}#z{z:03d}",
                     spacing=_spacing(volume),
                     window=window,
@@ -119,7 +119,7 @@ class DicomSegReader(Reader):
             yield LeftOut(source.files[0].as_posix(), "no object: no slice has one of the recipe's segments")
 
 
-def _seen(plane: NDArray[Any], volume: Volume) -> NDArray[Any]:
+def _orient_slice(plane: NDArray[Any], volume: Volume) -> NDArray[Any]:
     """Return a slice as it is looked at: axial ones radiologically, others as they are stored."""
     if not _axial(volume):
         return plane

@@ -1,4 +1,4 @@
-"""One's own data: pictures with mask files, or NIfTI volumes with label volumes, found by the recipe's templates."""
+"""One's own data: images with mask files, or NIfTI volumes with label volumes, found by the recipe's templates."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from dmseg.datasets import templates, tree
 from dmseg.datasets.readers.pairs import PairReader
-from dmseg.datasets.readers.volumes import NIFTI_SUFFIXES, SliceReader, paired_volumes, percentiles
+from dmseg.datasets.readers.volumes import NIFTI_SUFFIXES, SliceReader, percentiles, read_volume_pair
 from dmseg.datasets.shapes import nearest_colour
 from dmseg.datasets.sources import LeftOut, Reader, Scan, Source, clean_id
 from dmseg.errors import ImageFileError
@@ -19,18 +19,20 @@ from dmseg.types import Image, Sample, Structure
 PICTURE_SUFFIXES = (*tree.IMAGE_SUFFIXES, ".dcm", ".dicom")
 
 
-def paired(reader: Reader, root: Path, suffixes: tuple[str, ...]) -> Scan:
+def pair_by_templates(reader: Reader, root: Path, suffixes: tuple[str, ...]) -> Scan:
     """Pair images with their masks by the templates ``image`` and ``mask`` of the recipe."""
     rules = reader.recipe.parameters
     files = tree.files_below(root, suffixes)
     masks: dict[tuple[str, str], list[Path]] = {}
-    of_masks = templates.matched(rules["mask"], root, files)
+    of_masks = templates.match_template(rules["mask"], root, files)
     for file, case, identity in of_masks:
         masks.setdefault((case.lower(), identity.lower()), []).append(file.relative_to(root))
     drawn = {file for file, _, _ in of_masks}
     sources: list[Source] = []
     left_out: list[LeftOut] = []
-    for file, case, identity in templates.matched(rules["image"], root, (file for file in files if file not in drawn)):
+    for file, case, identity in templates.match_template(
+        rules["image"], root, (file for file in files if file not in drawn)
+    ):
         name = file.relative_to(root)
         found = masks.pop((case.lower(), identity.lower()), None)
         if found is None:
@@ -43,17 +45,17 @@ def paired(reader: Reader, root: Path, suffixes: tuple[str, ...]) -> Scan:
     return Scan(sources, left_out)
 
 
-class OwnPictureReader(PairReader):
-    """PNG, JPEG, TIFF or DICOM pictures; masks are files of one object each, or have the recipe's labels or colours.
+class OwnImageReader(PairReader):
+    """PNG, JPEG, TIFF or DICOM images; masks are files of one object each, or have the recipe's labels or colours.
 
-    Pictures of more than 8 bits are windowed: by the recipe's window, else between percentiles of the picture.
+    Images of more than 8 bits are windowed: by the recipe's window, else between percentiles of the image.
     """
 
     def is_root(self, folder: Path) -> bool:
         return bool(self.scan(folder).sources)
 
     def scan(self, root: Path) -> Scan:
-        return paired(self, root, PICTURE_SUFFIXES)
+        return pair_by_templates(self, root, PICTURE_SUFFIXES)
 
     def image(self, path: Path) -> tuple[Image, tuple[float, float] | None]:
         """Return the 8-bit pixels and the (y, x) spacing in mm of an image file."""
@@ -69,7 +71,7 @@ class OwnPictureReader(PairReader):
         rules = self.recipe.parameters
         if colours := rules.get("colours"):
             for file in source.files[1:]:
-                yield from self._coloured(root / file, colours)
+                yield from self._find_colours(root / file, colours)
         elif labels := rules.get("labels"):
             for file in source.files[1:]:
                 values = read_grey(root / file)
@@ -78,7 +80,7 @@ class OwnPictureReader(PairReader):
         else:
             yield from super().structures(root, source, pixels)
 
-    def _coloured(self, path: Path, colours: Mapping[str, Sequence[int]]) -> Iterator[Structure]:
+    def _find_colours(self, path: Path, colours: Mapping[str, Sequence[int]]) -> Iterator[Structure]:
         """Yield the area of each colour; a pixel of none of them (a soft edge) counts as the nearest that is of one."""
         rules = self.recipe.parameters
         palette = np.array([rules["background"], *colours.values()])
@@ -98,14 +100,14 @@ class OwnVolumeReader(SliceReader):
         return bool(self.scan(folder).sources)
 
     def scan(self, root: Path) -> Scan:
-        scan = paired(self, root, NIFTI_SUFFIXES)
+        scan = pair_by_templates(self, root, NIFTI_SUFFIXES)
         several = [source for source in scan.sources if len(source.files) > 2]
         left_out = [LeftOut(source.files[0].as_posix(), "several label volumes; give one") for source in several]
         return Scan([source for source in scan.sources if source not in several], [*scan.left_out, *left_out])
 
     def read(self, root: Path, source: Source) -> Iterator[Sample | LeftOut]:
         """Yield every slice with an object, from feet to head."""
-        pair = paired_volumes(root, source)
+        pair = read_volume_pair(root, source)
         if isinstance(pair, LeftOut):
             yield pair
             return

@@ -1,4 +1,4 @@
-"""Pairs of picture files, one image with one or several mask files: the base, and the plain datasets of that kind."""
+"""Pairs of image files, one image with one or several mask files: the base, and the plain datasets of that kind."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class PairReader(Reader):
         """Return the 8-bit pixels and the (y, x) spacing in mm of an image file."""
         loaded = read_image(path)
         if loaded.pixels.dtype.name != "uint8":
-            raise ImageFileError(f"{path}: pixels are {loaded.pixels.dtype.name}; expected an 8-bit picture")
+            raise ImageFileError(f"{path}: pixels are {loaded.pixels.dtype.name}; expected an 8-bit image")
         return loaded.pixels, loaded.spacing
 
     def structures(self, root: Path, source: Source, pixels: Image) -> Iterator[Structure]:
@@ -49,7 +49,7 @@ class PairReader(Reader):
         return read_mask(path, threshold=self.recipe.parameters["mask_above"])
 
 
-def matched(
+def pair_by_stem(
     root: Path, images: Iterable[Path], masks: Mapping[str, Path], cases: Mapping[str, str] | None = None
 ) -> Scan:
     """Pair images with masks by lower-case stem.
@@ -95,7 +95,7 @@ class FolderPairReader(PairReader):
         images, masks = self._folders(root)
         if images is None or masks is None:
             return Scan([])
-        return matched(root, tree.files(images), tree.by_stem(tree.files(masks)))
+        return pair_by_stem(root, tree.files(images), tree.by_stem(tree.files(masks)))
 
     def _folders(self, folder: Path) -> tuple[Path | None, Path | None]:
         return tree.child(folder, *self.image_folders), tree.child(folder, *self.mask_folders)
@@ -121,7 +121,7 @@ class IsicReader(PairReader):
     def scan(self, root: Path) -> Scan:
         images = [file for stage in self._stages(root, "_input") for file in tree.files_below(stage)]
         masks = [file for stage in self._stages(root, "_groundtruth") for file in tree.files_below(stage)]
-        return matched(root, images, without_suffix(masks, "_segmentation"))
+        return pair_by_stem(root, images, without_suffix(masks, "_segmentation"))
 
     def _stages(self, folder: Path, ending: str) -> list[Path]:
         """Return the folders of task 1 (inputs are shared with task 2) whose name has this ending."""
@@ -146,7 +146,7 @@ class LggReader(PairReader):
         masks = without_suffix(files, "_mask")
         images = [file for file in files if not file.stem.lower().endswith("_mask")]
         cases = {file.stem: "_".join(file.stem.split("_")[:3]) for file in images}
-        return matched(root, images, masks, cases)
+        return pair_by_stem(root, images, masks, cases)
 
     def _patients(self, folder: Path) -> list[Path]:
         return [inner for inner in tree.folders(folder) if inner.name.upper().startswith("TCGA_")]

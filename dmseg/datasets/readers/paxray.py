@@ -60,14 +60,14 @@ class PaxrayReader(PairReader):
             return
         with tempfile.TemporaryDirectory(dir=_scratch()) as folder:
             name, offset, size = detail["member"]
-            picture = Path(folder) / f"member{PurePosixPath(name).suffix}"
+            image = Path(folder) / f"member{PurePosixPath(name).suffix}"
             with (root / source.files[0]).open("rb") as tar:
                 tar.seek(offset)
-                picture.write_bytes(tar.read(size))
+                image.write_bytes(tar.read(size))
             try:
-                pixels, spacing = self.image(picture)
+                pixels, spacing = self.image(image)
             except ImageFileError as error:
-                raise ImageFileError(str(error).replace(str(picture), f"{source.files[0]}, member {name}")) from None
+                raise ImageFileError(str(error).replace(str(image), f"{source.files[0]}, member {name}")) from None
         yield self.sample(
             source.id,
             source.case_id,
@@ -143,7 +143,7 @@ def _plain_tar(archive: Path) -> bool:
 
 
 def _members(archive: Path) -> Iterator[tuple[str, int, int]]:
-    """Yield (name, offset, size) of the pictures in a tar; names that lead outside and links are refused."""
+    """Yield (name, offset, size) of the images in a tar; names that lead outside and links are refused."""
     try:
         with tarfile.open(archive, "r:") as tar:
             for member in tar:

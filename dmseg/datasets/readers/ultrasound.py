@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from dmseg.datasets import shapes, tree
-from dmseg.datasets.readers.pairs import PairReader, matched, without_suffix
+from dmseg.datasets.readers.pairs import PairReader, pair_by_stem, without_suffix
 from dmseg.datasets.sources import LeftOut, Scan, Source, clean_id
 from dmseg.errors import DataError, ImageFileError
 from dmseg.imaging import read_image
@@ -70,9 +70,11 @@ class NerveReader(PairReader):
         train = tree.child(root, "train")
         files = tree.files(train) if train else []
         images = [file for file in files if not file.stem.lower().endswith("_mask")]
-        scan = matched(root, images, without_suffix(files, "_mask"), {file.stem: _subject(file) for file in images})
+        scan = pair_by_stem(
+            root, images, without_suffix(files, "_mask"), {file.stem: _subject(file) for file in images}
+        )
         table = tree.child(root, "train_masks.csv")
-        return _completed(scan, table, root) if table else scan
+        return _complete_masks(scan, table, root) if table else scan
 
     def structures(self, root: Path, source: Source, pixels: Image) -> Iterator[Structure]:
         """Yield the nerve, from the mask file or, where there is none, from the runs of the table."""
@@ -90,7 +92,7 @@ def _subject(image: Path) -> str:
     return image.stem.split("_")[0]
 
 
-def _completed(scan: Scan, table: Path, root: Path) -> Scan:
+def _complete_masks(scan: Scan, table: Path, root: Path) -> Scan:
     """Give images without a mask file the runs of the table; a row without runs is an empty mask."""
     try:
         with table.open(newline="", encoding="utf-8") as handle:
@@ -173,7 +175,7 @@ class MmotuReader(PairReader):
         twice, once = without_suffix(files, "_binary_binary"), without_suffix(files, "_binary")
         coloured = {file.stem.lower(): file for file in files if not file.stem.lower().endswith("_binary")}
         once = {stem: file for stem, file in once.items() if not stem.endswith("_binary")}
-        return matched(root, tree.files(images), {**coloured, **twice, **once})
+        return pair_by_stem(root, tree.files(images), {**coloured, **twice, **once})
 
 
 class AbdominalReader(PairReader):
@@ -192,7 +194,7 @@ class AbdominalReader(PairReader):
             for stage in self.stages:
                 images = tree.descend(root, part, "images", stage)
                 annotations = tree.descend(root, part, "annotations", stage)
-                found = matched(
+                found = pair_by_stem(
                     root,
                     tree.files(images) if images else [],
                     tree.by_stem(tree.files(annotations)) if annotations else {},

@@ -66,7 +66,7 @@ def percentiles(path: Path, values: NDArray[Any], percents: tuple[float, float])
         raise ImageFileError(f"{path}: {error}") from None
 
 
-def paired_volumes(root: Path, source: Source) -> tuple[Volume, NDArray[Any]] | LeftOut:
+def read_volume_pair(root: Path, source: Source) -> tuple[Volume, NDArray[Any]] | LeftOut:
     """Read a volume and its labels, both radiological, or say why they do not fit."""
     volume, labels = (
         read(root / file) for read, file in zip((read_volume, read_label_volume), source.files, strict=True)
@@ -104,7 +104,7 @@ class FlareReader(SliceReader):
 
     def read(self, root: Path, source: Source) -> Iterator[Sample | LeftOut]:
         """Yield every slice with an organ, from feet to head."""
-        pair = paired_volumes(root, source)
+        pair = read_volume_pair(root, source)
         if isinstance(pair, LeftOut):
             yield pair
             return
@@ -145,7 +145,7 @@ class BratsReader(SliceReader):
 
     def read(self, root: Path, source: Source) -> Iterator[Sample | LeftOut]:
         """Yield the chosen slices, from feet to head."""
-        pair = paired_volumes(root, source)
+        pair = read_volume_pair(root, source)
         if isinstance(pair, LeftOut):
             yield pair
             return

@@ -16,10 +16,10 @@ from typing import Any
 
 from dmseg import canonical
 from dmseg.errors import DataError, UsageError, unknown_name
-from dmseg.tables import file_table, packaged_table, record
+from dmseg.tables import file_table, read_packaged_table, record
 from dmseg.types import Window, check_modality
 
-RECIPES: tuple[str, ...] = tuple(packaged_table("dmseg.datasets", "datasets.toml")["order"])
+RECIPES: tuple[str, ...] = tuple(read_packaged_table("dmseg.datasets", "datasets.toml")["order"])
 """The datasets that have a recipe and a reader, in the order of the paper's table."""
 
 ROLES = ("seen", "unseen")
@@ -151,4 +151,4 @@ def recipe(name: str) -> Recipe:
     if name not in RECIPES:
         raise unknown_name("dataset", name, RECIPES)
     file = f"{name}.toml"
-    return from_table(packaged_table(__name__, file), str(resources.files(__name__).joinpath(file)))
+    return from_table(read_packaged_table(__name__, file), str(resources.files(__name__).joinpath(file)))

@@ -68,13 +68,13 @@ def check_audit(
             audit.note("audited predictions are not stored", place)
         elif truth is None:
             audit.without_reference += 1
-        elif (prediction := _decoded(predictions[place], truth)) is None:
+        elif (prediction := _decode(predictions[place], truth)) is None:
             audit.note("stored predictions are not masks on the grid of the image", place)
         else:
             _compare_scores(place, rows[place], truth, prediction, audit)
             before = predictions.get((*place[:2], place[2] - 1))
             if before is not None and corrective == "center":
-                _compare_click(place, rows[place], truth, _decoded(before, truth), audit)
+                _compare_click(place, rows[place], truth, _decode(before, truth), audit)
     for problem, places in audit.problems.items():
         findings.add("E303", AUDIT_FILE, f"{len(places)} {problem}: {first_few(places)}", "send the run unchanged")
     return audit
@@ -95,7 +95,7 @@ def _read(path: Path, rows: Mapping[Place, Any], audit: Audit, findings: Finding
     return predictions
 
 
-def _decoded(record: AuditRecord, truth: Mask) -> Mask | None:
+def _decode(record: AuditRecord, truth: Mask) -> Mask | None:
     """Return the stored prediction, None where it is damaged or on another grid."""
     try:
         prediction = record.mask()

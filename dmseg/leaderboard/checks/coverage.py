@@ -26,7 +26,7 @@ def check_coverage(
         what = f"limit {benchmark.get('limit')}, levels {', '.join(map(str, benchmark['levels']))}"
         findings.add("W404", "run.json", f"a partial run ({what})", "it will be listed unranked")
     if reference is not None:
-        missing = sorted(reference.evaluated(list(benchmark["split"])) - present)
+        missing = sorted(reference.list_evaluated(list(benchmark["split"])) - present)
         if missing and not partial:
             fix = "run dmseg evaluate without --limit; a failed mask stays in, with status error"
             findings.add("E201", FILE, f"{len(missing)} masks are missing: {first_few(missing)}", fix)

@@ -10,7 +10,7 @@ from typing import Any
 
 from dmseg.imaging import decode_rle
 from dmseg.leaderboard.checks.findings import Findings
-from dmseg.manifests import LOCAL_EDITION, Manifest, published, published_manifest
+from dmseg.manifests import LOCAL_EDITION, Manifest, find_published, list_published
 from dmseg.types import Mask
 
 FILE = "run.json"
@@ -36,7 +36,7 @@ class Reference:
         rows = self.manifest.degradations.select(["image_id", "level", "plan_digest", "thumbprint"]).to_pylist()
         return {(row["image_id"], row["level"]): (row["plan_digest"], row["thumbprint"]) for row in rows}
 
-    def evaluated(self, splits: list[str]) -> set[str]:
+    def list_evaluated(self, splits: list[str]) -> set[str]:
         """Return the ids of the evaluation subset of some splits."""
         return {mask_id for mask_id, row in self.masks.items() if row["evaluate"] and row["split"] in splits}
 
@@ -61,11 +61,11 @@ def reference_of(info: Mapping[str, Any], own: Manifest | None, findings: Findin
     if benchmark["edition"] == LOCAL_EDITION:
         _note_local(findings)
         return None
-    if name not in published():
-        fix = f"published are: {', '.join(published()) or 'none'}"
+    if name not in list_published():
+        fix = f"published are: {', '.join(list_published()) or 'none'}"
         findings.add("E302", FILE, f"edition {benchmark['edition']} {benchmark['version']} is not known", fix)
         return None
-    manifest = published_manifest(name)
+    manifest = find_published(name)
     if manifest.digest != digest:
         what = f"manifest_digest {str(digest)[:12]} is not that of {name} ({manifest.digest[:12]})"
         findings.add("E302", FILE, what, "build the edition again with this dmseg and repeat the run")

@@ -1,6 +1,6 @@
-"""Pictures that look different at every visit: a window of them, other tones, and drawn objects as targets.
+"""Images that look different at every visit: a window of them, other tones, and drawn objects as targets.
 
-A network that starts from nothing sees few kinds of pictures; what it learns should be to follow prompts to a boundary,
+A network that starts from nothing sees few kinds of images; what it learns should be to follow prompts to a boundary,
 not how the organs of a dozen data sets look. Everything is a function of a key. Turns are in :mod:`.samples`.
 """
 
@@ -24,21 +24,21 @@ _ATTEMPTS = 20  # to find room for a drawn object
 
 
 @dataclass(frozen=True, slots=True)
-class Appearance:
-    """How much pictures change.
+class Augmentation:
+    """How much images change.
 
     Attributes:
-        window: smallest side of the part that is seen, as a share of the picture's; objects are never cut.
+        window: smallest side of the part that is seen, as a share of the image's; objects are never cut.
         gamma: tones are raised to a power between 1 / gamma and gamma.
         black, white: largest rise of black and largest fall of white, as shares of the range.
         inverted: share of visits with inverted tones.
         tinted, tint: share of visits whose channels get gammas of their own, and how large these are.
-        drawn: share of visits with drawn objects as targets, in place of the picture's own.
+        drawn: share of visits with drawn objects as targets, in place of the image's own.
         radius: smallest and largest radius that a drawn object starts from, as shares of the shorter side.
         flat: smallest factor by which it is shortened across.
         waves: amplitude of an outline's lowest wave, relative to the radius; higher ones fall off.
         difference: smallest and largest difference of grey to what a drawn object covers.
-        texture: largest factor of the texture, which is taken from elsewhere in the picture.
+        texture: largest factor of the texture, which is taken from elsewhere in the image.
         blur: largest standard deviation of a drawn boundary, in pixels.
     """
 
@@ -85,7 +85,7 @@ class Drawn:
     difference: float
 
     def onto(self, image: Pixels) -> None:
-        """Blend the object into a picture, uint8 (H, W, 3), in place."""
+        """Blend the object into an image, uint8 (H, W, 3), in place."""
         place = tuple(_extent(self.soft > 0, axis) for axis in (0, 1))
         mask, part = self.mask[place], image[place].astype(np.float32)
         rows, columns = (
@@ -103,12 +103,12 @@ class Drawn:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """How one visit sees a picture.
+    """How one visit sees an image.
 
     Attributes:
         window: rows and columns that are seen.
         tones: (256, 3) uint8, what each grey of each channel becomes.
-        drawn: objects put into the picture.
+        drawn: objects put into the image.
         masks: the objects as they lie in the window, (h, w) bool.
     """
 
@@ -118,7 +118,7 @@ class View:
     masks: tuple[Mask, ...]
 
     def apply(self, image: Pixels) -> Pixels:
-        """Return a picture, grey (H, W) or colour (H, W, 3) uint8, as this visit sees it; colour where it is tinted."""
+        """Return an image, grey (H, W) or colour (H, W, 3) uint8, as this visit sees it; colour where it is tinted."""
         grey = image.ndim == 2 and bool((self.tones == self.tones[:, :1]).all())
         image = as_rgb(image).copy()
         for one in self.drawn:
@@ -127,8 +127,8 @@ class View:
         return np.ascontiguousarray(seen[..., 0] if grey else seen)
 
 
-def view(appearance: Appearance, masks: Sequence[Mask], draw: Stream) -> View:
-    """Draw a view of a picture with these objects, (H, W) bool each, none empty."""
+def view(appearance: Augmentation, masks: Sequence[Mask], draw: Stream) -> View:
+    """Draw a view of an image with these objects, (H, W) bool each, none empty."""
     tones = _tones(appearance, draw)
     drawn = _objects(appearance, masks[0].shape, len(masks), draw) if draw.uniform() < appearance.drawn else ()
     masks = [one.mask for one in drawn] or masks
@@ -136,7 +136,7 @@ def view(appearance: Appearance, masks: Sequence[Mask], draw: Stream) -> View:
     return View(window, tones, drawn, tuple(np.ascontiguousarray(mask[window]) for mask in masks))
 
 
-def _tones(appearance: Appearance, draw: Stream) -> Pixels:
+def _tones(appearance: Augmentation, draw: Stream) -> Pixels:
     """Return what each grey becomes, channel by channel, uint8 (256, 3)."""
     power = _log_uniform(draw, appearance.gamma)
     low, high = draw.uniform(0, appearance.black), 1 - draw.uniform(0, appearance.white)
@@ -151,7 +151,7 @@ def _log_uniform(draw: Stream, factor: float) -> float:
     return math.exp(draw.uniform(-1, 1) * math.log(factor))
 
 
-def _objects(appearance: Appearance, shape: tuple[int, ...], n: int, draw: Stream) -> tuple[Drawn, ...]:
+def _objects(appearance: Augmentation, shape: tuple[int, ...], n: int, draw: Stream) -> tuple[Drawn, ...]:
     """Draw ``n`` objects that do not overlap; none where there is no room for them."""
     found: list[Drawn] = []
     for _ in range(_ATTEMPTS * n):
@@ -163,7 +163,7 @@ def _objects(appearance: Appearance, shape: tuple[int, ...], n: int, draw: Strea
     return tuple(found) if len(found) == n else ()
 
 
-def _object(appearance: Appearance, shape: tuple[int, int], draw: Stream) -> Drawn:
+def _object(appearance: Augmentation, shape: tuple[int, int], draw: Stream) -> Drawn:
     height, width = shape
     low, high = appearance.radius
     radius = min(shape) * low * (high / low) ** draw.uniform()
@@ -181,7 +181,7 @@ def _object(appearance: Appearance, shape: tuple[int, int], draw: Stream) -> Dra
     return Drawn(mask.astype(np.bool_), soft, shift, draw.uniform(0, appearance.texture), grey)
 
 
-def _outline(radius: float, appearance: Appearance, draw: Stream) -> NDArray[np.float64]:
+def _outline(radius: float, appearance: Augmentation, draw: Stream) -> NDArray[np.float64]:
     """Return corners of a wavy, flattened, turned circle around the origin, (96, 2) x, y."""
     angle = np.linspace(0, 2 * math.pi, _CORNERS, endpoint=False)
     wave = sum(
@@ -201,7 +201,7 @@ def _extent(inside: Mask, axis: int) -> slice:
 
 
 def _window(smallest: float, objects: Mask, draw: Stream) -> tuple[slice, slice]:
-    """Return rows and columns of a window of the picture's proportions, or longer, that holds all objects."""
+    """Return rows and columns of a window of the image's proportions, or longer, that holds all objects."""
     share = draw.uniform(smallest, 1.0)
 
     def along(axis: int) -> slice:

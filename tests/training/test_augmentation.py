@@ -1,4 +1,4 @@
-"""Pictures that look different at every visit: what changes, what never does."""
+"""Images that look different at every visit: what changes, what never does."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from dmseg.errors import UsageError
 from dmseg.rng import Stream
-from dmseg.training.appearance import Appearance, view
+from dmseg.training.augmentation import Augmentation, view
 from dmseg.training.config import load_config
 
-PLAIN = Appearance(
+PLAIN = Augmentation(
     window=1.0, gamma=1.0, black=0.0, white=0.0, inverted=0.0, tinted=0.0, tint=1.0, drawn=0.0,
     radius=(0.02, 0.25), flat=0.4, waves=0.5, difference=(20.0, 90.0), texture=1.0, blur=2.0,
 )  # fmt: skip
