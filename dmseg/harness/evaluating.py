@@ -15,13 +15,13 @@ from typing import Any
 from dmseg.baselines import FunctionAdapter, ModelAdapter, SelfTestAdapter, model_facts
 from dmseg.build import Benchmark, open_benchmark
 from dmseg.errors import DataError, UsageError
-from dmseg.harness.environment import session_facts
 from dmseg.harness.merging import merge
 from dmseg.harness.options import RunOptions, run_info, with_defaults
 from dmseg.harness.parts import Parts
 from dmseg.harness.selection import Selection, levels_of, select
 from dmseg.harness.setup import ModelChoice, Setup
 from dmseg.harness.workers import run_blocks, shard_of
+from dmseg.jobs import session_facts
 from dmseg.progress import progress
 from dmseg.results.runs import open_run
 from dmseg.types import LEVELS
