@@ -184,7 +184,7 @@ def _known_shapes() -> dict[str, Mapping[str, tuple[int, ...]]]:
     """Return restorer -> official keys and shapes, of networks built without memory."""
     import torch
 
-    known = {}
+    known: dict[str, Mapping[str, tuple[int, ...]]] = {}
     with torch.device("meta"):
         for name, card in restorer_cards().items():
             if card.network is not None:

@@ -55,8 +55,8 @@ def _list() -> None:
         missing = baselines.missing_packages(card) if card else ()
         note = f"  [needs {', '.join(missing)}: not installed]" if missing else ""
         click.echo(f"{name:<18}{kind:<11}{card.summary if card else ''}{note}")
-    for name, card in baselines.restorer_cards().items():
-        click.echo(f"{name + '+':<18}{'restorer':<11}{card.summary}")
+    for name, restorer in baselines.restorer_cards().items():
+        click.echo(f"{name + '+':<18}{'restorer':<11}{restorer.summary}")
     click.echo("a restorer stands before any model: moce-ir+mobile-sam, dcpt+file.py:Class; see docs/natural.md")
     click.echo("your own: --model pkg.mod:Class or file.py:Class, also with a plain function; see docs/models.md")
     click.echo("next: dmseg models NAME; dmseg evaluate --model NAME --out RUN")

@@ -12,6 +12,7 @@ gives every image all chosen experts. Here noise is an argument and each image h
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -116,7 +117,8 @@ class FourierAttention(nn.Module):
         """Return (B, C, rows, columns, patch, patch), zeros added on the right and at the bottom."""
         side = self.patch
         padded = functional.pad(features, (0, -features.shape[-1] % side, 0, -features.shape[-2] % side))
-        return padded.unflatten(3, (-1, side)).unflatten(2, (-1, side)).transpose(3, 4)
+        images, channels, height, width = padded.shape
+        return padded.view(images, channels, height // side, side, width // side, side).transpose(3, 4)
 
 
 class Expert(nn.Module):
@@ -175,8 +177,9 @@ class Adapter(nn.Module):
         """Transform (B, C, H, W); ``noise`` (B, experts) is added to the router's logits."""
         logits = self.routing(features, frequency)
         gates, chosen = (logits if noise is None else logits + noise).softmax(-1).max(-1)
+        experts: Any = self.experts
         outputs = [
-            gates[i] * self.experts[int(expert)][0](features[i : i + 1], shared[i : i + 1])  # type: ignore[index]
+            gates[i] * experts[int(expert)][0](features[i : i + 1], shared[i : i + 1])
             for i, expert in enumerate(chosen)
         ]
         result: Tensor = self.proj_out(torch.cat(outputs))
@@ -217,7 +220,8 @@ class FrequencyEmbedding(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return (B, C) for (B, C, H, W)."""
-        filtered = self.high_conv[0]["conv"](features)  # type: ignore[index]
+        layers: Any = self.high_conv
+        filtered = layers[0]["conv"](features)
         embedding: Tensor = self.mlp(functional.gelu(filtered).mean((-2, -1)))
         return embedding
 
@@ -265,14 +269,16 @@ class MoCEIR(RestorationNetwork):
         """
         features = self.patch_embed(pixels)
         skipped = []
-        for group, halving in self.enc:  # type: ignore[misc]
+        encoder: Any = self.enc
+        decoder: Any = self.dec
+        for group, halving in encoder:
             features = group(features)
             skipped.append(features)
             features = halving(features)
         features = self.latent(features)
         frequency = self.freq_embed(features)
         rows = iter([None] * self.routers if noise is None else noise)
-        for doubling, fusion, group in self.dec:  # type: ignore[misc]
+        for doubling, fusion, group in decoder:
             features = fusion(torch.cat((doubling(features), skipped.pop()), 1))
             for block in group.layers:
                 features = block(features, frequency, next(rows))

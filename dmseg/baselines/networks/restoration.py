@@ -178,13 +178,13 @@ def attend_channels(queries: Tensor, keys: Tensor, values: Tensor, temperature: 
         temperature: (heads, 1, 1), one factor per head; C is a multiple of the number of heads.
         gate: ``softmax`` or ``relu`` of the logits.
     """
-    size = queries.shape[-2:]
-    heads = temperature.shape[0]
-    queries, keys, values = (part.flatten(2).unflatten(1, (heads, -1)) for part in (queries, keys, values))
+    shape = queries.shape
+    split = (shape[0], temperature.shape[0], -1, shape[2] * shape[3])
+    queries, keys, values = (part.reshape(split) for part in (queries, keys, values))
     queries, keys = functional.normalize(queries, dim=-1), functional.normalize(keys, dim=-1)
     logits = queries @ keys.transpose(-2, -1) * temperature
     weights = logits.softmax(-1) if gate == "softmax" else logits.relu()
-    return (weights @ values).flatten(1, 2).unflatten(2, size)
+    return (weights @ values).reshape(shape)
 
 
 def repeat_blocks(count: int, channels: int, heads: int, kind: BlockKind) -> Iterator[TransformerBlock]:

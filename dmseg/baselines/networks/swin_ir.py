@@ -5,6 +5,8 @@ Published description: "SwinIR: Image Restoration Using Swin Transformer" (ICCV 
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -79,7 +81,8 @@ class ResidualGroup(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Transform (B, H, W, C)."""
         inner = features
-        for block in self.residual_group["blocks"]:  # type: ignore[union-attr]
+        blocks: Any = self.residual_group["blocks"]
+        for block in blocks:
             inner = block(inner)
         result: Tensor = self.conv(inner.permute(0, 3, 1, 2)).permute(0, 2, 3, 1) + features
         return result
