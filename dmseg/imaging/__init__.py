@@ -32,7 +32,7 @@ from dmseg.imaging.reading import (
 from dmseg.imaging.resize import compute_stored_size, resize_image, resize_mask
 from dmseg.imaging.rle import Rle, decode_rle, encode_rle
 from dmseg.imaging.samples import grey_if_colourless
-from dmseg.imaging.volumes import Volume, radiological
+from dmseg.imaging.volumes import Volume, describe_difference, radiological
 from dmseg.imaging.writing import png_bytes, write_mask, write_png
 
 __all__ = [
@@ -52,6 +52,7 @@ __all__ = [
     "check_visible",
     "compute_stored_size",
     "decode_rle",
+    "describe_difference",
     "dicom_tags",
     "encode_rle",
     "extension",

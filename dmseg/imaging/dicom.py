@@ -197,8 +197,10 @@ def read_series(source: Path | Sequence[Path]) -> Volume:
         values = DicomImage(images[0].dataset, stack, images[0].slope, images[0].intercept, images[0].mirror).values()
     else:
         values = np.stack([image.values().astype(np.float32) for image in images])
-    first = images[0].dataset
-    return Volume(values, _spacing(first, positions), _series_axes(first), tuple(files[i] for i in order))
+    first, spacing = images[0].dataset, _spacing(images[0].dataset, positions)
+    axes = _series_axes(first)
+    affine = None if positions is None or spacing is None else _series_affine([p.dataset for p in images], spacing)
+    return Volume(values, spacing, axes, tuple(files[i] for i in order), affine, axes)
 
 
 def _name_source(source: Path | Sequence[Path]) -> str:
@@ -258,6 +260,17 @@ def _normal(cosines: NDArray[np.float64]) -> NDArray[np.float64]:
 def _series_axes(dataset: Dataset) -> str | None:
     cosines = _cosines(dataset)
     return None if cosines is None else axes_of(np.stack([_normal(cosines), cosines[1], cosines[0]]))
+
+
+def _series_affine(headers: Sequence[FileDataset], spacing: tuple[float, float, float]) -> NDArray[np.float64]:
+    """Return the (4, 4) affine from the index (z, y, x) of sorted slices to LPS mm."""
+    first, last = (np.array([float(n) for n in headers[end].ImagePositionPatient]) for end in (0, -1))
+    cosines = _cosines(headers[0])
+    assert cosines is not None  # slices with positions have directions
+    affine = np.eye(4)
+    affine[:3, 0] = (last - first) / (len(headers) - 1) if len(headers) > 1 else _normal(cosines) * spacing[0]
+    affine[:3, 1], affine[:3, 2], affine[:3, 3] = cosines[1] * spacing[1], cosines[0] * spacing[2], first
+    return affine
 
 
 def _slice_order(

@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 
 from dmseg.errors import ImageFileError, UsageError
 from dmseg.imaging.formats import NIFTI, check_size, decoding
-from dmseg.imaging.volumes import Volume, axes_of, radiological, radiological_spacing, rescale
+from dmseg.imaging.volumes import (
+    Volume,
+    axes_of,
+    radiological,
+    radiological_affine,
+    radiological_spacing,
+    rescale,
+)
 
 _IMAGE_OF_HEADER_SIZE = {348: nibabel.Nifti1Image, 540: nibabel.Nifti2Image}
 _LONGEST_HEADER = 540
@@ -104,14 +111,30 @@ def scaling(image: Any) -> tuple[float, float]:
     return float(image.dataobj.slope), float(image.dataobj.inter)
 
 
-def read(path: Path) -> Volume:
-    """Read a volume in radiological axial order with its scaling applied."""
+def read(path: Path, axes: str | None = None) -> Volume:
+    """Read a volume in radiological axial order with its scaling applied.
+
+    ``axes`` are taken for those of the file, whatever its affine says; the volume then has no affine.
+    """
     image, _ = load(path)
     with decoding(path, NIFTI):
-        _, view, axes = view_stored(path, image)
-        sizes = np.linalg.norm(image.affine[:3, :3], axis=0) * _MM_PER_UNIT.get(image.header.get_xyzt_units()[0], 1.0)
-        spacing = radiological_spacing((float(sizes[0]), float(sizes[1]), float(sizes[2])), axes)
-        return Volume(rescale(view, *scaling(image)), spacing, "SPL")
+        stored, view, own_axes = view_stored(path, image)
+        unit = _MM_PER_UNIT.get(image.header.get_xyzt_units()[0], 1.0)
+        sizes = np.linalg.norm(image.affine[:3, :3], axis=0) * unit
+        affine = None
+        if axes is not None:
+            view = radiological(stored, axes)
+        elif _is_placed(image):
+            affine = np.diag([unit, unit, unit, 1.0]) @ np.diag([-1.0, -1.0, 1.0, 1.0]) @ image.affine
+            affine = radiological_affine(affine, stored.shape, own_axes)
+        spacing = radiological_spacing((float(sizes[0]), float(sizes[1]), float(sizes[2])), axes or own_axes)
+        return Volume(rescale(view, *scaling(image)), spacing, "SPL", affine=affine, stored_axes=axes or own_axes)
+
+
+def _is_placed(image: Any) -> bool:
+    """Return whether a file says where it lies: it has a form, and not the identity of tools that know none."""
+    has_form = image.header["sform_code"] > 0 or image.header["qform_code"] > 0
+    return bool(has_form and not np.array_equal(image.affine, np.eye(4)))
 
 
 def rewritten(path: Path, values: NDArray[Any]) -> bytes:

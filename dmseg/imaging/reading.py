@@ -118,12 +118,13 @@ def image_header(path: str | Path) -> tuple[int, int]:
     return raster.header(path, kind)
 
 
-def read_volume(path: str | Path) -> Volume:
+def read_volume(path: str | Path, axes: str | None = None) -> Volume:
     """Read a NIfTI volume in radiological axial order, whatever its affine.
 
     Returns:
         ``values`` (Z, Y, X): slices from feet to head, rows from front to back, columns from the patient's right to
         the left; oblique volumes by the nearest axes. The header's scaling is applied. ``spacing`` (z, y, x) mm.
+        ``axes``: letters to believe instead of the file's (the ``stored_axes`` of the image that a mask belongs to).
 
     Raises:
         ImageFileError: not NIfTI, truncated, too large, more than three dimensions, or a degenerate affine.
@@ -133,16 +134,16 @@ def read_volume(path: str | Path) -> Volume:
     path = Path(path)
     if kind_of(path) != NIFTI:
         raise ImageFileError(f"{path}: not a NIfTI volume (.nii, .nii.gz)")
-    return nifti.read(path)
+    return nifti.read(path, axes)
 
 
-def read_label_volume(path: str | Path) -> Volume:
+def read_label_volume(path: str | Path, axes: str | None = None) -> Volume:
     """Read a NIfTI label map as :func:`read_volume`, with integer ``values``; labels stored as float are accepted.
 
     Raises:
         ImageFileError: as :func:`read_volume`; or a value is not a whole number.
     """
-    volume = read_volume(path)
+    volume = read_volume(path, axes)
     if volume.values.dtype.kind != "f":
         return volume
     labels = np.round(volume.values)

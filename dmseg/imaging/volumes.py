@@ -20,6 +20,7 @@ from dmseg.errors import UsageError
 RADIOLOGICAL = "SPL"
 _OPPOSITE = {"R": "L", "L": "R", "A": "P", "P": "A", "S": "I", "I": "S"}
 _POSITIVE_LPS = "LPS"
+_SAME_PLACE = 0.1  # of the smallest side of a voxel
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +32,17 @@ class Volume:
         spacing: (z, y, x) mm between voxel centres, or None where the file does not say.
         axes: direction letters of the three axes (module docstring), None where the file does not say.
         files: the file of each slice, in slice order; empty for a volume in one file.
+        affine: (4, 4) float64, from the index (z, y, x, 1) of ``values`` to LPS mm; None where the file does not say
+            where it lies (no transformation, or the identity that tools write who know none).
+        stored_axes: letters of the axes in the file, before any turning; None where there are none.
     """
 
     values: NDArray[Any]
     spacing: tuple[float, float, float] | None
     axes: str | None
     files: tuple[Path, ...] = ()
+    affine: NDArray[np.float64] | None = None
+    stored_axes: str | None = None
 
 
 def _order(axes: str) -> tuple[list[int], list[bool]]:
@@ -69,6 +75,59 @@ def radiological_spacing(spacing: tuple[float, float, float], axes: str) -> tupl
     """Return the spacing per radiological axis (z, y, x) from that per array axis."""
     order, _ = _order(axes)
     return spacing[order[0]], spacing[order[1]], spacing[order[2]]
+
+
+def radiological_affine(affine: NDArray[np.float64], shape: tuple[int, ...], axes: str) -> NDArray[np.float64]:
+    """Return the (4, 4) affine of the radiological view of an array from that of the array itself.
+
+    Args:
+        affine: from the array's index to any coordinates.
+        shape: of the array.
+        axes: its letters.
+    """
+    order, reverse = _order(axes)
+    turn = np.zeros((4, 4))
+    turn[3, 3] = 1.0
+    for row, (axis, back) in enumerate(zip(order, reverse, strict=True)):
+        turn[axis, row] = -1.0 if back else 1.0
+        turn[axis, 3] = shape[axis] - 1 if back else 0.0
+    return np.asarray(affine @ turn)
+
+
+def describe_difference(volume: Volume, other: Volume) -> str:
+    """Say in words how the voxel grid of ``other`` differs from that of ``volume``; empty where they are the same.
+
+    Grids are the same if they have equal sides and no corner lies further than a tenth of the smallest voxel side from
+    its partner. Two files that do not say where they lie must have equal axes.
+    """
+    sizes = [" x ".join(map(str, each.values.shape)) for each in (other, volume)]
+    if volume.values.shape != other.values.shape:
+        return f"size is {sizes[0]}, expected {sizes[1]} voxels (z, y, x)"
+    if volume.affine is None or other.affine is None:
+        if volume.affine is not other.affine:
+            return "only one of the two says where it lies (the other has no affine, or the identity)"
+        return (
+            "" if volume.stored_axes == other.stored_axes else f"axes are {other.stored_axes}, not {volume.stored_axes}"
+        )
+    last = np.array(volume.values.shape) - 1
+    corners = np.array([[*(last * ends), 1] for ends in np.ndindex(2, 2, 2)], dtype=np.float64)
+    apart = np.linalg.norm((corners @ (other.affine - volume.affine).T)[:, :3], axis=1).max()
+    sides = np.linalg.norm(volume.affine[:3, :3], axis=0)
+    if apart <= _SAME_PLACE * sides.min():
+        return ""
+    return f"{_affine_difference(volume.affine, other.affine, sides)} (corners are up to {apart:.3g} mm apart)"
+
+
+def _affine_difference(wanted: NDArray[np.float64], given: NDArray[np.float64], sides: NDArray[np.float64]) -> str:
+    """Name the first of spacing, direction and origin in which two affines differ."""
+    other = np.linalg.norm(given[:3, :3], axis=0)
+    if not np.allclose(other, sides, rtol=0.01):
+        return "spacing is {} mm, not {}".format(
+            *(" x ".join(f"{side:.4g}" for side in each) for each in (other, sides))
+        )
+    if not np.allclose(given[:3, :3] / other, wanted[:3, :3] / sides, atol=0.01):
+        return "the axes point elsewhere"
+    return "origin is {}, not {} mm".format(*(np.round(each[:3, 3], 2).tolist() for each in (given, wanted)))
 
 
 def axes_of(directions: NDArray[np.float64]) -> str | None:
