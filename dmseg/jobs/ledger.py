@@ -11,7 +11,6 @@ import contextlib
 import dataclasses
 import gzip
 import json
-import secrets
 import shutil
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,11 +20,12 @@ from typing import Any
 
 import numpy as np
 
-from dmseg.canonical import plain
+from dmseg.canonical import canonical_json, plain
 from dmseg.errors import DataError, DmsegError, MachineError, UsageError
 from dmseg.files import TEMPORARY_PREFIX, has_no_locks, lock, write_bytes, write_new
 
 Record = Mapping[str, Any]
+_SESSIONS = "sessions.jsonl"
 
 
 @contextlib.contextmanager
@@ -181,11 +181,15 @@ class Ledger:
 
     def note_session(self, facts: Record) -> None:
         """Keep facts about a session: host, versions, device."""
-        write_json(self.folder / f"session-{secrets.token_hex(4)}.json", facts)
+        with (self.folder / _SESSIONS).open("ab") as stream:
+            stream.write(canonical_json(facts).encode() + b"\n")
 
     def sessions(self) -> list[dict[str, Any]]:
-        """Return the facts about all sessions, by start."""
-        notes = [json.loads(path.read_text(encoding="utf-8")) for path in self.folder.glob("session-*.json")]
+        """Return the facts about all sessions, by start; a line that a kill has cut short is left out."""
+        notes = []
+        for line in (self.folder / _SESSIONS).read_text(encoding="utf-8").splitlines():
+            with contextlib.suppress(ValueError):
+                notes.append(json.loads(line))
         return sorted(notes, key=lambda facts: str(facts["started"]))
 
     def keep_only(self, names: Sequence[str], below: str) -> None:
