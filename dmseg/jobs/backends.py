@@ -88,6 +88,9 @@ class Backend:
         return self.name in ("loky", "dask") and not self.in_this_process
 
 
+INLINE = Backend("inline")
+
+
 @contextlib.contextmanager
 def run(
     function: Callable[[U], R], units: Sequence[U], backend: Backend, *, ordered: bool = False

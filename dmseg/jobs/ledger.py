@@ -22,7 +22,7 @@ import numpy as np
 
 from dmseg.canonical import canonical_json, plain
 from dmseg.errors import DataError, DmsegError, MachineError, UsageError
-from dmseg.files import TEMPORARY_PREFIX, has_no_locks, lock, write_bytes, write_new
+from dmseg.files import is_temporary, lock, write_bytes, write_new
 
 Record = Mapping[str, Any]
 _SESSIONS = "sessions.jsonl"
@@ -122,21 +122,12 @@ class Ledger:
         """Hold the folder alone, to finish it; waits until no session is at work there."""
         return self._held(shared=False)
 
-    @contextlib.contextmanager
-    def _held(self, *, shared: bool, wait: bool = True) -> Iterator[None]:
-        with contextlib.ExitStack() as stack:
-            try:
-                stack.enter_context(lock(self.folder / "lock", shared=shared, wait=wait))
-            except OSError as error:
-                if not has_no_locks(error):
-                    raise
-                # The claim itself needs no locks: only widening a job while another runs is not refused then.
-            yield
+    def _held(self, *, shared: bool, wait: bool = True) -> contextlib.AbstractContextManager[None]:
+        # The claim itself needs no locks: without them, only widening a job while another runs is not refused.
+        return lock(self.folder / "lock", shared=shared, wait=wait, needed=False)
 
     def _holds_something_else(self) -> bool:
-        return self.out.is_dir() and any(
-            path != self.folder and not path.name.startswith(TEMPORARY_PREFIX) for path in self.out.iterdir()
-        )
+        return self.out.is_dir() and any(path != self.folder and not is_temporary(path) for path in self.out.iterdir())
 
     def write(self, name: str, record: Any, *, sync: bool = True) -> None:
         """Keep what a unit gave, whole or not at all; unsynced, a power cut may damage it, and it is done again."""

@@ -71,6 +71,7 @@ def write_header(folder: Path, info: Mapping[str, Any]) -> None:
 def write_manifest(path: Path, manifest: Manifest) -> None:
     """Write a manifest to a folder, or to a zip where ``path`` ends in ``.zip`` (same content, same bytes)."""
     if path.suffix.lower() != ".zip":
+        (path / HEADER_FILE).unlink(missing_ok=True)  # until the new one is there, the folder is no manifest
         write_tables(path, manifest.tables)
         write_header(path, manifest.info)
         return

@@ -11,6 +11,7 @@ import pytest
 
 from dmseg import datasets, imaging, phantoms, simulators
 from dmseg.build import open_benchmark, phantom_benchmark, phantom_edition, phantom_raw, run
+from dmseg.datasets.synthetic import read_index
 from dmseg.errors import DataError
 
 
@@ -102,7 +103,7 @@ def test_a_set_that_was_left_without_its_index_is_made_again(one_set):
     raw = phantom_raw(1)
     (raw / "phantom.json").unlink()
     assert phantom_raw(1) == raw
-    assert any(file.startswith("BUSI/") for file in phantoms.read_index(raw))
+    assert any(file.startswith("BUSI/") for file in read_index(raw))
 
 
 def test_phantoms_that_were_not_finished_are_completed(one_set, monkeypatch):
