@@ -26,7 +26,7 @@ _DEVICES = frozenset({"con", "prn", "aux", "nul", *(f"{kind}{n}" for kind in ("c
 def clean_text(text: str) -> str:
     """Return composed Unicode ``text`` with every character outside ``[A-Za-z0-9._-]`` replaced by ``-``.
 
-    >>> cleaned("benign (12)")
+    >>> clean_text("benign (12)")
     'benign--12-'
     """
     return _FOREIGN.sub("-", unicodedata.normalize("NFC", text))
