@@ -18,6 +18,8 @@ from dmseg.errors import DataError, UsageError
 from dmseg.harness.merging import merge
 from dmseg.harness.options import RunOptions, run_info, with_defaults
 from dmseg.harness.parts import Parts
+from dmseg.harness.preflight import read_sizes, require_digests, require_prompts
+from dmseg.harness.replay import read_replay
 from dmseg.harness.selection import Selection, levels_of, select
 from dmseg.harness.setup import ModelChoice, Setup
 from dmseg.harness.workers import loads_elsewhere, run_blocks, shard_of
@@ -159,7 +161,10 @@ def prepare(
     _check_capabilities(options, loaded)
     where = str(getattr(loaded, "device", "cpu"))
     options = with_defaults(options, where, loaded.capabilities, chunk)
+    require_digests(opened)
     selection = select(opened, options)
+    if options.prompts is not None:
+        require_prompts(read_replay(options.prompts), selection, read_sizes(opened), options.rules.steps)
     info = run_info(options, opened, model_facts(loaded, arguments), submitter)
     setup = Setup(opened.path, Path(out), choice, options, where, f"{shard[0]}/{shard[1]}", jobs)
     by_name = isinstance(model, str)
