@@ -170,7 +170,7 @@ def _do_task(task: Task, key: str, states: Mapping[str, FileState]) -> BuildPart
         with sync_together() as sync:
             for item in _read_wanted(task):
                 if isinstance(item, LeftOut):
-                    part.report.append(ReportRow(task.dataset, item.source, LEFT_OUT, 1, item.reason))
+                    part.report.append(ReportRow(task.dataset, item.source, item.kind, 1, item.reason))
                 else:
                     _store(task, item, source_sha256, part, sync)
     except OSError as error:

@@ -22,16 +22,18 @@ from dmseg.imaging.like import check_target, write_like
 from dmseg.imaging.reading import (
     LoadedImage,
     image_header,
+    image_orientation,
     read_dicom_series,
     read_grey,
     read_image,
     read_label_volume,
     read_mask,
+    read_mask_values,
     read_volume,
 )
 from dmseg.imaging.resize import compute_stored_size, resize_image, resize_mask
 from dmseg.imaging.rle import Rle, decode_rle, encode_rle
-from dmseg.imaging.samples import grey_if_colourless
+from dmseg.imaging.samples import grey_if_colourless, orient
 from dmseg.imaging.volumes import Volume, describe_difference, radiological
 from dmseg.imaging.writing import png_bytes, write_mask, write_png
 
@@ -59,8 +61,10 @@ __all__ = [
     "grey_if_colourless",
     "highdicom",
     "image_header",
+    "image_orientation",
     "kind_of",
     "normalise",
+    "orient",
     "parse_rescale",
     "percentile_window",
     "png_bytes",
@@ -71,6 +75,7 @@ __all__ = [
     "read_image",
     "read_label_volume",
     "read_mask",
+    "read_mask_values",
     "read_volume",
     "recognise_scale",
     "resize_image",

@@ -53,6 +53,16 @@ def header(path: Path, kind: str) -> tuple[int, int]:
         return (image.width, image.height) if turned else (image.height, image.width)
 
 
+def orientation(path: Path, kind: str) -> int:
+    """Return the orientation 1..8 that a file declares, 1 where it declares none or none that exists."""
+    if kind == TIFF:
+        found = tiff.orientation(path)
+    else:
+        with _opened(path, kind) as image:
+            found = int(image.getexif().get(_ORIENTATION, 1)) if "exif" in image.info else 1
+    return found if found in range(1, 9) else 1
+
+
 def samples(path: Path, kind: str) -> DecodedSamples:
     """Decode a PNG, JPEG or TIFF file.
 

@@ -39,6 +39,12 @@ def _orientation(page: Any) -> int:
     return int(tag.value) if tag is not None else 1
 
 
+def orientation(path: Path) -> int:
+    """Return the orientation that the only page declares."""
+    with decoding(path, TIFF), tifffile.TiffFile(path) as file:
+        return _orientation(_first_page(path, file))
+
+
 def header(path: Path) -> tuple[int, int]:
     """Return (height, width) of the upright image."""
     with decoding(path, TIFF), tifffile.TiffFile(path) as file:
