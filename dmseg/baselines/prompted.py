@@ -87,6 +87,7 @@ class PromptedAdapter(ABC):
     """
 
     capabilities = frozenset({"points", "negative_points", "box", "mask_feedback", "batched_prompts"})
+    modes: tuple[str, ...] = MODES
 
     def __init__(
         self,
@@ -96,8 +97,8 @@ class PromptedAdapter(ABC):
         mode: str = "iterative",
         precision: str = "fp32",
     ) -> None:
-        if mode not in MODES:
-            raise unknown_name("mode", mode, MODES)
+        if mode not in self.modes:
+            raise unknown_name("mode", mode, self.modes)
         if precision not in PRECISIONS:
             raise unknown_name("precision", precision, PRECISIONS)
         self.name = name

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dmseg.errors import UsageError
+from dmseg.errors import UsageError, unknown_name
 
 RADIOLOGICAL = "SPL"
 _OPPOSITE = {"R": "L", "L": "R", "A": "P", "P": "A", "S": "I", "I": "S"}
@@ -58,7 +58,7 @@ def _order(axes: str) -> tuple[list[int], list[bool]]:
 
 
 def radiological(array: NDArray[Any], axes: str) -> NDArray[Any]:
-    """Return a view of a 3-D array in radiological axial order; writing into the view writes into the array.
+    """Return a view of an array (3-D, or with channels) in radiological axial order; writing to it writes to the array.
 
     >>> import numpy as np
     >>> radiological(np.zeros((5, 6, 7)), "RAS").shape
@@ -68,7 +68,10 @@ def radiological(array: NDArray[Any], axes: str) -> NDArray[Any]:
         UsageError: ``axes`` does not name three different directions.
     """
     order, reverse = _order(axes)
-    return array.transpose(order)[tuple(slice(None, None, -1) if back else slice(None) for back in reverse)]
+    further = range(3, array.ndim)
+    return array.transpose([*order, *further])[
+        tuple(slice(None, None, -1) if back else slice(None) for back in reverse)
+    ]
 
 
 def radiological_spacing(spacing: tuple[float, float, float], axes: str) -> tuple[float, float, float]:
@@ -168,3 +171,52 @@ def rescale(stored: NDArray[Any], slope: float, intercept: float) -> NDArray[Any
             if min(ends) >= np.iinfo(kind).min and max(ends) <= np.iinfo(kind).max:
                 return (stored.astype(np.int64) * int(slope) + int(intercept)).astype(kind)
     return (stored.astype(np.float64) * slope + intercept).astype(np.float32)
+
+
+PLANES = ("axial", "coronal", "sagittal")
+"""The planes that a volume in radiological order (Z, Y, X) is cut into: along its first, second, third axis."""
+_THINNER = 1.05  # a spacing counts as larger from this ratio on
+_STRIP = 16  # px; shorter sides are no side of an image
+
+
+def acquisition_plane(shape: tuple[int, ...], spacing: tuple[float, float, float] | None) -> str:
+    """Return the plane in which a volume was acquired: the pair of axes with the smallest spacing; ties are axial.
+
+    Where the spacing says nothing, an axis shorter than 16 voxels is the one that counts slices.
+
+    Args:
+        shape: (Z, Y, X, ...) in radiological order.
+        spacing: (z, y, x) mm, or None.
+
+    >>> acquisition_plane((180, 512, 24), (0.5, 0.5, 4.0))
+    'sagittal'
+    """
+    across = 0
+    if spacing is not None and max(spacing) > _THINNER * spacing[0]:
+        across = max(range(3), key=lambda axis: spacing[axis])
+    if min(side for axis, side in enumerate(shape[:3]) if axis != across) < _STRIP:
+        across = min(range(3), key=lambda axis: shape[axis])
+    return PLANES[across]
+
+
+def cut(values: NDArray[Any], plane: str) -> NDArray[Any]:
+    """Return a view (N, H, W, ...) of a volume (Z, Y, X, ...) in radiological order, as its slices are looked at.
+
+    Axial slices run from feet to head, coronal ones from front to back, sagittal ones from right to left; the head is
+    up in the latter two. Writing into the view writes into the volume.
+
+    Raises:
+        UsageError: no such plane.
+    """
+    if plane not in PLANES:
+        raise unknown_name("plane", plane, PLANES)
+    if plane == "axial":
+        return values
+    return np.moveaxis(values, PLANES.index(plane), 0)[:, ::-1]
+
+
+def cut_spacing(spacing: tuple[float, float, float], plane: str) -> tuple[float, float, float]:
+    """Return the spacing (across, down, right) of :func:`cut` from (z, y, x)."""
+    across = PLANES.index(plane)
+    down, right = (step for axis, step in enumerate(spacing) if axis != across)
+    return spacing[across], down, right
