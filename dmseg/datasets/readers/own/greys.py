@@ -37,6 +37,6 @@ def choose_window(recipe: Recipe, path: Path, values: NDArray[Any]) -> tuple[NDA
     return values, window
 
 
-def whole_numbers(values: NDArray[Any]) -> bool:
+def has_whole_numbers(values: NDArray[Any]) -> bool:
     """Return whether all values are finite whole numbers."""
     return values.dtype.kind in "iub" or bool(np.isfinite(values).all() and (values == np.round(values)).all())
