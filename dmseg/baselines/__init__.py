@@ -6,7 +6,7 @@ what is known about each in ``models.toml``. Importing this package does not loa
 
 from dmseg.baselines.cards import ModelCard, model_cards
 from dmseg.baselines.facts import model_facts
-from dmseg.baselines.interface import CAPABILITIES, ModelAdapter, Prediction, SelfTestAdapter
+from dmseg.baselines.interface import CAPABILITIES, ModelAdapter, Prediction, PreparingAdapter, SelfTestAdapter
 from dmseg.baselines.plain_function import FunctionAdapter
 from dmseg.baselines.registry import cost_of, load_model, missing_packages, model_names
 from dmseg.baselines.restorers import PREFIX as RESTORER_PREFIX
@@ -19,6 +19,7 @@ __all__ = [
     "ModelAdapter",
     "ModelCard",
     "Prediction",
+    "PreparingAdapter",
     "SelfTestAdapter",
     "cost_of",
     "load_model",

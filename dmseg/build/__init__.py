@@ -7,7 +7,7 @@ in :mod:`dmseg.manifests`.
 from dmseg.build.benchmark import Benchmark, find_manifest, open_benchmark
 from dmseg.build.checks import Problem, verify
 from dmseg.build.citation import cite
-from dmseg.build.description import counts_by, level_table, split_counts, write_histogram
+from dmseg.build.description import capped_shares, counts_by, level_table, split_counts, write_histogram
 from dmseg.build.estimate import BuildEstimate, estimate
 from dmseg.build.export import export_coco, export_manifest
 from dmseg.build.finish import BuildSummary
@@ -15,8 +15,7 @@ from dmseg.build.folder import STORAGES
 from dmseg.build.items import BenchmarkDataset
 from dmseg.build.phantom_edition import phantom_raw
 from dmseg.build.rebuild import rebuild
-from dmseg.build.run import build, phantom_benchmark
-from dmseg.build.shards import build_shard, merge
+from dmseg.build.run import build, build_shard, merge, phantom_benchmark
 from dmseg.files import cache_folder
 
 __all__ = [
@@ -29,6 +28,7 @@ __all__ = [
     "build",
     "build_shard",
     "cache_folder",
+    "capped_shares",
     "cite",
     "counts_by",
     "estimate",

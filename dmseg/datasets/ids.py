@@ -37,9 +37,14 @@ def _with_digest(plain: str, original: object) -> str:
 def unique_ids(names: Iterable[Sequence[str]]) -> list[str]:
     """Return one id for each tuple of names (folders, patient, image), all different even without regard to case."""
     listed = [tuple(part for part in parts if part) for parts in names]
-    ids = ["_".join(plain_id(part) for part in parts) for parts in listed]
+    ids = ["_".join(map(plain_id, _without_repeats(parts))) for parts in listed]
     times = Counter(name.lower() for name in ids)
     return [
         name if times[name.lower()] == 1 else _with_digest(name, list(parts))
         for name, parts in zip(ids, listed, strict=True)
     ]
+
+
+def _without_repeats(parts: Sequence[str]) -> Sequence[str]:
+    """Leave out a name with which the last one begins: ``sub-01``, ``sub-01_T1w``."""
+    return [part for part in parts[:-1] if not parts[-1].startswith(part)] + list(parts[-1:])

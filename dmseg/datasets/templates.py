@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dmseg.errors import DataError
-from dmseg.imaging import stem
+from dmseg.imaging import EXTENSIONS, extension, stem
 
 _WHOLE = r"[^/]+?"
 _WORD = r"[^/_. -]+?"
@@ -42,6 +42,11 @@ class Match:
     group: str = ""
     structure: str = ""
     reader: str = ""
+
+
+def plain_stem(path: Path) -> str:
+    """Return a file's name without its suffix; a name without a known suffix (DICOM's ``IM.7``) is whole."""
+    return stem(path) if extension(path) in EXTENSIONS else path.name
 
 
 def fields_of(template: str) -> list[str]:
@@ -85,7 +90,7 @@ def matched(given: str | Sequence[str], root: Path, files: Iterable[Path]) -> li
     found = []
     for file in files:
         name = file.relative_to(root)
-        path = (name.parent / stem(file)).as_posix()
+        path = (name.parent / plain_stem(file)).as_posix()
         if hit := next(filter(None, (pattern.fullmatch(path) for pattern in patterns)), None):
             fields = {key: text or "" for key, text in hit.groupdict().items() if key != "k"}
             found.append(Match(file, **fields))

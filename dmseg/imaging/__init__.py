@@ -37,7 +37,16 @@ from dmseg.imaging.resize import compute_stored_size, resize_image, resize_mask
 from dmseg.imaging.rle import Rle, decode_rle, encode_rle
 from dmseg.imaging.samples import grey_if_colourless, orient
 from dmseg.imaging.stored import Derivation, StoredImage
-from dmseg.imaging.volumes import PLANES, Volume, acquisition_plane, cut, cut_spacing, describe_difference, radiological, radiological_affine
+from dmseg.imaging.volumes import (
+    PLANES,
+    Volume,
+    acquisition_plane,
+    cut,
+    cut_spacing,
+    describe_difference,
+    radiological,
+    radiological_affine,
+)
 from dmseg.imaging.writing import png_bytes, write_mask, write_png
 
 __all__ = [

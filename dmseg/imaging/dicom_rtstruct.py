@@ -55,7 +55,9 @@ def read_dicom_regions(path: Path, series: Volume) -> Iterator[tuple[str, Mask]]
     import pydicom
 
     if series.affine is None:
-        raise ImageFileError(f"{path}: its series does not say where its images lie, so no contour can be drawn on them")
+        raise ImageFileError(
+            f"{path}: its series does not say where its images lie, so no contour can be drawn on them"
+        )
     to_voxel = np.linalg.inv(series.affine)
     with decoding(path, DICOM):
         data = pydicom.dcmread(path)
@@ -77,5 +79,7 @@ def _draw(path: Path, mask: Mask, points: NDArray[np.float64]) -> None:
     if len(points) < 3:
         return
     if np.abs(points[:, 0] - z).max() > _OFF_PLANE or not 0 <= z < len(mask):
-        raise ImageFileError(f"{path}: a contour at slice {points[:, 0].mean():.2f} lies on none of the {len(mask)} slices")
+        raise ImageFileError(
+            f"{path}: a contour at slice {points[:, 0].mean():.2f} lies on none of the {len(mask)} slices"
+        )
     mask[z] ^= polygon2mask(mask.shape[1:], points[:, 1:])

@@ -66,16 +66,16 @@ class PromptedNetwork(nn.Module):
         self.mask_decoder = mask_decoder
 
     def encode(self, pixels: Tensor) -> Encoded:
-        """Encode normalised pixels (B, 3, S, S)."""
-        embedding, intermediate = self.image_encoder(pixels)
-        return Encoded(embedding, intermediate)
+        """Encode normalised pixels (B, 3, S, S); only what the decoder needs is kept, no intermediate features here."""
+        return Encoded(self.encode_frozen(pixels).embedding, {})
 
     def encode_frozen(self, pixels: Tensor) -> Encoded:
         """Encode by the image encoder alone, as training does once for all interactions while the encoder is frozen.
 
         What :meth:`encode` computes beyond that is computed, with gradients, by :meth:`forward_prompts`.
         """
-        return PromptedNetwork.encode(self, pixels)
+        embedding, intermediate = self.image_encoder(pixels)
+        return Encoded(embedding, intermediate)
 
     def condition_on_prompts(
         self, encoded: Encoded, points: Tensor | None, labels: Tensor | None, box: Tensor | None, dense: Tensor

@@ -36,7 +36,7 @@ class EnhancedNetwork(PromptedNetwork):
 
     def encode(self, pixels: Tensor) -> Encoded:
         """Encode normalised pixels (B, 3, S, S), and what of the enhancer no prompt changes."""
-        encoded = super().encode(pixels)
+        encoded = self.encode_frozen(pixels)
         laterals = self.enhancer.prepare(encoded.intermediate, encoded.embedding.shape[-1])
         return EnhancedEncoded(
             encoded.embedding,

@@ -11,7 +11,7 @@ from dmseg.reading import read_json, read_regular
 
 
 def read_label_names(path: Path) -> dict[float, str]:
-    """Return value -> name of a dataset.json: MSD's ``{"1": "liver"}`` or nnU-Net's ``{"liver": 1}``; empty if there is none.
+    """Return value -> name of a dataset.json: MSD's ``{"1": "liver"}`` or nnU-Net's ``{"liver": 1}``; empty if none.
 
     Regions of nnU-Net (``"whole": [1, 2]``) are no values of their own and are not in it.
     """
@@ -43,7 +43,7 @@ def read_channel_names(path: Path) -> list[str]:
 
 
 def read_colour_names(path: Path) -> dict[str, list[int]]:
-    """Return name -> RGB of a labelmap.txt of CVAT (``name:r,g,b:parts:actions``), without the background; empty if none."""
+    """Return name -> RGB of a labelmap.txt of CVAT (``name:r,g,b:parts:actions``), without the background."""
     try:
         text = read_regular(path).decode("utf-8-sig", "replace")
     except (DmsegError, FileNotFoundError):

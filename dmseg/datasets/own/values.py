@@ -21,9 +21,9 @@ from dmseg.datasets.ids import plain_id
 from dmseg.errors import DmsegError
 from dmseg.imaging import extension, read_image, read_mask_values, read_volume
 from dmseg.progress import progress
-from dmseg.tables import packaged_table
+from dmseg.tables import read_packaged_table
 
-_OWN = packaged_table("dmseg.datasets", "datasets.toml")["own"]
+_OWN = read_packaged_table("dmseg.datasets", "datasets.toml")["own"]
 _WHITE = (255.0, 65535.0)
 _IDS = ("instance", "inst", "cp", "nuclei", "cells", "nucleus", "cell", "masks")
 
@@ -150,7 +150,9 @@ def _mean_values(facts: Sequence[Facts], lossy: bool, volumes: bool) -> Meaning:
             how = "each file has 0 and one other value" if mixed else "0 and one other value"
             return _binary("half" if mixed else 0, found, f"{said}: {how}; one object a file")
     if not volumes and (why := _why_ids(facts, several, found)):
-        return Meaning("instances", ["object"], ['masks = "instances"  # every id is an object of its own'], f"{said}: {why}")
+        return Meaning(
+            "instances", ["object"], ['masks = "instances"  # every id is an object of its own'], f"{said}: {why}"
+        )
     return _mean_labels(facts, {})
 
 
@@ -190,11 +192,18 @@ def _why_ids(facts: Sequence[Facts], several: Sequence[Facts], found: Sequence[f
 
 def _words(file: Path) -> set[str]:
     text = "/".join(file.parts[-2:]).lower()
-    return {word for part in text.replace(".", "_").replace("-", "_").replace(" ", "_").split("/") for word in part.split("_")}
+    return {
+        word
+        for part in text.replace(".", "_").replace("-", "_").replace(" ", "_").split("/")
+        for word in part.split("_")
+    }
 
 
 def _binary(above: float | str, found: Iterable[float], said: str) -> Meaning:
-    lines = ['masks = "binary"  # one object a mask file', f"mask_above = {json.dumps(above)}  # above this is the object"]
+    lines = [
+        'masks = "binary"  # one object a mask file',
+        f"mask_above = {json.dumps(above)}  # above this is the object",
+    ]
     if known := [_number(value) for value in found]:
         lines.append(f"mask_values = {json.dumps(known)}  # what was found; other values are reported")
     return Meaning("binary", ["object"], lines, said)
@@ -203,9 +212,16 @@ def _binary(above: float | str, found: Iterable[float], said: str) -> Meaning:
 def _mean_labels(facts: Sequence[Facts], names: Mapping[float, str]) -> Meaning:
     """Return the meaning of classes: one structure per value that occurs or has a name."""
     found = sorted({value for each in facts for value in each.values} | (set(names) - {0.0}))
-    labels = {value: plain_id(names.get(value, f"label_{_number(value)}").strip().lower().replace(" ", "_")) for value in found}
+    labels = {
+        value: plain_id(names.get(value, f"label_{_number(value)}").strip().lower().replace(" ", "_"))
+        for value in found
+    }
     ignored = [value for value, name in names.items() if name.lower() in ("ignore", "void")]
-    tables = ["", "[parameters.labels]  # structure = value", *(f"{json.dumps(labels[v])} = {_number(v)}" for v in found if v not in ignored)]
+    tables = [
+        "",
+        "[parameters.labels]  # structure = value",
+        *(f"{json.dumps(labels[v])} = {_number(v)}" for v in found if v not in ignored),
+    ]
     lines = ['masks = "labels"  # every value is a structure; ids of objects would be "instances"']
     notes = []
     if ignored:
@@ -245,14 +261,20 @@ def _mean_colours(
     background = (0, 0, 0) if (0, 0, 0) in drawn else drawn.most_common(1)[0][0]
     core, note = _OWN["colour_core"], []
     if named:
-        colours = {plain_id(name.lower()): tuple(colour) for name, colour in named.items() if tuple(colour) != background}
+        colours = {
+            plain_id(name.lower()): tuple(colour) for name, colour in named.items() if tuple(colour) != background
+        }
         said = f"{len(drawn)} colours; {len(colours)} have names"
     else:
         chosen = sorted(colour for colour in drawn if colour != background)
         if len(chosen) > _OWN["most_labels"]:
             core = 3
-            chosen = sorted(colour for colour, n in cores.items() if colour != background and n >= _OWN["colour_pixels"])
-            note = [f"{len(drawn)} colours, so edges are soft or files lossy: only those that fill areas are structures"]
+            chosen = sorted(
+                colour for colour, n in cores.items() if colour != background and n >= _OWN["colour_pixels"]
+            )
+            note = [
+                f"{len(drawn)} colours, so edges are soft or files lossy: only those that fill areas are structures"
+            ]
             chosen = chosen[: _OWN["most_labels"]]
         colours = {"colour_" + "".join(f"{part:02x}" for part in colour): colour for colour in chosen}
         said = f"{len(drawn)} colours; each of {len(colours)} is a structure"

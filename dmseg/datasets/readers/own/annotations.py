@@ -20,7 +20,7 @@ from PIL import Image as PillowImage
 
 from dmseg.datasets import coco, shapes, tree
 from dmseg.datasets.ids import unique_ids
-from dmseg.datasets.readers.own.images import IMAGE_SUFFIXES, name_of_structure, read_own_image
+from dmseg.datasets.readers.own.images import IMAGE_SUFFIXES, find_images, read_own_image
 from dmseg.datasets.readers.own.label_studio import decode_brush
 from dmseg.datasets.sources import NOTE, LeftOut, Reader, Scan, Source
 from dmseg.errors import DataError, ImageFileError
@@ -66,7 +66,9 @@ class OwnAnnotationReader(Reader):
             else:
                 found[image] = entry
             left_out += [LeftOut(where, note, NOTE) for note in entry.notes]
-        left_out += [LeftOut(path.as_posix(), "not in the annotation files") for path in images.files if path not in found]
+        left_out += [
+            LeftOut(path.as_posix(), "not in the annotation files") for path in images.files if path not in found
+        ]
         ids = unique_ids([(*_folder_names(image, found), image.stem) for image in found])
         sources = [
             Source(identity, identity, (image, entry.file.relative_to(root)), entry.image)
@@ -79,11 +81,17 @@ class OwnAnnotationReader(Reader):
         image, annotations = source.files
         pixels, spacing, window = read_own_image(self, root / image)
         entry = next(
-            (each for each in list_annotated(root, self.recipe.parameters, [root / annotations]) if each.image == source.detail),
+            (
+                each
+                for each in list_annotated(root, self.recipe.parameters, [root / annotations])
+                if each.image == source.detail
+            ),
             None,
         )
         if entry is None:
-            raise ImageFileError(f"{root / annotations}: {source.detail} is no longer in it; run the same command again")
+            raise ImageFileError(
+                f"{root / annotations}: {source.detail} is no longer in it; run the same command again"
+            )
         structures: list[Structure] = []
         names = {label: name for name, label in self.recipe.parameters.get("names", {}).items()}
         for shape in entry.shapes():
@@ -114,7 +122,7 @@ class _ImageNames:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.files = [file.relative_to(root) for file in tree.files_below(root, IMAGE_SUFFIXES)]
+        self.files = [file.relative_to(root) for file in find_images(root)]
         self._paths = {file.as_posix(): file for file in self.files}
         self._names: dict[str, list[Path]] = {}
         for file in self.files:

@@ -187,7 +187,10 @@ class OwnDicomReader(Reader):
         turned = _as_radiological(series)
         labels = read_labels(root / file, self.recipe.parameters, turned)
         if difference := describe_difference(turned, labels):
-            return LeftOut(series.files[0].relative_to(root).as_posix(), f"{file.as_posix()}: labels in another place: {difference}")
+            return LeftOut(
+                series.files[0].relative_to(root).as_posix(),
+                f"{file.as_posix()}: labels in another place: {difference}",
+            )
         stored = np.empty(series.values.shape, labels.values.dtype)
         radiological(stored, series.axes or "SPL")[...] = labels.values
         items = list(

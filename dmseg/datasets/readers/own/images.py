@@ -16,11 +16,40 @@ from dmseg.datasets.readers.own.objects import kind_of_masks, split_by_objects, 
 from dmseg.datasets.readers.own.pairing import pair_files
 from dmseg.datasets.sources import LeftOut, Reader, Scan, Source, clean_id
 from dmseg.errors import DataError, ImageFileError
-from dmseg.imaging import EXTENSIONS, apply_window, image_orientation, orient, read_image, read_mask_values
-from dmseg.imaging.formats import NIFTI
+from dmseg.imaging import (
+    EXTENSIONS,
+    apply_window,
+    extension,
+    image_orientation,
+    kind_of,
+    orient,
+    read_image,
+    read_mask_values,
+)
+from dmseg.imaging.formats import DICOM, VOLUMES
 from dmseg.types import Image, Sample, Structure, Window
 
-IMAGE_SUFFIXES = tuple(dict.fromkeys((*tree.IMAGE_SUFFIXES, *(end for end, kind in EXTENSIONS.items() if kind != NIFTI))))
+IMAGE_SUFFIXES = tuple(
+    dict.fromkeys((*tree.IMAGE_SUFFIXES, *(end for end, kind in EXTENSIONS.items() if kind not in VOLUMES)))
+)
+
+
+def find_images(folder: Path) -> list[Path]:
+    """Return the image files below a folder: by their suffix, and DICOM files that have none or a number."""
+    return [
+        file
+        for file in tree.files_below(folder, ("",))
+        if file.name.lower().endswith(IMAGE_SUFFIXES) or (extension(file) not in EXTENSIONS and _is_dicom(file))
+    ]
+
+
+def _is_dicom(file: Path) -> bool:
+    if file.suffix and not file.suffix[1:].isdecimal():
+        return False
+    try:
+        return kind_of(file) == DICOM
+    except ImageFileError:
+        return False
 
 
 class OwnImageReader(Reader):
@@ -33,7 +62,7 @@ class OwnImageReader(Reader):
         return bool(self.scan(folder).sources)
 
     def scan(self, root: Path) -> Scan:
-        return pair_files(self, root, IMAGE_SUFFIXES)
+        return pair_files(self, root, find_images(root))
 
     def read(self, root: Path, source: Source) -> Iterator[Sample | LeftOut]:
         """Yield notes on the masks, then the one sample of the source."""

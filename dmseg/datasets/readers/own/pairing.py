@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from dmseg.datasets import templates, tree
+from dmseg.datasets import templates
 from dmseg.datasets.ids import plain_id, unique_ids
 from dmseg.datasets.sources import NOTE, LeftOut, Reader, Scan, Source
 from dmseg.datasets.templates import KEY, Match
@@ -17,11 +17,12 @@ from dmseg.errors import DataError
 from dmseg.imaging import stem
 from dmseg.reading import read_json
 
+_LISTS = ("training", "validation")
 _Key = tuple[str, ...]
 
 
 @dataclass
-class _Paired:
+class Paired:
     """An image with its masks: names for the ids, files relative to the root, the structure of each mask file."""
 
     names: tuple[str, str, str]
@@ -30,7 +31,7 @@ class _Paired:
     structures: list[str] = field(default_factory=list)
 
 
-def pair_files(reader: Reader, root: Path, suffixes: tuple[str, ...]) -> Scan:
+def pair_files(reader: Reader, root: Path, files: Sequence[Path]) -> Scan:
     """Pair images with their masks by the recipe's templates ``image`` and ``mask``, or by its ``list``.
 
     Sources have the image first, then its masks; ``detail`` is a JSON list of the masks' structures (empty texts where
@@ -38,19 +39,19 @@ def pair_files(reader: Reader, root: Path, suffixes: tuple[str, ...]) -> Scan:
     """
     rules = reader.recipe.parameters
     if "list" in rules:
-        paired, left_out = _listed(root, rules["list"], rules.get("lists", ["training", "validation"]))
+        paired, left_out = pair_listed(root, rules["list"], rules.get("lists", _LISTS))
     else:
-        paired, left_out = _named(rules, root, tree.files_below(root, suffixes))
+        paired, left_out = pair_named(rules, root, files)
     ids = unique_ids([pair.names for pair in paired])
     cases = [plain_id(pair.names[1]) if pair.names[1] else identity for pair, identity in zip(paired, ids, strict=True)]
     return Scan([_source(*each) for each in zip(paired, ids, cases, strict=True)], left_out)
 
 
-def _source(pair: _Paired, identity: str, case: str) -> Source:
+def _source(pair: Paired, identity: str, case: str) -> Source:
     return Source(identity, case, (pair.image, *pair.masks), json.dumps(pair.structures))
 
 
-def _named(rules: Mapping[str, Any], root: Path, files: Sequence[Path]) -> tuple[list[_Paired], list[LeftOut]]:
+def pair_named(rules: Mapping[str, Any], root: Path, files: Sequence[Path]) -> tuple[list[Paired], list[LeftOut]]:
     """Pair files by the templates."""
     masks = templates.matched(rules["mask"], root, files)
     drawn = {match.file for match in masks}
@@ -68,14 +69,16 @@ def _named(rules: Mapping[str, Any], root: Path, files: Sequence[Path]) -> tuple
     for key, image in groups.items():
         chosen, others = _of_one_reader(of_image[key], rules.get("readers", ()))
         left_out += [
-            LeftOut(match.file.relative_to(root).as_posix(), f'drawn by reader "{match.reader}"; "{taken}" is taken', NOTE)
+            LeftOut(
+                match.file.relative_to(root).as_posix(), f'drawn by reader "{match.reader}"; "{taken}" is taken', NOTE
+            )
             for match, taken in others
         ]
         if not chosen:
             left_out.append(LeftOut(image.file.relative_to(root).as_posix(), "mask missing"))
             continue
         paired.append(
-            _Paired(
+            Paired(
                 (image.group, image.case, image.id),
                 image.file.relative_to(root),
                 [match.file.relative_to(root) for match in chosen],
@@ -127,7 +130,7 @@ def _of_one_reader(masks: Sequence[Match], order: Sequence[str]) -> tuple[list[M
     return [m for m in masks if m.reader == taken], [(m, taken) for m in masks if m.reader != taken]
 
 
-def _listed(root: Path, name: str, lists: Sequence[str]) -> tuple[list[_Paired], list[LeftOut]]:
+def pair_listed(root: Path, name: str, lists: Sequence[str] = _LISTS) -> tuple[list[Paired], list[LeftOut]]:
     """Pair files by a data list: ``{"training": [{"image": path, "label": path}, ...]}`` (MONAI, MSD, nnU-Net 1).
 
     Raises:
@@ -136,7 +139,7 @@ def _listed(root: Path, name: str, lists: Sequence[str]) -> tuple[list[_Paired],
     entries = read_json(root / name)
     if not isinstance(entries, Mapping):
         raise DataError(f"{root / name}: expected an object with lists such as training")
-    paired: list[_Paired] = []
+    paired: list[Paired] = []
     left_out: list[LeftOut] = []
     for part in lists:
         for entry in entries.get(part) or []:
@@ -154,7 +157,7 @@ def _listed(root: Path, name: str, lists: Sequence[str]) -> tuple[list[_Paired],
                 left_out.append(LeftOut(image.as_posix(), f"{absent[0]}: listed in {name}, not there"))
                 continue
             case = entry.get("patient") or entry.get("subject") or ""
-            paired.append(_Paired(("", str(case), stem(image)), image, [mask], [""]))
+            paired.append(Paired(("", str(case), stem(image)), image, [mask], [""]))
     times = Counter(pair.names for pair in paired)
     for pair in paired:
         if times[pair.names] > 1:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
+from dmseg.datasets import tree
 from dmseg.datasets.readers.own.greys import choose_window, has_whole_numbers
 from dmseg.datasets.readers.own.images import name_of_structure
 from dmseg.datasets.readers.own.objects import kind_of_masks, split_values
@@ -69,7 +70,7 @@ class OwnVolumeReader(Reader):
         return bool(self.scan(folder).sources)
 
     def scan(self, root: Path) -> Scan:
-        scan = pair_files(self, root, VOLUME_SUFFIXES)
+        scan = pair_files(self, root, tree.files_below(root, VOLUME_SUFFIXES))
         several = [source for source in scan.sources if len(source.files) > 2 and not any(json.loads(source.detail))]
         left_out = [LeftOut(source.files[0].as_posix(), "several label volumes; give one") for source in several]
         return Scan([source for source in scan.sources if source not in several], [*scan.left_out, *left_out])
@@ -97,7 +98,9 @@ class OwnVolumeReader(Reader):
             return
         yield from self._slices(root / file, source, volume, objects)
 
-    def _slices(self, path: Path, source: Source, volume: Volume, objects: Sequence[Object3d]) -> Iterator[Sample | LeftOut]:
+    def _slices(
+        self, path: Path, source: Source, volume: Volume, objects: Sequence[Object3d]
+    ) -> Iterator[Sample | LeftOut]:
         values, window = choose_window(self.recipe, path, volume.values)
         plane = self.recipe.parameters.get("plane") or acquisition_plane(volume.values.shape, volume.spacing)
         spacing = None if volume.spacing is None else cut_spacing(volume.spacing, plane)[1:]
