@@ -22,7 +22,7 @@ MASK_WORD = re.compile(
     r"(?:^|(?<=[ _-]))(?:mask|dseg|seg|segmentation|label|gt|ground[ _-]?truth|annotation|manual)s?", re.IGNORECASE
 )
 IMAGE_WORD = re.compile(r"^(?:jpeg|png)?(?:image|img|frame|scan|photo|input|original|raw)s?(?:tr|ts)?$", re.IGNORECASE)
-_BEGINNING = re.compile(r"^(?:mask|seg|segmentation|label|gt)s?(?=$|[ _-])", re.IGNORECASE)
+_BEGINNING = re.compile(r"^(?:mask|seg|segmentation|label|gt)s?(?=$|[ _\d-])", re.IGNORECASE)
 _AFTER = r"(?=(?:[ _-]?\d+|[ _-][a-h])?$)"  # a number, or the letter of a reader
 _RULES = read_packaged_table("dmseg.datasets", "datasets.toml")["labels"]
 

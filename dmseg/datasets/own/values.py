@@ -141,14 +141,15 @@ def _mean_values(facts: Sequence[Facts], lossy: bool, volumes: bool) -> Meaning:
     if lossy:
         return _binary(127, (), f"{said}: JPEG files; one object a file, grey above 127")
     if any(not value.is_integer() for value in found) or _is_soft(facts, found):
-        above: float | str = "half" if len({_top(each) for each in facts if each.values}) > 1 else _top_value(found) / 2
-        above = int(above) if isinstance(above, float) and above > 1 else above
-        return _binary(above, (), f"{said}: soft edges; one object a file, what is above half")
+        middle: float | str = "half" if len({_top(each) for each in facts if each.values}) > 1 else _top_value(found) / 2
+        middle = int(middle) if isinstance(middle, float) and middle > 1 else middle
+        return _binary(middle, (), f"{said}: soft edges; one object a file, what is above half")
     if not several:
         mixed = len(found) > 1
         if not mixed or set(found) <= {1.0, *_WHITE}:
             how = "each file has 0 and one other value" if mixed else "0 and one other value"
-            return _binary("half" if mixed else 0, found, f"{said}: {how}; one object a file")
+            above: float | str = "half" if mixed else int(found[0]) // 2 if found[0] in _WHITE else 0
+            return _binary(above, found, f"{said}: {how}; one object a file")
     if not volumes and (why := _why_ids(facts, several, found)):
         return Meaning(
             "instances", ["object"], ['masks = "instances"  # every id is an object of its own'], f"{said}: {why}"

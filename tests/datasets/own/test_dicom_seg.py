@@ -100,7 +100,7 @@ def _items(guessed: own.Guess, root: Path) -> list[Sample | LeftOut]:
 
 def test_series_and_segmentations_are_paired_by_their_tags(folder: Path) -> None:
     guessed = _guess(folder)
-    assert guessed.recipe.reader == "own_dicom_seg" and guessed.n_sources == 1
+    assert guessed.recipe.reader == "own_dicom" and guessed.n_sources == 1
     assert guessed.recipe.structures == ("liver", "spleen--left-")
     assert guessed.recipe.parameters["segments"] == {"liver": "Liver", "spleen--left-": "Spleen (left)"}
     assert [item.reason for item in guessed.left_out] == ["series without a segmentation"]
