@@ -15,7 +15,9 @@ _SHOWN = 10
 @click.argument("folder", type=FOLDER)
 @click.option("--modality", required=True, help="ultrasound, mri, ct, xray, dental, endoscopy, dermoscopy, microscopy.")
 @click.option("--name", default=None, help="Name of the dataset; default: the folder's.")
-@click.option("--rescale", default="", help="CT values to HU: hu, hu+1024, hu+32768, hu-unsigned, 0..1, 0..255=-160..240.")
+@click.option(
+    "--rescale", default="", help="CT values to HU: hu, hu+1024, hu+32768, 0..1, 0..1=-160..240."
+)
 @click.option("--out", type=FILE, default=None, help="Recipe file to write; default: NAME.toml here.")
 @click.option("--force", is_flag=True, help="Replace the recipe file if it is there.")
 def command(folder: Path, modality: str, name: str | None, rescale: str, out: Path | None, force: bool) -> int:

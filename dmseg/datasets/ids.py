@@ -23,11 +23,20 @@ def plain_id(text: str) -> str:
     """Return a text as an id; one with other characters is transliterated and ends in a digest of the original.
 
     >>> plain_id("scan-7.a"), plain_id("Zoë")
-    ('scan-7.a', 'Zoe-5dc2a92d')
+    ('scan-7.a', 'Zoe-f871740d')
     """
     composed = unicodedata.normalize("NFC", text)
-    plain = clean_id(anyascii(composed)).strip("-")
+    plain = transliterate(composed).strip("-")
     return composed if plain == composed else _with_digest(plain, composed)
+
+
+def transliterate(text: str) -> str:
+    """Return a text in Latin letters, digits and ``._-``; two texts can become one.
+
+    >>> transliterate("Ärzte №1")
+    'Arzte-No1'
+    """
+    return clean_id(anyascii(unicodedata.normalize("NFC", text)))
 
 
 def _with_digest(plain: str, original: object) -> str:

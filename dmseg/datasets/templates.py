@@ -63,8 +63,8 @@ def matcher(template: str) -> re.Pattern[str]:
     names = [name for name in fields_of(template) if name != "any"]
     if sorted(set(names)) != sorted(names) or "id" not in names or not set(names) <= set(FIELDS):
         raise DataError(
-            f'path "{template}": give {{id}} once, and {{case}}, {{group}}, {{structure}}, {{reader}} and {{k}} at most '
-            "once, {any} as often as needed; no other field"
+            f'path "{template}": give {{id}} once, and {{case}}, {{group}}, {{structure}}, {{reader}} and {{k}} at '
+            "most once, {any} as often as needed; no other field"
         )
     return re.compile("/".join(map(_part_pattern, template.split("/"))), re.IGNORECASE)
 
@@ -75,7 +75,7 @@ def _part_pattern(part: str) -> str:
 
 
 def _field_pattern(name: str, part: str) -> str:
-    """Return the pattern of a field; a structure or reader beside other text is one word, else ``{id}`` would end early."""
+    """Return the pattern of a field; a structure or reader beside other text is a single word, else ids end early."""
     if name == "any":
         return r"[^/]*?"
     if name == "k":
@@ -84,8 +84,8 @@ def _field_pattern(name: str, part: str) -> str:
     return f"(?P<{name}>{_WORD if word else _WHOLE})"
 
 
-def matched(given: str | Sequence[str], root: Path, files: Iterable[Path]) -> list[Match]:
-    """Return the files below ``root`` that a template, or the first of several that fits, names, in the order given."""
+def match_template(given: str | Sequence[str], root: Path, files: Iterable[Path]) -> list[Match]:
+    """Return the files below ``root`` that a template, or the first of several that fits, names."""
     patterns = [matcher(template) for template in ([given] if isinstance(given, str) else given)]
     found = []
     for file in files:

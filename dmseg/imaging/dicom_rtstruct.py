@@ -82,4 +82,4 @@ def _draw(path: Path, mask: Mask, points: NDArray[np.float64]) -> None:
         raise ImageFileError(
             f"{path}: a contour at slice {points[:, 0].mean():.2f} lies on none of the {len(mask)} slices"
         )
-    mask[z] ^= polygon2mask(mask.shape[1:], points[:, 1:])
+    mask[z] ^= polygon2mask(mask.shape[1:], points[:, 1:])  # type: ignore[no-untyped-call]

@@ -131,7 +131,7 @@ def _orientation(path: Path) -> int:
 
 def _is_square(path: Path) -> bool:
     height, width = read_image(path).pixels.shape[:2]
-    return height == width
+    return bool(height == width)
 
 
 def _look_at_scales(folder: Path, kind: Kind, rescale: str) -> None:

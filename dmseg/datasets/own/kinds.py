@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from dmseg.datasets import templates, tree
-from dmseg.datasets.ids import plain_id
 from dmseg.datasets.own.layouts import choose_paths
 from dmseg.datasets.own.names import read_channel_names, read_colour_names, read_label_names
 from dmseg.datasets.own.paths import Paths
 from dmseg.datasets.own.values import Meaning, decide
 from dmseg.datasets.readers.own.annotations import list_annotated
 from dmseg.datasets.readers.own.dicom import tags_below
-from dmseg.datasets.readers.own.images import find_images
+from dmseg.datasets.readers.own.images import find_images, name_of_structure
 from dmseg.datasets.readers.own.pairing import Paired, pair_listed, pair_named
 from dmseg.datasets.readers.own.volumes import VOLUME_SUFFIXES
 from dmseg.errors import DmsegError
@@ -55,15 +54,14 @@ def recognise(folder: Path) -> Kind:
     """Return the kind of a folder's data; where nothing is understood, a beginning to be written by hand."""
     volumes = tree.files_below(folder, VOLUME_SUFFIXES)
     images = find_images(folder)
-    for found in (
-        _dicom(folder, volumes),
-        _annotations(folder, images),
-        _files(folder, volumes),
-        _files(folder, images),
-    ):
-        if found is not None:
-            return found
-    return _nothing(folder, volumes, images)
+    return (
+        _dicom(folder, ())
+        or _annotations(folder, images)
+        or _files(folder, volumes)
+        or (_dicom(folder, volumes) if volumes else None)
+        or _files(folder, images)
+        or _nothing(folder, volumes, images)
+    )
 
 
 def quote(text: str) -> str:
@@ -80,7 +78,7 @@ def _unique_names(labels: Sequence[str]) -> list[str]:
     """Return labels as names for mask ids; those that are then equal get a number."""
     names: list[str] = []
     for label in labels:
-        name = plain_id(label.strip().lower().replace(" ", "_")) if label.strip() else "segment"
+        name = name_of_structure(label) or "segment"
         names.append(name if name not in names else f"{name}-{len(names)}")
     return names
 
@@ -91,7 +89,7 @@ def _dicom(folder: Path, volumes: Sequence[Path]) -> Kind | None:
     series = {found.series for found in tags.values() if found.picture}
     labels = sorted({label for found in tags.values() for label in (*(found.segments or ()), *(found.contours or ()))})
     drawn = any(found.segments is not None or found.contours is not None for found in tags.values())
-    if not series or not (drawn or volumes):
+    if not drawn and not (series and volumes):
         return None
     lines, said, tables, notes = [percentile_line()], [f"{len(series)} DICOM series"], [], []
     structures = _unique_names(labels)
@@ -112,7 +110,7 @@ def _dicom(folder: Path, volumes: Sequence[Path]) -> Kind | None:
         structures += [name for name in meaning.structures if name not in structures]
         said.append(f"labels in files of their own: {meaning.said}")
         notes += meaning.notes
-        used |= {match.file for match in templates.matched(template, folder, volumes)}
+        used |= {match.file for match in templates.match_template(template, folder, volumes)}
     return Kind("own_dicom", structures, lines, [*tags, *volumes], used, said, notes, tables)
 
 
@@ -203,13 +201,15 @@ def _files(folder: Path, files: Sequence[Path]) -> Kind | None:
         return None
     else:
         lines, said = _path_lines(paths), [_paths_text(paths)]
-        masks = [match.file for match in templates.matched(paths.mask, folder, files)]
+        masks = [match.file for match in templates.match_template(paths.mask, folder, files)]
         lines += _reader_lines(paths, folder, files)
     meaning = _meaning(folder, masks, paths, volumes)
     structures = _file_structures(paired, meaning)
     lines += [*meaning.lines, percentile_line(), *(_affine_lines() if volumes else [])]
     used = {folder / file for pair in paired for file in (pair.image, *pair.masks)} | set(masks)
-    if paths and paths.objects and (same := templates.matched(paths.objects, folder, files)):
+    if rules:
+        used |= {match.file for match in templates.match_template(rules["image"], folder, files)}
+    if paths and paths.objects and (same := templates.match_template(paths.objects, folder, files)):
         lines.append(f"objects = {quote(paths.objects)}  # tells the objects of a structure apart")
         used |= {match.file for match in same}
     if channels := read_channel_names(folder / "dataset.json"):
@@ -234,7 +234,7 @@ def _paths_text(paths: Paths) -> str:
 
 
 def _reader_lines(paths: Paths, folder: Path, files: Sequence[Path]) -> list[str]:
-    readers = sorted({match.reader for match in templates.matched(paths.mask, folder, files)} - {""})
+    readers = sorted({match.reader for match in templates.match_template(paths.mask, folder, files)} - {""})
     if not readers:
         return []
     return [

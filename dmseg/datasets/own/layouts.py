@@ -9,7 +9,7 @@ from typing import Any
 from dmseg.datasets.mask_rules import find_mask_names
 from dmseg.datasets.own.paths import Paths, guess_paths
 from dmseg.datasets.readers.own.pairing import pair_named
-from dmseg.datasets.templates import fields_of, matched
+from dmseg.datasets.templates import fields_of, match_template
 from dmseg.errors import DmsegError
 from dmseg.tables import read_packaged_table
 
@@ -76,4 +76,4 @@ def _prefixes(template: str, parents: set[tuple[str, ...]]) -> set[str]:
 def _is_of(layout: Mapping[str, Any], paths: Paths, folder: Path, files: Sequence[Path]) -> bool:
     """Return whether the readers that a layout finds are those that it knows."""
     known = {name.lower() for name in layout.get("readers", ())}
-    return not known or all(match.reader.lower() in known for match in matched(paths.mask, folder, files))
+    return not known or all(match.reader.lower() in known for match in match_template(paths.mask, folder, files))

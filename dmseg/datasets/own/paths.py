@@ -6,7 +6,7 @@ have in common is written out, what varies becomes a field.
 
 from __future__ import annotations
 
-import os.path
+import itertools
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -141,9 +141,19 @@ def _pair_by_folder(
     """Pair images that all have one name with the masks that have most folders in common with them."""
     pairs = []
     for parents, stem in masks:
-        best = max(images, key=lambda each: len(os.path.commonprefix([each[0], parents])))
+        best = max(images, key=lambda each: _n_leading(each[0], parents))
         pairs.append(_Pair(best[0], parents, "", (best[1], "", stem, "")))
     return pairs
+
+
+def _n_leading(one: Sequence[str], other: Sequence[str]) -> int:
+    """Return how many first items two sequences have in common."""
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
+
+
+def _common_beginning(texts: set[str]) -> str:
+    first, last = min(texts), max(texts)
+    return first[: _n_leading(first, last)]
 
 
 def _templates(pairs: Sequence[_Pair]) -> tuple[str, str]:
@@ -174,14 +184,14 @@ def _ending(endings: Counter[str]) -> str:
 
 
 def _varying(texts: set[str], otherwise: str) -> str:
-    """Return what texts have in common, with a field for the one word that varies: ``{reader}`` by its look, or another."""
+    """Return what texts have in common, with a field for the word that varies: ``{reader}`` by its look, or another."""
     if len(texts) == 1:
         return next(iter(texts))
-    first = os.path.commonprefix(list(texts))
+    first = _common_beginning(texts)
     first = (
         re.sub(r"[A-Za-z0-9]+$", "", first) if first and any(t[len(first) :][:1].isalnum() for t in texts) else first
     )
-    last = os.path.commonprefix([text[len(first) :][::-1] for text in texts])[::-1]
+    last = _common_beginning({text[len(first) :][::-1] for text in texts})[::-1]
     last = re.sub(r"^[A-Za-z0-9]+", "", last)
     words = {text[len(first) : len(text) - len(last)] for text in texts}
     return f"{first}{{{'reader' if all(map(_is_reader, words)) else otherwise}}}{last}"

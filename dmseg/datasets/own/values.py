@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from dmseg.datasets.ids import plain_id
+from dmseg.datasets.readers.own.images import name_of_structure
 from dmseg.errors import DmsegError
 from dmseg.imaging import extension, read_image, read_mask_values, read_volume
 from dmseg.progress import progress
@@ -128,7 +128,7 @@ def _facts(file: Path, values: NDArray[Any], *, flat: bool) -> Facts:
     if len(present) > 1 and all(value.is_integer() for value in present):
         from skimage.measure import label
 
-        n_areas = int(label(values.astype(np.int64), background=0, connectivity=2).max())
+        n_areas = int(label(values.astype(np.int64), background=0, connectivity=2).max())  # type: ignore[no-untyped-call]
     return Facts(file, present, n_areas, int((values == largest).sum()), int(between.sum()), n_flat, wide)
 
 
@@ -141,7 +141,9 @@ def _mean_values(facts: Sequence[Facts], lossy: bool, volumes: bool) -> Meaning:
     if lossy:
         return _binary(127, (), f"{said}: JPEG files; one object a file, grey above 127")
     if any(not value.is_integer() for value in found) or _is_soft(facts, found):
-        middle: float | str = "half" if len({_top(each) for each in facts if each.values}) > 1 else _top_value(found) / 2
+        middle: float | str = (
+            "half" if len({_top(each) for each in facts if each.values}) > 1 else _top_value(found) / 2
+        )
         middle = int(middle) if isinstance(middle, float) and middle > 1 else middle
         return _binary(middle, (), f"{said}: soft edges; one object a file, what is above half")
     if not several:
@@ -213,10 +215,7 @@ def _binary(above: float | str, found: Iterable[float], said: str) -> Meaning:
 def _mean_labels(facts: Sequence[Facts], names: Mapping[float, str]) -> Meaning:
     """Return the meaning of classes: one structure per value that occurs or has a name."""
     found = sorted({value for each in facts for value in each.values} | (set(names) - {0.0}))
-    labels = {
-        value: plain_id(names.get(value, f"label_{_number(value)}").strip().lower().replace(" ", "_"))
-        for value in found
-    }
+    labels = {value: name_of_structure(names.get(value, "")) or f"label_{_number(value)}" for value in found}
     ignored = [value for value, name in names.items() if name.lower() in ("ignore", "void")]
     tables = [
         "",
@@ -263,7 +262,7 @@ def _mean_colours(
     core, note = _OWN["colour_core"], []
     if named:
         colours = {
-            plain_id(name.lower()): tuple(colour) for name, colour in named.items() if tuple(colour) != background
+            name_of_structure(name): tuple(colour) for name, colour in named.items() if tuple(colour) != background
         }
         said = f"{len(drawn)} colours; {len(colours)} have names"
     else:

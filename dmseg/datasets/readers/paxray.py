@@ -7,17 +7,13 @@ import tarfile
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any
 
-import numpy as np
-
-from dmseg.datasets import coco, shapes, tree
+from dmseg.datasets import coco, tree
 from dmseg.datasets.archives import SUFFIXES
 from dmseg.datasets.readers.pairs import PairReader
 from dmseg.datasets.sources import LeftOut, Scan, Source, clean_id
 from dmseg.errors import DataError, ImageFileError
 from dmseg.files import cache_folder
-from dmseg.imaging import decode_rle
 from dmseg.types import Image, Mask, Sample, Structure
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -64,8 +65,14 @@ def test_images_and_masks_by_their_names(write: Writer, read: Guessed, image: st
         ("adenoma", "polyp"),
     ],
 )
-@pytest.mark.parametrize("layout", ["{group}/images/{k}.png|{group}/masks/{k}.png", "images/{group}/{k}.png|masks/{group}/{k}.png",
-                                    "{group}/{group} ({k}).png|{group}/{group} ({k})_mask.png"])  # fmt: skip
+@pytest.mark.parametrize(
+    "layout",
+    [
+        "{group}/images/{k}.png|{group}/masks/{k}.png",
+        "images/{group}/{k}.png|masks/{group}/{k}.png",
+        "{group}/{group} ({k}).png|{group}/{group} ({k})_mask.png",
+    ],
+)
 def test_groups_of_images_are_no_patients(write: Writer, read: Guessed, groups: tuple[str, ...], layout: str) -> None:
     for group in groups:
         for k, drawn in enumerate(MASKS[:3]):
@@ -127,7 +134,7 @@ def test_nnunet_and_msd(write: Writer, read: Guessed, channels: str) -> None:
 
 def test_monai_datalist(write: Writer, read: Guessed) -> None:
     for k in range(3):
-        values, labels = _volume(k)
+        values, _ = _volume(k)
         write.volume(f"vol/scan{k}.nii.gz", values)
         write.volume(f"annot/truth{2 - k}.nii.gz", _volume(2 - k)[1])
     entries = [{"image": f"vol/scan{k}.nii.gz", "label": f"annot/truth{k}.nii.gz"} for k in range(3)]
@@ -191,8 +198,11 @@ def test_volumes_by_their_names(write: Writer, read: Guessed, image: str, mask: 
 def _corners(mask: np.ndarray) -> list[tuple[int, int]]:
     rows, columns = np.nonzero(mask)
     angle = np.arctan2(rows - rows.mean(), columns - columns.mean())
-    edge = [max(zip(rows[s], columns[s], strict=True), key=lambda p: np.hypot(p[0] - rows.mean(), p[1] - columns.mean()))
-            for s in (np.abs(angle - a) < 0.15 for a in np.linspace(-3, 3, 24)) if s.any()]  # fmt: skip
+    edge = [
+        max(zip(rows[s], columns[s], strict=True), key=lambda p: np.hypot(p[0] - rows.mean(), p[1] - columns.mean()))
+        for s in (np.abs(angle - a) < 0.15 for a in np.linspace(-3, 3, 24))
+        if s.any()
+    ]
     return [(int(x), int(y)) for y, x in edge]
 
 
@@ -213,7 +223,10 @@ def test_coco(write: Writer, read: Guessed) -> None:
         annotations.append(
             {"id": k, "image_id": k, "category_id": 3, "segmentation": segmentation, "iscrowd": int(k > 0)}
         )
-    write.json("annotations/instances.json", {"images": images, "annotations": annotations, "categories": [{"id": 3, "name": "Left Lung"}]})  # fmt: skip
+    write.json(
+        "annotations/instances.json",
+        {"images": images, "annotations": annotations, "categories": [{"id": 3, "name": "Left Lung"}]},
+    )
     found = read("xray")
     assert len(found.samples) == 4 and found.names() == ["left_lung"]
     found.check_objects()
@@ -234,7 +247,11 @@ def test_labelme(write: Writer, read: Guessed) -> None:
             y1, x1 = np.argwhere(drawn).max(axis=0) + 1
             stream = io.BytesIO()
             Image.fromarray(drawn[y:y1, x:x1].astype(np.uint8)).save(stream, "PNG")
-            shape |= {"shape_type": "mask", "points": [[int(x), int(y)], [int(x1), int(y1)]], "mask": base64.b64encode(stream.getvalue()).decode()}  # fmt: skip
+            shape |= {
+                "shape_type": "mask",
+                "points": [[int(x), int(y)], [int(x1), int(y1)]],
+                "mask": base64.b64encode(stream.getvalue()).decode(),
+            }
         if k == 2:
             shape |= {"shape_type": "circle", "points": [[18 + 6 * k, 16 + 5 * k], [18 + 6 * k + 8, 16 + 5 * k]]}
         box = {"label": "box", "shape_type": "rectangle", "points": [[1, 1], [5, 5]]}
@@ -253,7 +270,7 @@ def _brush(mask: np.ndarray) -> list[int]:
     values = np.repeat(mask.ravel()[:, None] * 255, 4, axis=1).ravel()
     bits = f"{values.size:032b}" + f"{7:05b}" + "".join(f"{size:04b}" for size in (2, 3, 7, 15))
     edges = [0, *(np.flatnonzero(np.diff(values)) + 1).tolist(), values.size]
-    for start, end in zip(edges[:-1], edges[1:], strict=True):
+    for start, end in itertools.pairwise(edges):
         for at in range(start, end, 65536):
             n = min(65536, end - at)
             bits += f"1{3:02b}{n - 1:016b}{int(values[at]):08b}"
@@ -314,7 +331,10 @@ def test_objects_of_one_class_are_told_apart(write: Writer, read: Guessed) -> No
     assert [int(each.mask.sum()) for each in found.samples[0].structures] == [int(two.sum()), int(one.sum())]
 
 
-@pytest.mark.parametrize("names", [("{}_img.png", "{}_masks.png"), ("{}.tif", "{}_cp_masks.tif"), ("tissue images/{}.png", "label masks/{}.tif")])  # fmt: skip
+@pytest.mark.parametrize(
+    "names",
+    [("{}_img.png", "{}_masks.png"), ("{}.tif", "{}_cp_masks.tif"), ("tissue images/{}.png", "label masks/{}.tif")],
+)
 @pytest.mark.parametrize("n", [3, 12, 60])
 def test_cells_are_objects_each(write: Writer, read: Guessed, names: tuple[str, str], n: int) -> None:
     counts = []
@@ -364,8 +384,15 @@ def test_drive(write: Writer, read: Guessed) -> None:
     found.check_objects()
 
 
-@pytest.mark.parametrize("layout", ["{k}.png|{k}_A.png|{k}_B.png", "images/{k}.png|masks_A/{k}.png|masks_B/{k}.png",
-                                    "images/{k}.png|masks/{k}_mask_A.png|masks/{k}_mask_B.png", "Image_{k}.jpg|Image_{k}_1stHO.png|Image_{k}_2ndHO.png"])  # fmt: skip
+@pytest.mark.parametrize(
+    "layout",
+    [
+        "{k}.png|{k}_A.png|{k}_B.png",
+        "images/{k}.png|masks_A/{k}.png|masks_B/{k}.png",
+        "images/{k}.png|masks/{k}_mask_A.png|masks/{k}_mask_B.png",
+        "Image_{k}.jpg|Image_{k}_1stHO.png|Image_{k}_2ndHO.png",
+    ],
+)
 def test_several_readers(write: Writer, read: Guessed, layout: str) -> None:
     for k, drawn in enumerate(MASKS[:3]):
         image, first, second = layout.format(k=f"0{k}L").split("|")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import binascii
 import io
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -143,7 +142,7 @@ class _ImageNames:
 
 
 def list_annotated(root: Path, rules: Mapping[str, Any], files: Sequence[Path] | None = None) -> Iterator[Annotated]:
-    """Yield the annotated images of the recipe's annotation files (``format`` and ``annotations``, paths or one ``*``)."""
+    """Yield the annotated images of the recipe's files (``format`` and ``annotations``, paths or one ``*``)."""
     reader = _FORMATS.get(rules["format"])
     if reader is None:
         raise DataError(f'format = "{rules["format"]}": one of {", ".join(_FORMATS)}')

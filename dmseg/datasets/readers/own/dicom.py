@@ -118,7 +118,7 @@ class OwnDicomReader(Reader):
         template = self.recipe.parameters.get("mask")
         if not template:
             return
-        for match in templates.matched(template, root, tree.files_below(root, VOLUME_SUFFIXES)):
+        for match in templates.match_template(template, root, tree.files_below(root, VOLUME_SUFFIXES)):
             names = {name.lower() for name in (match.id, match.case) if name}
             fits = [
                 series
@@ -165,7 +165,7 @@ class OwnDicomReader(Reader):
     def _objects(
         self, root: Path, file: Path, series: Volume
     ) -> tuple[list[LeftOut], Iterator[list[_Named]]] | LeftOut:
-        """Return notes, and for each slice of the series the objects of one file on it, or why the file does not fit."""
+        """Return notes, and for each slice of the series the objects of one file on it, or why it does not fit."""
         tags = _tags(root / file, (root / file).stat().st_size, (root / file).stat().st_mtime_ns)
         rules = self.recipe.parameters
         if tags is None:

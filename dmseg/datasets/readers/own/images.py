@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmseg.datasets import templates, tree
+from dmseg.datasets.ids import transliterate
 from dmseg.datasets.readers.own.greys import choose_window
 from dmseg.datasets.readers.own.objects import kind_of_masks, split_by_objects, split_colours, split_values
 from dmseg.datasets.readers.own.pairing import pair_files
-from dmseg.datasets.sources import LeftOut, Reader, Scan, Source, clean_id
+from dmseg.datasets.sources import LeftOut, Reader, Scan, Source
 from dmseg.errors import DataError, ImageFileError
 from dmseg.imaging import (
     EXTENSIONS,
@@ -100,9 +101,11 @@ class OwnImageReader(Reader):
     def _ids(self, root: Path, mask: Path) -> NDArray[Any]:
         """Return (H, W) numbers that tell objects apart, from the file that ``objects`` names beside a mask."""
         rules = self.recipe.parameters
-        of_mask = templates.matched(rules["mask"], root, [root / mask])[0]
+        of_mask = templates.match_template(rules["mask"], root, [root / mask])[0]
         files = tree.files_below(root, IMAGE_SUFFIXES)
-        same = [match.file for match in templates.matched(rules["objects"], root, files) if match.id == of_mask.id]
+        same = [
+            match.file for match in templates.match_template(rules["objects"], root, files) if match.id == of_mask.id
+        ]
         if not same:
             raise ImageFileError(f"{root / mask}: no file of objects beside it (objects = {rules['objects']!r})")
         drawing = _drawing(same[0])
@@ -122,7 +125,7 @@ def read_own_image(reader: Reader, path: Path) -> tuple[Image, tuple[float, floa
 
 def name_of_structure(text: str) -> str:
     """Return the name of a structure for mask ids, from a folder or file name; empty for an empty text."""
-    return clean_id(text.strip().lower().replace(" ", "_"))
+    return transliterate(text.strip().lower().replace(" ", "_")).strip("-")
 
 
 def mask_turn(rules: Any, image: Path, mask: Path, pixels: Image) -> int | LeftOut:

@@ -53,9 +53,9 @@ def _source(pair: Paired, identity: str, case: str) -> Source:
 
 def pair_named(rules: Mapping[str, Any], root: Path, files: Sequence[Path]) -> tuple[list[Paired], list[LeftOut]]:
     """Pair files by the templates."""
-    masks = templates.matched(rules["mask"], root, files)
+    masks = templates.match_template(rules["mask"], root, files)
     drawn = {match.file for match in masks}
-    images = templates.matched(rules["image"], root, [file for file in files if file not in drawn])
+    images = templates.match_template(rules["image"], root, [file for file in files if file not in drawn])
     shared = _shared_fields(rules["image"], rules["mask"])
     groups, left_out = _by_key(images, shared, root)
     of_image: dict[_Key, list[Match]] = {key: [] for key in groups}
