@@ -35,6 +35,7 @@ COMMANDS: dict[str, str] = {
     "selfcheck": "Check a model before it is run for hours.",
     "evaluate": "Run a model under the click protocol and score every step.",
     "train": "Train a network, or a part of one, on a built benchmark.",
+    "click": "Click it yourself: a page on this machine; clicks can be kept and replayed.",
     "explain": "Draw what a network makes of one object: guidance, features, masks, step by step.",
     "score": "Score anyone's masks against reference masks.",
     "summary": "Tables of a run with intervals: Markdown, LaTeX, CSV.",
