@@ -15,8 +15,7 @@ from dmseg.build.folder import STORAGES
 from dmseg.build.items import BenchmarkDataset
 from dmseg.build.phantom_edition import phantom_raw
 from dmseg.build.rebuild import rebuild
-from dmseg.build.run import build, phantom_benchmark
-from dmseg.build.shards import build_shard, merge
+from dmseg.build.run import build, build_shard, merge, phantom_benchmark
 from dmseg.files import cache_folder
 
 __all__ = [
