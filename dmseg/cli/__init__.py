@@ -49,6 +49,10 @@ COMMANDS: dict[str, str] = {
 }
 
 
+MODULES = {"click": "click_page"}
+"""Modules that are not named as their command: a module ``click`` here would stand in the place of the library."""
+
+
 class LazyGroup(click.Group):
     """A click group that imports a command's module when the command is used."""
 
@@ -58,7 +62,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"dmseg.cli.{cmd_name.replace('-', '_')}")
+        module = importlib.import_module(f"dmseg.cli.{MODULES.get(cmd_name, cmd_name.replace('-', '_'))}")
         command: click.Command = module.command
         return command
 
