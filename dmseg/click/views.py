@@ -15,7 +15,8 @@ from dmseg.build import Benchmark
 from dmseg.errors import UsageError, unknown_name
 from dmseg.imaging.volumes import radiological, radiological_spacing
 from dmseg.manifests import mask_id
-from dmseg.simulators.files import Request
+from dmseg.simulators import default_window
+from dmseg.simulators.files import Request, show_file
 from dmseg.types import Image, Mask, Window, check_level, check_modality
 
 KEPT_VIEWS = 24
@@ -173,19 +174,15 @@ def gallery_of_file(
     """
     if modality is not None:
         check_modality(modality)
-    name, own = imaging.stem(path), None
+    name = imaging.stem(path)
     if _is_volume(path):
         values, number = _cut_slice(path, slice_index)
         name = f"{name}_z{number:03d}"
+        pixels = _show_slice(values, window or (default_window(modality) if modality else None), str(path))
     elif slice_index is not None:
         raise UsageError(f"{path} is no volume; leave out --slice")
     else:
-        loaded = imaging.read_image(path)
-        values, own = np.asarray(loaded.pixels), loaded.window
-    pixels = values
-    if values.dtype != np.uint8:
-        window = Request("clear", modality, window=window).grey_window(values, own)
-        pixels = imaging.apply_window(values, window)
+        pixels, _ = show_file(path, Request("clear", modality, window=window))
     masks: dict[str, tuple[str, Callable[[], Mask]]] = {}
     if reference is not None:
         given = _cut_slice(reference, slice_index)[0] > 0 if _is_volume(reference) else imaging.read_mask(reference)
@@ -193,6 +190,13 @@ def gallery_of_file(
             raise UsageError(f"{reference}: {given.shape} px, but {path} has {pixels.shape[:2]}; give its own mask")
         masks[mask_id(name, "object", 0)] = ("object", lambda: given)
     return Gallery(path.name, [_entry_of_pixels(name, modality, pixels, masks)], synthetic=False)
+
+
+def _show_slice(values: Image, window: Window | None, where: str) -> Image:
+    if window is None:
+        window = imaging.percentile_window(values)
+    imaging.check_visible(values, window, where)
+    return imaging.apply_window(values, window)
 
 
 def _is_volume(path: Path) -> bool:
