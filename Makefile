@@ -78,6 +78,9 @@ bench-build: install
 bench-train: install
 	$(BIN)/python benchmarks/bench_train.py
 
+bench-click: install-test
+	$(BIN)/python benchmarks/bench_click.py
+
 bench-bridge: install
 	$(BIN)/python benchmarks/bench_bridge.py
 
