@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from dmseg.baselines.interface import Prediction
-from dmseg.baselines.networks.sam import TABLE, Encoded, PromptedNetwork, parameter_count
+from dmseg.baselines.networks.sam import TABLE, Encoded, PromptedNetwork, map_tensors, parameter_count
 from dmseg.errors import ModelError, unknown_name
 from dmseg.types import Image, Prompts
 
@@ -238,15 +238,7 @@ class PromptedAdapter(ABC):
 
 def _one_image(encoded: Encoded, index: int) -> Encoded:
     """Return image ``index`` of a batched encoding, its batch axis kept."""
-    kept = slice(index, index + 1)
-    others = {name: getattr(encoded, name) for name in type(encoded).__dataclass_fields__}
-    extra = {
-        name: None if value is None else value[kept]
-        for name, value in others.items()
-        if name not in ("embedding", "intermediate")
-    }
-    intermediate = {name: value[kept] for name, value in encoded.intermediate.items()}
-    return type(encoded)(embedding=encoded.embedding[kept], intermediate=intermediate, **extra)
+    return map_tensors(encoded, lambda value: value[index : index + 1])
 
 
 def normalise_imagenet(image: Tensor) -> Tensor:

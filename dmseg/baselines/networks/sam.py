@@ -37,6 +37,18 @@ class Encoded:
     intermediate: dict[str, Tensor]
 
 
+def map_tensors(encoded: Encoded, change: Callable[[Tensor], Tensor]) -> Encoded:
+    """Return an encoding of the same kind, each of its tensors changed."""
+    return type(encoded)(
+        change(encoded.embedding), {name: change(value) for name, value in encoded.intermediate.items()}
+    )
+
+
+def list_tensors(encoded: Encoded) -> list[Tensor]:
+    """Return the tensors of an encoding: those of two encodings of one kind in one order."""
+    return [encoded.embedding, *encoded.intermediate.values()]
+
+
 def feature_map(feature: Tensor) -> Tensor:
     """Return an intermediate feature, (B, H, W, width) or (B, tokens, width) of a square, as (B, width, H, W)."""
     if feature.ndim == 3:
