@@ -24,6 +24,13 @@ class DataError(DmsegError):
     """A file or folder that cannot be used as what it was given for."""
 
 
+class MachineError(DataError):
+    """The machine failed, not the data or the model: no room, a folder that went away, a worker or device that is lost.
+
+    The job stops; what it was doing is recorded nowhere, what is done is kept, and the same command goes on.
+    """
+
+
 class ImageFileError(DataError):
     """One image, mask or volume that cannot be read; callers that work on many record it and go on."""
 

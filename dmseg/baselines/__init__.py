@@ -6,21 +6,28 @@ what is known about each in ``models.toml``. Importing this package does not loa
 
 from dmseg.baselines.cards import ModelCard, model_cards
 from dmseg.baselines.facts import model_facts
-from dmseg.baselines.interface import CAPABILITIES, ModelAdapter, Prediction, SelfTestAdapter
+from dmseg.baselines.interface import CAPABILITIES, ModelAdapter, Prediction, PreparingAdapter, SelfTestAdapter
 from dmseg.baselines.plain_function import FunctionAdapter
 from dmseg.baselines.registry import cost_of, load_model, missing_packages, model_names
+from dmseg.baselines.restorers import PREFIX as RESTORER_PREFIX
+from dmseg.baselines.restorers import load_restorer, restorer_cards, split_cascade
 
 __all__ = [
     "CAPABILITIES",
+    "RESTORER_PREFIX",
     "FunctionAdapter",
     "ModelAdapter",
     "ModelCard",
     "Prediction",
+    "PreparingAdapter",
     "SelfTestAdapter",
     "cost_of",
     "load_model",
+    "load_restorer",
     "missing_packages",
     "model_cards",
     "model_facts",
     "model_names",
+    "restorer_cards",
+    "split_cascade",
 ]

@@ -6,6 +6,7 @@ is accepted only if its keys and shapes are exactly the network's; otherwise the
 
 from __future__ import annotations
 
+import argparse
 import os
 import pickle
 import zipfile
@@ -86,7 +87,9 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
             loaded: Any = load_file(path)
         else:
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
+            # Lightning keeps the training's options beside the state dict, as a Namespace: plain values, no code.
+            with torch.serialization.safe_globals([argparse.Namespace]):
+                loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ModelError(
             f"{path}: refused, since reading it would execute code from the file, or no checkpoint: {_line(error)}"

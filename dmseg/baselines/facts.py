@@ -9,6 +9,7 @@ from dmseg.baselines.bridge import Bridge
 from dmseg.baselines.cards import ModelCard, model_cards
 from dmseg.baselines.interface import ModelAdapter, SelfTestAdapter
 from dmseg.baselines.registry import FACTORIES
+from dmseg.baselines.restorers import Restored, restorer_facts, split_arguments
 from dmseg.baselines.source import source_digest
 from dmseg.canonical import plain
 from dmseg.errors import ModelError
@@ -27,6 +28,8 @@ def model_facts(model: ModelAdapter | SelfTestAdapter, arguments: Mapping[str, A
     Raises:
         ModelError: an attribute or argument that cannot be written as JSON.
     """
+    if isinstance(model, Restored):
+        return _cascade_facts(model, arguments or {})
     card = _card(model)
     facts: dict[str, Any] = {"name": model.name, "version": _version(model, card)}
     for key in _STATED:
@@ -43,6 +46,14 @@ def model_facts(model: ModelAdapter | SelfTestAdapter, arguments: Mapping[str, A
         raise ModelError(f'model "{model.name}": {error}') from None
     _require_json(record, model.name)
     return record
+
+
+def _cascade_facts(model: Restored, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the facts of the model behind a restorer, under the cascade's name, and those of the restorer."""
+    own, rest = split_arguments(arguments)
+    facts = model_facts(model.model, rest)
+    facts |= {"name": model.name, "params": model.params, "weights_sha256": model.weights_sha256}
+    return {**facts, "restorer": restorer_facts(model.restorer, own)}
 
 
 def _card(model: ModelAdapter | SelfTestAdapter) -> ModelCard | None:

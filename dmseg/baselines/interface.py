@@ -27,12 +27,12 @@ class Prediction:
     Attributes:
         logits: (N, H, W) on the canvas, a float array or a torch tensor on any device; above 0 is foreground.
         state: one opaque value per mask (low-resolution logits, ...), handed back with its next prompt, or None.
-        scores: the model's own estimate of the IoU per mask, or None.
+        scores: the model's own estimate of the IoU per mask: numbers, an array or a tensor (N,), or None.
     """
 
     logits: Any
     state: Sequence[Any] | None = None
-    scores: Sequence[float] | None = None
+    scores: Any = None
 
 
 @runtime_checkable
@@ -71,6 +71,24 @@ class ModelAdapter(Protocol):
                 has a box.
             state: per mask, its entry of the previous :attr:`Prediction.state`; None at the first step.
         """
+        ...
+
+
+@runtime_checkable
+class PreparingAdapter(Protocol):
+    """What a model may offer beside :class:`ModelAdapter`, so that a GPU need not wait for the preparation of images.
+
+    The harness then calls ``encode_prepared([prepare(image), ...])`` in place of ``encode``. ``prepare`` is called from
+    several threads at once, also while the model computes; it must not change the model. ``encode_prepared`` and
+    ``predict`` are called by one thread at a time.
+    """
+
+    def prepare(self, image: Image) -> Any:
+        """Return whatever the model needs of one image, uint8 (H, W, 3) RGB; on the CPU."""
+        ...
+
+    def encode_prepared(self, prepared: Sequence[Any]) -> Sequence[Any]:
+        """Return one embedding per prepared image, as :meth:`ModelAdapter.encode` would."""
         ...
 
 

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from dmseg.baselines.interface import Prediction
+from dmseg.baselines.networks.precision import use_full_fp32
 from dmseg.baselines.networks.sam import TABLE, Encoded, PromptedNetwork, map_tensors, parameter_count
 from dmseg.errors import ModelError, unknown_name
 from dmseg.types import Image, Prompts
@@ -87,6 +88,7 @@ class PromptedAdapter(ABC):
     """
 
     capabilities = frozenset({"points", "negative_points", "box", "mask_feedback", "batched_prompts"})
+    modes: tuple[str, ...] = MODES
 
     def __init__(
         self,
@@ -96,8 +98,8 @@ class PromptedAdapter(ABC):
         mode: str = "iterative",
         precision: str = "fp32",
     ) -> None:
-        if mode not in MODES:
-            raise unknown_name("mode", mode, MODES)
+        if mode not in self.modes:
+            raise unknown_name("mode", mode, self.modes)
         if precision not in PRECISIONS:
             raise unknown_name("precision", precision, PRECISIONS)
         self.name = name
@@ -135,7 +137,10 @@ class PromptedAdapter(ABC):
 
     def encode(self, images: Sequence[Image]) -> list[Embedding]:
         """Encode uint8 RGB images, one pass for all."""
-        prepared = [self.prepare(image) for image in images]
+        return self.encode_prepared([self.prepare(image) for image in images])
+
+    def encode_prepared(self, prepared: Sequence[tuple[Tensor, InputFrame]]) -> list[Embedding]:
+        """Encode what :meth:`prepare` made of images, one pass for all."""
         with self._computing():
             encoded = self.network.encode(torch.stack([pixels for pixels, _ in prepared]).to(self.device))
         return [Embedding(_one_image(encoded, index), frame) for index, (_, frame) in enumerate(prepared)]
@@ -154,14 +159,15 @@ class PromptedAdapter(ABC):
             groups.setdefault(kind, []).append(mask)
         logits: list[Tensor | None] = [None] * len(prompts)
         low_res: list[Tensor | None] = [None] * len(prompts)
-        scores = [0.0] * len(prompts)
+        scores: list[Tensor | None] = [None] * len(prompts)
         for (image, *_), members in groups.items():
             canvas, low, iou = self._answer(
                 embeddings[image], [prompts[i] for i in members], [state[i] for i in members]
             )
             for row, mask in enumerate(members):
-                logits[mask], low_res[mask], scores[mask] = canvas[row], low[row], float(iou[row])
-        return Prediction(torch.stack([one for one in logits if one is not None]), low_res, scores)
+                logits[mask], low_res[mask], scores[mask] = canvas[row], low[row], iou[row]
+        # The scores stay where they are: to look at one would make the CPU wait for the GPU.
+        return Prediction(_stack(logits), low_res, _stack(scores))
 
     def forward_prompts(
         self,
@@ -229,16 +235,28 @@ class PromptedAdapter(ABC):
 
     @contextlib.contextmanager
     def _computing(self) -> Any:
-        """No gradients; autocast where a reduced precision was asked for; else all of fp32, no TF32 convolutions."""
+        """No gradients; autocast where a reduced precision was asked for; else all of fp32 (:func:`use_full_fp32`)."""
         kind = PRECISIONS[self.precision]
         autocast = torch.autocast(self.device.type, dtype=kind, enabled=kind is not None)
-        with torch.inference_mode(), autocast, torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        with torch.inference_mode(), autocast, use_full_fp32():
             yield
 
 
 def _one_image(encoded: Encoded, index: int) -> Encoded:
-    """Return image ``index`` of a batched encoding, its batch axis kept."""
-    return map_tensors(encoded, lambda value: value[index : index + 1])
+    """Return image ``index`` of a batched encoding, its batch axis kept, in memory of its own.
+
+    A view would keep the encodings of the whole batch until the last image is done.
+    """
+
+    def take(value: Tensor) -> Tensor:
+        part = value[index : index + 1]
+        return part if len(value) == 1 else part.clone(memory_format=torch.preserve_format)
+
+    return map_tensors(encoded, take)
+
+
+def _stack(parts: Sequence[Tensor | None]) -> Tensor:
+    return torch.stack([part for part in parts if part is not None])
 
 
 def normalise_imagenet(image: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from dmseg.baselines.cards import ModelCard, model_cards
 from dmseg.baselines.interface import CAPABILITIES, ModelAdapter, SelfTestAdapter
 from dmseg.baselines.plain_function import FunctionAdapter
+from dmseg.baselines.restorers import RANDOM, Restored, load_restorer, split_arguments, split_cascade
 from dmseg.errors import DataError, MissingDependencyError, ModelError, UsageError, suggestion, unknown_name
 
 if TYPE_CHECKING:
@@ -105,11 +106,12 @@ def load_model(
     Args:
         name: a name of ``dmseg models``, ``pkg.mod:Class``, ``file.py:Class``, either with a plain function
             ``f(image, points, labels, box, previous_logits) -> logits`` in place of the class, or
-            ``bridge:FILE.toml`` (see :mod:`dmseg.baselines.bridge`).
+            ``bridge:FILE.toml`` (see :mod:`dmseg.baselines.bridge`); before each of them may stand ``restorer+`` (see
+            :mod:`dmseg.baselines.restorers`).
         weights: a checkpoint file; None: the installed or shipped weights, never random ones; ``"random"``: seeded
             random weights, for tests.
         device: auto, cpu, cuda or cuda:N.
-        arguments: keyword arguments of the constructor.
+        arguments: keyword arguments of the constructor; those that begin with ``restorer.`` are the restorer's.
         precision: fp32, bf16 or fp16, for networks.
 
     Raises:
@@ -118,6 +120,9 @@ def load_model(
         MissingDependencyError: the model needs packages that are not installed.
     """
     given = dict(arguments or {})
+    cascade = split_cascade(name)
+    if cascade is not None:
+        return _load_cascade(*cascade, given, weights, device, precision)
     if name.startswith(BRIDGE):
         from dmseg.baselines.bridge import load_bridge
 
@@ -131,6 +136,20 @@ def load_model(
         hint = "; your own model: pkg.mod:Class or file.py:Class" if name.endswith(".py") or "." in name else ""
         raise UsageError(f"{unknown_name('model', name, model_names())}{hint}")
     return _checked(_construct(entries[name].load(), name, given, weights, device, precision), name)
+
+
+def _load_cascade(
+    restorer: str,
+    model: str,
+    given: Mapping[str, Any],
+    weights: str | Path | None,
+    device: str,
+    precision: str,
+) -> ModelAdapter:
+    own, rest = split_arguments(given)
+    own_weights = own.pop("weights", RANDOM if weights == RANDOM else None)
+    inner = load_model(model, weights, device, rest, precision)
+    return Restored(load_restorer(restorer, own_weights, resolve_device(device), own), inner)
 
 
 def _load_built_in(

@@ -13,15 +13,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from dmseg.baselines.networks.robust_sam import RobustSAMNetwork
-from dmseg.baselines.prompted import Embedding, InputFrame, normalise_imagenet, pad_to_square
+from dmseg.baselines.prompted import InputFrame, normalise_imagenet, pad_to_square
 from dmseg.baselines.sam import SamAdapter, fit_frame
 from dmseg.types import Image, Prompts
 
 
 class RobustSamAdapter(SamAdapter):
-    """RobustSAM; one image per encoder pass, since its robust features are kept for one image at a time."""
-
-    capabilities = SamAdapter.capabilities - {"batched_prompts"}
+    """RobustSAM."""
 
     def __init__(self, name: str, network: RobustSAMNetwork, **options: Any) -> None:
         super().__init__(name, network, **options)
@@ -32,9 +30,6 @@ class RobustSamAdapter(SamAdapter):
         pixels = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float()
         resized = functional.interpolate(pixels, frame.content, mode="bilinear", align_corners=False, antialias=True)
         return pad_to_square(normalise_imagenet(resized[0]), self.network.side), frame
-
-    def encode(self, images: Any) -> list[Embedding]:
-        return [embedding for image in images for embedding in super(RobustSamAdapter, self).encode([image])]
 
     def multimask(self, prompts: Prompts) -> bool:
         return False

@@ -59,6 +59,20 @@ def level_table(bench: Benchmark) -> pd.DataFrame:
     return table[["images", *order]]
 
 
+def capped_shares(bench: Benchmark) -> dict[str, float]:
+    """Return, per modality and for ``all``, the share of images whose degradation the visibility cap weakened."""
+    rows = bench.manifest.degradations
+    modality = bench.images.set_index("image_id")["modality"]
+    factors: dict[str, float] = {}
+    for image_id, text in zip(rows["image_id"].to_pylist(), rows["plan"].to_pylist(), strict=True):
+        factor = simulators.Plan.from_json(text).visibility
+        factors[image_id] = 1.0 if factor is None else factor
+    capped = pd.Series(factors, dtype=float) < 1
+    shares = capped.groupby(modality.reindex(capped.index).astype(str)).mean()
+    named = {str(name): float(share) for name, share in shares.items()}
+    return {"all": float(capped.mean()) if len(capped) else 0.0, **named}
+
+
 def split_counts(bench: Benchmark) -> pd.DataFrame:
     """Return images per dataset and split, with the paper's totals in the last rows.
 

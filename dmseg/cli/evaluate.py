@@ -40,7 +40,9 @@ def _shard(ctx: click.Context, param: click.Parameter, given: str | None) -> tup
 
 @click.command("evaluate")
 @click.option(
-    "--model", required=True, help="A name of `dmseg models`, pkg.mod:Class, file.py:Class, or bridge:FILE.toml."
+    "--model",
+    required=True,
+    help="A name of `dmseg models`, pkg.mod:Class, file.py:Class, or bridge:FILE.toml; restorer+ may stand before it.",
 )
 @click.option(
     "--model-arg", "arguments", multiple=True, metavar="K=V", callback=model_arguments, help="For its constructor."
@@ -50,6 +52,7 @@ def _shard(ctx: click.Context, param: click.Parameter, given: str | None) -> tup
     "--out", type=FOLDER, default=None, help="Run folder: new, empty, or one to be continued; default: runs/MODEL."
 )
 @click.option("--weights", default=None, help="Checkpoint file; default: the installed or shipped weights.")
+@click.option("--restorer-weights", default=None, help="Checkpoint file of what stands before the plus of --model.")
 @click.option("--preset", default="dmseg", show_default=True, help="Prompt protocol: see dmseg presets.")
 @click.option("--corrective", default=None, help="Rule of later clicks: center, edt-max, random, mixed.")
 @split_option("seen,unseen")
@@ -86,12 +89,17 @@ def command(data: Path | None, out: Path | None, limit: int | None, dry_run: boo
       dmseg evaluate --model mymodel.py:MyModel --model-arg width=32 --data bench --out runs/mine --limit 5
       torchrun --nproc-per-node 4 -m dmseg evaluate --model sam-vit-b --weights b.pth --data bench --out runs/sam
     """
-    from dmseg import build, harness
+    from dmseg import baselines, build, harness
 
     if data is None:
         click.echo("no --data given: using the phantom edition in the user's cache", err=True)
         data = build.phantom_benchmark(limit)
     model = choices.pop("model")
+    restorer_weights = choices.pop("restorer_weights")
+    if restorer_weights is not None:
+        if baselines.split_cascade(model) is None:
+            raise UsageError(f'model "{model}" has no restorer; leave out --restorer-weights, or give restorer+model')
+        choices["arguments"] = {**choices["arguments"], f"{baselines.RESTORER_PREFIX}weights": restorer_weights}
     out = out or Path("runs") / Path(model.rpartition(":")[2]).stem
     plan = harness.prepare(model, data, out, limit=limit, **choices)
     if dry_run:

@@ -26,6 +26,9 @@ def command(name: str | None, flops: bool) -> int:
     """
     from dmseg import baselines
 
+    if name is not None and name.rstrip("+") in baselines.restorer_cards():
+        _show_restorer(name.rstrip("+"))
+        return 0
     if name is not None and name not in baselines.model_names():
         raise unknown_name("model", name, baselines.model_names())
     if flops:
@@ -52,6 +55,9 @@ def _list() -> None:
         missing = baselines.missing_packages(card) if card else ()
         note = f"  [needs {', '.join(missing)}: not installed]" if missing else ""
         click.echo(f"{name:<18}{kind:<11}{card.summary if card else ''}{note}")
+    for name, restorer in baselines.restorer_cards().items():
+        click.echo(f"{name + '+':<18}{'restorer':<11}{restorer.summary}")
+    click.echo("a restorer stands before any model: moce-ir+mobile-sam, dcpt+file.py:Class; see docs/natural.md")
     click.echo("your own: --model pkg.mod:Class or file.py:Class, also with a plain function; see docs/models.md")
     click.echo("next: dmseg models NAME; dmseg evaluate --model NAME --out RUN")
 
@@ -78,6 +84,30 @@ def _show(name: str, card: ModelCard) -> None:
         "weights": _weights(card),
         "needs": ", ".join(card.needs) or None,
         "missing here": f'{", ".join(missing)}; pip install "dmseg-bench[{card.extra}]"' if missing else None,
+    }
+    click.echo(name)
+    for key, value in facts.items():
+        if value is not None:
+            click.echo(f"  {key:<13}{value}")
+
+
+def _show_restorer(name: str) -> None:
+    from dmseg import baselines
+
+    card = baselines.restorer_cards()[name]
+    arguments = (f"{baselines.RESTORER_PREFIX}{key}={value}" for key, value in card.arguments.items())
+    source = card.checkpoint and f"{card.checkpoint.file} from {card.checkpoint.source}"
+    facts = {
+        "kind": f"restorer: {name}+MODEL",
+        "summary": card.summary,
+        "parameters": card.params,
+        "paper": card.paper,
+        "paper url": card.paper_url,
+        "code": card.code_url,
+        "licence": card.license,
+        "known from": card.trained_on_note,
+        "arguments": ", ".join(arguments) or None,
+        "weights": source,
     }
     click.echo(name)
     for key, value in facts.items():

@@ -15,11 +15,33 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dmseg.baselines import ModelAdapter, SelfTestAdapter
+from dmseg.baselines import ModelAdapter, PreparingAdapter, SelfTestAdapter
+from dmseg.errors import MachineError
 from dmseg.types import Image, Mask, Prompts
 
 T = TypeVar("T")
 _LONGEST_MESSAGE = 300
+
+_NO_MEMORY = ("out of memory", "alloc_failed", "can't allocate memory", "cannot allocate memory")
+"""Texts, in lower case, of errors that mean lack of memory: torch's own, cuBLAS' and cuDNN's, the CPU allocator's."""
+
+_GPU_LOST = (
+    "device-side assert triggered",
+    "illegal memory access",
+    "illegal address",
+    "illegal instruction",
+    "invalid program counter",
+    "misaligned address",
+    "hardware stack error",
+    "unspecified launch failure",
+    "launch timed out",
+    "uncorrectable ecc error",
+    "uncorrectable nvlink error",
+    "execution_failed",
+    "fallen off the bus",
+    "cuda error: unknown error",
+)
+"""Texts of CUDA errors after which every later call of the process fails, whatever it is about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +85,8 @@ class GuardedModel:
     """A model behind a guard: failures come back as values, and never cost a mask that is not theirs.
 
     A call that fails for several masks is made again for each mask alone; out of memory, it is made again for either
-    half, and later calls stay that small.
+    half, and later calls of its kind (of the encoder, of the decoder) stay that small. An error after which a GPU
+    answers nothing any more is not the masks': it ends the run as a :class:`~dmseg.errors.MachineError`.
 
     Args:
         model: the model.
@@ -91,7 +114,7 @@ class GuardedModel:
         self._cut = math.log(threshold / (1 - threshold))
         self._known = known or {}
         self._before, self._after = before, after
-        self._largest = sys.maxsize
+        self._largest: dict[str, int] = {}
         self.halvings = 0
 
     def encode(self, images: Sequence[Image], name: str = "") -> list[Any]:
@@ -99,28 +122,47 @@ class GuardedModel:
 
         ``name`` says which call of a run this is.
         """
-        return self._all(images, self._encode_images, f"encode {name}")
+        return self.encode_prepared(self.prepare(images, name), name)
+
+    def prepare(self, images: Sequence[Image], name: str = "") -> list[Any]:
+        """Return per image what :meth:`encode_prepared` takes, or :class:`CallFailure`.
+
+        Threads that share the model may do this at any time, also while another one is at the network.
+        """
+        if not isinstance(self._model, PreparingAdapter):
+            return [image.copy() for image in images]
+        prepare = self._model.prepare
+        return self._all(images, lambda some: [prepare(image.copy()) for image in some], f"prepare {name}")
+
+    def encode_prepared(self, prepared: Sequence[Any], name: str = "") -> list[Any]:
+        """Return one embedding or failure per result of :meth:`prepare`; one thread at a time."""
+        usable = [one for one in prepared if not isinstance(one, CallFailure)]
+        encoded = iter(self._all(usable, self._encode, f"encode {name}") if usable else ())
+        return [one if isinstance(one, CallFailure) else next(encoded) for one in prepared]
 
     def predict(self, embedding: Any, questions: Sequence[Question], name: str = "") -> list[Answer | CallFailure]:
         """Return one answer or failure per question about one image; ``name`` as in :meth:`encode`."""
         return self._all(questions, lambda asked: self._answers(embedding, asked), f"predict {name}")
 
     def _all(self, items: Sequence[Any], call: Callable[[Sequence[Any]], list[Any]], name: str) -> list[Any]:
-        if len(items) > self._largest:
-            return self._in_parts(items, self._largest, call, name)
+        kind = name.partition(" ")[0]
+        largest = self._largest.get(kind, sys.maxsize)
+        if len(items) > largest:
+            return self._in_parts(items, largest, call, name)
         failure = self._known.get(name)
         if failure is None:
             try:
                 return self._call(items, call, name)
             except (Exception, SystemExit, CallTimeoutError) as error:
                 failure = _failure(error, self._timeout)
+                _check_gpu(failure, name)
         if failure.status == "oom":
             _free_memory()
         if len(items) == 1:
             return [failure]
         if failure.status != "oom":
             return self._in_parts(items, 1, call, name)
-        self._largest = min(self._largest, len(items) // 2)
+        self._largest[kind] = min(largest, len(items) // 2)
         self.halvings += 1
         return self._in_parts(items, len(items) // 2, call, name)
 
@@ -136,14 +178,18 @@ class GuardedModel:
         self._before(name)
         try:
             with _time_limit(self._timeout):
-                return call(items)
+                results = call(items)
+                _wait(self._model)
+                return results
         finally:
             self._after(name)
 
-    def _encode_images(self, images: Sequence[Image]) -> list[Any]:
-        embeddings = self._model.encode([image.copy() for image in images])
-        if len(embeddings) != len(images):
-            raise AnswerError(f"encode returned {len(embeddings)} embeddings for {len(images)} images")
+    def _encode(self, prepared: Sequence[Any]) -> list[Any]:
+        model = self._model
+        encode = model.encode_prepared if isinstance(model, PreparingAdapter) else model.encode
+        embeddings = encode(list(prepared))
+        if len(embeddings) != len(prepared):
+            raise AnswerError(f"encode returned {len(embeddings)} embeddings for {len(prepared)} images")
         return list(embeddings)
 
     def _answers(self, embedding: Any, asked: Sequence[Question]) -> list[Answer | CallFailure]:
@@ -182,8 +228,8 @@ def _threshold(logits: Any, cut: float) -> tuple[NDArray[np.bool_], list[bool]]:
     """
     if hasattr(logits, "detach"):
         values = logits.detach()
-        flat = values.reshape(len(values), -1)
-        return (values > cut).cpu().numpy(), (flat != flat).any(dim=1).cpu().tolist()
+        masks, has_nan = values > cut, (values != values).reshape(len(values), -1).any(dim=1)
+        return masks.cpu().numpy(), has_nan.tolist()
     array = np.asarray(logits)
     if array.dtype.kind not in "fiub":
         raise AnswerError(f"logits of dtype {array.dtype}; expected numbers")
@@ -197,8 +243,26 @@ def _failure(error: BaseException, timeout: float | None) -> CallFailure:
         return CallFailure("timeout", str(error)[:_LONGEST_MESSAGE] or "a time limit of the model's own")
     text = (str(error).strip().splitlines() or [""])[0]
     message = text if isinstance(error, AnswerError) else f"{type(error).__name__}: {text}"
-    out_of_memory = isinstance(error, MemoryError) or "out of memory" in text.lower()
+    out_of_memory = isinstance(error, MemoryError) or any(sign in text.lower() for sign in _NO_MEMORY)
     return CallFailure("oom" if out_of_memory else "error", message[:_LONGEST_MESSAGE])
+
+
+def _check_gpu(failure: CallFailure, name: str) -> None:
+    """Raise MachineError for an error after which the GPU answers nothing any more."""
+    if failure.status == "error" and any(sign in failure.message.lower() for sign in _GPU_LOST):
+        raise MachineError(
+            f"the GPU gave up during the call [{name}]: {failure.message}; every later call of this process would fail "
+            "too, so nothing of it is counted. Run the same command again, it goes on from where it stopped; if this "
+            "call ends so again, try --device cpu"
+        )
+
+
+def _wait(model: Any) -> None:
+    """Wait until a GPU has done what it was asked: its time and its errors belong to this call, not to the next."""
+    torch = sys.modules.get("torch")
+    device = getattr(model, "device", None)
+    if torch is not None and str(device).startswith("cuda") and torch.cuda.is_available():
+        torch.cuda.synchronize(device)
 
 
 def _free_memory() -> None:

@@ -72,7 +72,8 @@ class Engine:
     Args:
         benchmark: where images come from.
         selection: objects by image.
-        model: the guarded model. Several threads may share it: one call at a time, while others prompt and score.
+        model: the guarded model. Several threads may share it: one is at the network, while others read and prepare
+            images, prompt and score.
         options: the run's choices.
         device, shard: facts for timing.parquet.
         replay: recorded prompts, or None for the simulated user.
@@ -146,11 +147,14 @@ class Engine:
         readable = [item for item in items if item.pixels is not None]
         if not readable:
             return
+        name = f"{readable[0].image_id} {readable[0].level}"
+        start = time.perf_counter()
+        prepared = self._model.prepare([item.pixels for item in readable if item.pixels is not None], name)
+        spent = time.perf_counter() - start
         with self._turn:
             start = time.perf_counter()
-            pixels = [item.pixels for item in readable if item.pixels is not None]
-            embeddings = self._model.encode(pixels, f"{readable[0].image_id} {readable[0].level}")
-            spent = (time.perf_counter() - start) * 1000 / len(readable)
+            embeddings = self._model.encode_prepared(prepared, name)
+            spent = (spent + time.perf_counter() - start) * 1000 / len(readable)
         for item, embedding in zip(readable, embeddings, strict=True):
             item.embedding = embedding
             item.watch.spent["encode"] += spent

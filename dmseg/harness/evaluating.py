@@ -15,13 +15,13 @@ from typing import Any
 from dmseg.baselines import FunctionAdapter, ModelAdapter, SelfTestAdapter, model_facts
 from dmseg.build import Benchmark, open_benchmark
 from dmseg.errors import DataError, UsageError
-from dmseg.harness.environment import session_facts
 from dmseg.harness.merging import merge
 from dmseg.harness.options import RunOptions, run_info, with_defaults
 from dmseg.harness.parts import Parts
 from dmseg.harness.selection import Selection, levels_of, select
 from dmseg.harness.setup import ModelChoice, Setup
-from dmseg.harness.workers import run_blocks, shard_of
+from dmseg.harness.workers import loads_elsewhere, run_blocks, shard_of
+from dmseg.jobs import session_facts
 from dmseg.progress import progress
 from dmseg.results.runs import open_run
 from dmseg.types import LEVELS
@@ -56,10 +56,13 @@ class RunSummary:
 
 @dataclass(frozen=True)
 class RunPlan:
-    """A run that is ready to start: everything is checked, nothing is written."""
+    """A run that is ready to start: everything is checked, nothing is written.
+
+    ``model`` is None where other processes load their own: it is not kept in memory beside theirs.
+    """
 
     setup: Setup
-    model: ModelAdapter | SelfTestAdapter
+    model: ModelAdapter | SelfTestAdapter | None
     selection: Selection
     info: Mapping[str, Any]
     shard: tuple[int, int]
@@ -159,7 +162,10 @@ def prepare(
     selection = select(opened, options)
     info = run_info(options, opened, model_facts(loaded, arguments), submitter)
     setup = Setup(opened.path, Path(out), choice, options, where, f"{shard[0]}/{shard[1]}", jobs)
-    return RunPlan(setup, loaded, selection, info, shard, isinstance(model, str))
+    by_name = isinstance(model, str)
+    if loads_elsewhere(setup, by_name):
+        return RunPlan(setup, None, selection, info, shard, by_name)
+    return RunPlan(setup, loaded, selection, info, shard, by_name)
 
 
 def perform(plan: RunPlan) -> RunSummary:

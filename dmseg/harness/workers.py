@@ -19,23 +19,25 @@ GPU_THREADS = 3
 
 
 def run_blocks(
-    setup: Setup, model: ModelAdapter | SelfTestAdapter, blocks: Mapping[int, Block], *, by_name: bool
+    setup: Setup, model: ModelAdapter | SelfTestAdapter | None, blocks: Mapping[int, Block], *, by_name: bool
 ) -> Iterator[int]:
     """Do the work units, write their parts, and yield their numbers as they are done.
 
     Args:
         setup: the run.
-        model: the loaded model; worker processes load their own.
+        model: the loaded model; None where :func:`loads_elsewhere` says that other processes load their own.
         blocks: number -> work unit.
         by_name: whether worker processes can load the model: it was given by name and not as an object.
     """
     on_gpu = setup.device.startswith("cuda")
-    if by_name and setup.options.timeout is not None:
+    if loads_elsewhere(setup, by_name) and setup.options.timeout is not None:
         yield from watch_blocks(setup, blocks, 1 if on_gpu else setup.jobs)
         return
-    if by_name and setup.jobs > 1 and not on_gpu:
+    if loads_elsewhere(setup, by_name):
         yield from _in_processes(setup, blocks)
         return
+    if model is None:
+        model = setup.model.load()
     engine, parts = make_engine(setup, guard_model(setup, model)), Parts(setup.out)
 
     def do(number: int) -> int:
@@ -48,6 +50,12 @@ def run_blocks(
     with ThreadPoolExecutor(max(setup.jobs, GPU_THREADS)) as pool:
         for done in as_completed([pool.submit(do, number) for number in blocks]):
             yield done.result()
+
+
+def loads_elsewhere(setup: Setup, by_name: bool) -> bool:
+    """Return whether the model of a run is loaded by other processes, so that this one need not hold it."""
+    on_gpu = setup.device.startswith("cuda")
+    return by_name and (setup.options.timeout is not None or (setup.jobs > 1 and not on_gpu))
 
 
 def _in_processes(setup: Setup, blocks: Mapping[int, Block]) -> Iterator[int]:

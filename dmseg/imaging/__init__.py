@@ -1,4 +1,4 @@
-"""Read and write PNG, JPEG, TIFF, DICOM and NIfTI; windows, orientation, spacing, down-sampling, run-length masks.
+"""Read and write PNG, JPEG, TIFF, BMP, DICOM, NIfTI, MetaImage, NRRD, MGH, Analyze; windows, orientation, spacing ...
 
 Every failure of a file is an :class:`~dmseg.errors.ImageFileError` that names the file. Sizes are checked in the header
 before anything is decoded. Degradations and datasets live above; nothing here knows about them.
@@ -7,7 +7,7 @@ before anything is decoded. Degradations and datasets live above; nothing here k
 from __future__ import annotations
 
 from dmseg.imaging.dicom_seg import DicomTags, dicom_tags, highdicom, read_dicom_segments
-from dmseg.imaging.formats import EXTENSIONS, MAX_PIXELS, check_size, extension, kind_of, stem
+from dmseg.imaging.formats import EXTENSIONS, FORMATS, MAX_PIXELS, check_size, extension, kind_of, stem
 from dmseg.imaging.grey import add_change, apply_window, normalise, percentile_window
 from dmseg.imaging.hounsfield import (
     Rescale,
@@ -19,6 +19,7 @@ from dmseg.imaging.hounsfield import (
     shows_nothing,
 )
 from dmseg.imaging.like import check_target, write_like
+from dmseg.imaging.opening import copy_unchanged, open_series, open_stored
 from dmseg.imaging.reading import (
     LoadedImage,
     image_header,
@@ -32,18 +33,24 @@ from dmseg.imaging.reading import (
 from dmseg.imaging.resize import compute_stored_size, resize_image, resize_mask
 from dmseg.imaging.rle import Rle, decode_rle, encode_rle
 from dmseg.imaging.samples import grey_if_colourless
-from dmseg.imaging.volumes import Volume, radiological
+from dmseg.imaging.stored import Derivation, StoredImage
+from dmseg.imaging.volumes import PLANES, Volume, acquisition_plane, cut, cut_spacing, describe_difference, radiological
 from dmseg.imaging.writing import png_bytes, write_mask, write_png
 
 __all__ = [
     "EXTENSIONS",
+    "FORMATS",
     "MAX_PIXELS",
+    "PLANES",
+    "Derivation",
     "DicomTags",
     "LoadedImage",
     "Rescale",
     "Rle",
     "Scale",
+    "StoredImage",
     "Volume",
+    "acquisition_plane",
     "add_change",
     "apply_window",
     "check_hounsfield",
@@ -51,7 +58,11 @@ __all__ = [
     "check_target",
     "check_visible",
     "compute_stored_size",
+    "copy_unchanged",
+    "cut",
+    "cut_spacing",
     "decode_rle",
+    "describe_difference",
     "dicom_tags",
     "encode_rle",
     "extension",
@@ -60,6 +71,8 @@ __all__ = [
     "image_header",
     "kind_of",
     "normalise",
+    "open_series",
+    "open_stored",
     "parse_rescale",
     "percentile_window",
     "png_bytes",

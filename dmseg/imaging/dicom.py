@@ -9,24 +9,22 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pydicom
-import pydicom.encaps
 import pydicom.pixels.processing
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileDataset
 
 from dmseg.errors import DataError, ImageFileError
+from dmseg.imaging.dicom_frames import FrameFacts, first_number, frame_facts, stored_frames
 from dmseg.imaging.formats import DICOM, check_size, decoding, kind_of
 from dmseg.imaging.volumes import Volume, axes_of, rescale
 from dmseg.types import Window
 
-_END_OF_IMAGE = b"\xff\xd9"
-_PADDING = 16  # bytes in which the end mark must lie; writers pad frames to even length with any byte
 _SAME_PLACE_MM = 1e-3
 _SAME_DIRECTION = 0.01
 _CM = 3  # code of Physical Units in an ultrasound region
@@ -34,43 +32,97 @@ _CM = 3  # code of Physical Units in an ultrasound region
 
 @dataclass(frozen=True, slots=True)
 class DicomImage:
-    """One decoded DICOM image and the way from its stored numbers to its values.
+    """Decoded frames of a DICOM image and the way from their stored numbers to their values.
 
-    ``stored`` is (H, W) integer or (H, W, 3) uint8 RGB. ``mirror`` is the sum that a stored value and its inverse add
-    up to (MONOCHROME1), or None.
+    ``stored`` is (N, H, W) integer or float, or (N, H, W, 3) uint8 RGB. ``facts`` are those of each frame. ``mirror``
+    is the sum that a stored value and its inverse add up to (MONOCHROME1), or None. ``table`` says that the values come
+    from a modality look-up table, which ``stored`` went through already.
     """
 
     dataset: FileDataset
     stored: NDArray[Any]
-    slope: float
-    intercept: float
+    facts: tuple[FrameFacts, ...]
     mirror: int | None
+    table: bool = False
+
+    @property
+    def slope(self) -> float:
+        """Rescale slope of the first frame."""
+        return self.facts[0].slope
+
+    @property
+    def intercept(self) -> float:
+        """Rescale intercept of the first frame."""
+        return self.facts[0].intercept
+
+    def scaling(self) -> tuple[float, float] | None:
+        """Return (slope, intercept) where all frames share it, else None."""
+        found = {(facts.slope, facts.intercept) for facts in self.facts}
+        return found.pop() if len(found) == 1 else None
 
     def values(self) -> NDArray[Any]:
-        """Return the values: HU for CT, otherwise the image with bright = much."""
-        if self.mirror is None:
-            return rescale(self.stored, self.slope, self.intercept)
-        kind = np.result_type(self.stored.dtype, np.uint8)
-        return rescale((self.mirror - self.stored.astype(np.int64)).astype(kind), self.slope, self.intercept)
+        """Return the values, of the shape of ``stored``: HU for CT, otherwise the image with bright = much."""
+        stored: NDArray[Any] = self.stored
+        if stored.ndim == 4:
+            return np.asarray(stored)
+        if self.mirror is not None:
+            kind = np.result_type(stored.dtype, np.uint8)
+            stored = (self.mirror - stored.astype(np.int64)).astype(kind)
+        if (shared := self.scaling()) is not None:
+            return np.asarray(rescale(stored, *shared))
+        pairs = zip(stored, self.facts, strict=True)
+        return np.stack([rescale(frame, f.slope, f.intercept).astype(np.float32) for frame, f in pairs])
 
     def to_stored(self, values: NDArray[Any]) -> NDArray[Any]:
         """Undo :meth:`values`, rounded and limited to what the file's bits can hold."""
-        if values.ndim == 3:
+        if values.ndim == 4:
             return values.astype(np.uint8)
-        stored = np.floor((values.astype(np.float64) - self.intercept) / self.slope + 0.5)
+        slopes: NDArray[np.float64] = np.array([facts.slope for facts in self.facts])[:, None, None]
+        intercepts = np.array([facts.intercept for facts in self.facts])[:, None, None]
+        stored = (values.astype(np.float64) - intercepts) / slopes
+        if self.stored.dtype.kind == "f":
+            return np.asarray(stored, dtype=self.stored.dtype)
+        stored = np.asarray(np.floor(stored + 0.5))
         if self.mirror is not None:
             stored = self.mirror - stored
-        low, high = find_stored_range(self.dataset)
-        return np.clip(stored, low, high).astype(self.stored.dtype)
+        low, high = (0, 65535) if self.table else find_stored_range(self.dataset)
+        if self.stored.dtype == np.uint8 and int(self.dataset.BitsAllocated) == 1:
+            low, high = 0, 255
+        return np.asarray(np.clip(stored, low, high), dtype=self.stored.dtype)
+
+    def windows(self) -> tuple[Window, ...]:
+        """Return the first window that each frame declares, in the units of :meth:`values`; () where one has none."""
+        found = [facts.window for facts in self.facts]
+        if any(window is None for window in found):
+            return ()
+        if self.mirror is not None:
+            turned = [f.slope * self.mirror + 2 * f.intercept for f in self.facts]
+            found = [Window(t - w.center, w.width) for t, w in zip(turned, found, strict=True) if w is not None]
+        return tuple(window for window in found if window is not None)
 
     def window(self) -> Window | None:
-        """Return the first window that the file declares, in the units of :meth:`values`."""
-        center, width = _first(self.dataset.get("WindowCenter")), _first(self.dataset.get("WindowWidth"))
-        if center is None or width is None or not width > 0:
+        """Return the window of the middle frame, or None."""
+        windows = self.windows()
+        return windows[len(windows) // 2] if windows else None
+
+    def padding(self) -> NDArray[np.bool_] | None:
+        """Return where the stored numbers are PixelPaddingValue (or in its range), or None."""
+        value = first_number(self.dataset.get("PixelPaddingValue"))
+        if value is None or self.stored.ndim == 4 or self.table:
             return None
-        if self.mirror is not None:
-            center = self.slope * self.mirror + 2 * self.intercept - center
-        return Window(center, width)
+        limit = first_number(self.dataset.get("PixelPaddingRangeLimit"))
+        ends = sorted((_as_stored(value, self), _as_stored(value if limit is None else limit, self)))
+        return np.asarray((self.stored >= ends[0]) & (self.stored <= ends[1]))
+
+
+def _as_stored(value: float, image: DicomImage) -> float:
+    """Return a padding value in the sign of the pixels: some writers state it in the other one."""
+    if image.stored.dtype.kind not in "iu":
+        return value
+    whole = 1 << int(image.dataset.BitsAllocated)
+    if image.stored.dtype.kind == "u" and value < 0:
+        return value + whole
+    return value - whole if image.stored.dtype.kind == "i" and value >= whole / 2 else value
 
 
 def find_stored_range(dataset: Dataset) -> tuple[int, int]:
@@ -79,16 +131,7 @@ def find_stored_range(dataset: Dataset) -> tuple[int, int]:
     return (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if dataset.PixelRepresentation else (0, (1 << bits) - 1)
 
 
-def _first(value: Any) -> float | None:
-    """Return the first number of a DICOM value that may be absent, empty, one or many."""
-    if value is None or value == "":
-        return None
-    if isinstance(value, (str, float, int)):
-        return float(value)
-    return float(value[0]) if len(value) else None
-
-
-def _dataset(path: Path, *, pixels: bool) -> FileDataset:
+def _dataset(path: Path, *, pixels: bool, several: bool = False) -> FileDataset:
     """Read the tags (and the pixel data) of a DICOM image and check its size."""
     with decoding(path, DICOM):
         dataset = pydicom.dcmread(path, force=True, stop_before_pixels=not pixels)
@@ -96,67 +139,44 @@ def _dataset(path: Path, *, pixels: bool) -> FileDataset:
             kind = dataset.SOPClassUID.name if "SOPClassUID" in dataset else "no image tags"
             raise ImageFileError(f"{path}: DICOM without an image ({kind})")
         frames = int(dataset.get("NumberOfFrames") or 1)
-        check_size(path, int(dataset.Rows), int(dataset.Columns), frames)
-        if frames > 1:
-            raise ImageFileError(f"{path}: holds {frames} frames; export them as single images first")
+        depth = max(1, int(dataset.get("SamplesPerPixel") or 1))
+        check_size(path, int(dataset.Rows), int(dataset.Columns), frames * depth)
+        if frames > 1 and not several:
+            raise ImageFileError(
+                f"{path}: holds {frames} frames; export them as single images, or read them with read_volume"
+            )
         return dataset
 
 
 def header(path: Path) -> tuple[int, int]:
     """Return (height, width) from the tags alone."""
-    dataset = _dataset(path, pixels=False)
+    dataset = _dataset(path, pixels=False, several=True)
     return int(dataset.Rows), int(dataset.Columns)
 
 
-def load(path: Path) -> DicomImage:
-    """Decode one image.
+def load(path: Path, *, several: bool = False) -> DicomImage:
+    """Decode an image.
+
+    Args:
+        path: the file.
+        several: whether several frames are welcome.
 
     Raises:
-        ImageFileError: not DICOM, no image, several frames, too large, truncated, an unknown compression, or a
-            look-up table instead of a linear rescale.
+        ImageFileError: not DICOM, no image, too large, truncated, an unknown compression, or several frames.
+        MissingDependencyError: a compression that needs a package which is not installed.
     """
-    dataset = _dataset(path, pixels=True)
+    dataset = _dataset(path, pixels=True, several=several)
     with decoding(path, DICOM):
-        if "PixelData" not in dataset:
-            raise ImageFileError(f"{path}: DICOM without pixel data; the file is truncated or was stripped")
-        if "ModalityLUTSequence" in dataset:
-            raise ImageFileError(f"{path}: uses a modality look-up table; only linear rescale is supported")
-        if "TransferSyntaxUID" not in dataset.file_meta:
-            # Without the meta header the standard's default applies; pydicom found out the encoding while reading.
-            explicit, little = dataset.original_encoding[0] is False, dataset.original_encoding[1] is not False
-            dataset.file_meta.TransferSyntaxUID = _plain_syntax(explicit=explicit, little=little)
-        _check_complete(path, dataset)
-        stored = dataset.pixel_array
-        if dataset.PhotometricInterpretation == "PALETTE COLOR":
-            stored = pydicom.pixels.processing.apply_color_lut(stored, dataset)
-        if stored.ndim == 3:
-            stored = (stored >> (8 * (stored.itemsize - 1))).astype(np.uint8)
-        if stored.ndim not in (2, 3) or stored.shape[:2] != (dataset.Rows, dataset.Columns):
-            raise ImageFileError(f"{path}: its pixels have the shape {stored.shape}, its header says otherwise")
-        slope, intercept = _first(dataset.get("RescaleSlope")), _first(dataset.get("RescaleIntercept"))
-        return DicomImage(dataset, stored, slope or 1.0, intercept or 0.0, _mirror(dataset))
-
-
-def _plain_syntax(*, explicit: bool, little: bool) -> pydicom.uid.UID:
-    if not little:
-        return pydicom.uid.ExplicitVRBigEndian
-    return pydicom.uid.ExplicitVRLittleEndian if explicit else pydicom.uid.ImplicitVRLittleEndian
-
-
-def _check_complete(path: Path, dataset: FileDataset) -> None:
-    """Refuse JPEG-family pixel data that stop before their end mark."""
-    syntax = dataset.file_meta.TransferSyntaxUID
-    if not syntax.is_compressed or syntax == pydicom.uid.RLELossless:
-        return
-    if syntax in (pydicom.uid.DeflatedExplicitVRLittleEndian, *pydicom.uid.UncompressedTransferSyntaxes):
-        return
-    frame = next(pydicom.encaps.generate_frames(dataset.PixelData, number_of_frames=1))
-    if _END_OF_IMAGE not in frame[-_PADDING:]:
-        raise ImageFileError(f"{path}: truncated, its compressed pixel data ({syntax.name}) stop before the end mark")
+        stored = stored_frames(path, dataset)
+        facts = tuple(frame_facts(dataset, number) for number in range(len(stored)))
+        if "ModalityLUTSequence" in dataset and stored.ndim == 3:
+            stored = np.asarray(pydicom.pixels.processing.apply_modality_lut(stored, dataset))
+            return DicomImage(dataset, stored.astype(np.uint16), facts, None, table=True)
+        return DicomImage(dataset, stored, facts, _mirror(dataset))
 
 
 def _mirror(dataset: FileDataset) -> int | None:
-    if dataset.PhotometricInterpretation != "MONOCHROME1":
+    if dataset.PhotometricInterpretation != "MONOCHROME1" or "PixelData" not in dataset:
         return None
     if dataset.get("Modality") == "CT" or dataset.get("RescaleType") == "HU":
         return None
@@ -165,6 +185,8 @@ def _mirror(dataset: FileDataset) -> int | None:
 
 def pixel_spacing(dataset: Dataset) -> tuple[float, float] | None:
     """Return (y, x) mm: PixelSpacing, else ImagerPixelSpacing (at the detector), else the one ultrasound region."""
+    if (shared := frame_facts(dataset, 0).spacing) is not None:
+        return shared
     for name in ("PixelSpacing", "ImagerPixelSpacing"):
         value = dataset.get(name)
         if value is not None and len(value) == 2 and min(map(float, value)) > 0:
@@ -184,21 +206,40 @@ def read_series(source: Path | Sequence[Path]) -> Volume:
 
     See :func:`dmseg.imaging.read_dicom_series`.
     """
+    files, image, spacing = load_series(source)
+    axes = _series_axes(image.dataset)
+    positions = [facts.position for facts in image.facts]
+    affine = None
+    if axes is not None and spacing is not None and None not in positions:
+        affine = _series_affine(image.facts, spacing)
+    return Volume(image.values(), spacing, axes, tuple(files), affine, axes)
+
+
+def load_series(
+    source: Path | Sequence[Path],
+) -> tuple[list[Path], DicomImage, tuple[float, float, float] | None]:
+    """Return the files of one series in slice order, their images as the frames of one, and the (z, y, x) spacing."""
     files = _series_files(source)
     headers = [_dataset(path, pixels=False) for path in files]
     _check_one_series(source, files, headers)
+    check_size(files[0], int(headers[0].Rows), int(headers[0].Columns), len(files))
     order, positions = _slice_order(source, files, headers)
     images = [load(files[i]) for i in order]
-    if any(image.stored.ndim != 2 for image in images):
+    if any(image.stored.ndim != 3 for image in images):
         raise DataError(f"{_name_source(source)}: a series of colour images is not a volume")
-    same = len({(image.slope, image.intercept, image.mirror) for image in images}) == 1
-    if same:
-        stack = np.stack([image.stored for image in images])
-        values = DicomImage(images[0].dataset, stack, images[0].slope, images[0].intercept, images[0].mirror).values()
-    else:
-        values = np.stack([image.values().astype(np.float32) for image in images])
-    first = images[0].dataset
-    return Volume(values, _spacing(first, positions), _series_axes(first), tuple(files[i] for i in order))
+    return [files[i] for i in order], _join_series(images), _spacing(images[0].dataset, positions)
+
+
+def _join_series(images: Sequence[DicomImage]) -> DicomImage:
+    """Return the images of a series as the frames of one."""
+    mirrors = {image.mirror for image in images}
+    first = images[0]
+    if len(mirrors) == 1 and not any(image.table for image in images):
+        stored = np.concatenate([image.stored for image in images])
+        return DicomImage(first.dataset, stored, tuple(f for image in images for f in image.facts), first.mirror)
+    stored = np.concatenate([image.values().astype(np.float32) for image in images])
+    facts = tuple(replace(f, slope=1.0, intercept=0.0, window=None) for image in images for f in image.facts)
+    return DicomImage(first.dataset, stored, facts, None)
 
 
 def _name_source(source: Path | Sequence[Path]) -> str:
@@ -260,6 +301,16 @@ def _series_axes(dataset: Dataset) -> str | None:
     return None if cosines is None else axes_of(np.stack([_normal(cosines), cosines[1], cosines[0]]))
 
 
+def _series_affine(facts: Sequence[FrameFacts], spacing: tuple[float, float, float]) -> NDArray[np.float64]:
+    """Return the (4, 4) affine from the index (z, y, x) of sorted slices with positions to LPS mm."""
+    first, last = np.array(facts[0].position), np.array(facts[-1].position)
+    cosines = np.array(facts[0].orientation).reshape(2, 3)
+    affine = np.eye(4)
+    affine[:3, 0] = (last - first) / (len(facts) - 1) if len(facts) > 1 else _normal(cosines) * spacing[0]
+    affine[:3, 1], affine[:3, 2], affine[:3, 3] = cosines[1] * spacing[1], cosines[0] * spacing[2], first
+    return affine
+
+
 def _slice_order(
     source: Path | Sequence[Path], files: Sequence[Path], headers: Sequence[FileDataset]
 ) -> tuple[list[int], list[float] | None]:
@@ -299,5 +350,5 @@ def _spacing(dataset: Dataset, positions: list[float] | None) -> tuple[float, fl
     if positions is not None and len(positions) > 1:
         between: float | None = float(np.median(np.diff(positions)))
     else:
-        between = _first(dataset.get("SpacingBetweenSlices")) or _first(dataset.get("SliceThickness"))
+        between = first_number(dataset.get("SpacingBetweenSlices")) or first_number(dataset.get("SliceThickness"))
     return None if in_plane is None or between is None else (between, *in_plane)

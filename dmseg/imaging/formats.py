@@ -9,18 +9,31 @@ from pathlib import Path
 
 from dmseg.errors import DmsegError, ImageFileError
 
-PNG, JPEG, TIFF, DICOM, NIFTI = "PNG", "JPEG", "TIFF", "DICOM", "NIfTI"
-RASTER = (PNG, JPEG, TIFF)
+PNG, JPEG, TIFF, BMP, GIF = "PNG", "JPEG", "TIFF", "BMP", "GIF"
+DICOM, NIFTI = "DICOM", "NIfTI"
+META, NRRD, MGH, ANALYZE = "MetaImage", "NRRD", "MGH", "Analyze"
+RASTER = (PNG, JPEG, TIFF, BMP, GIF)
+VOLUMES = (NIFTI, META, NRRD, MGH, ANALYZE)
+"""Formats of whole volumes in one file (MetaImage, NRRD and Analyze: or a header beside its data)."""
 EXTENSIONS: dict[str, str] = {
     ".png": PNG,
     ".jpg": JPEG,
     ".jpeg": JPEG,
     ".tif": TIFF,
     ".tiff": TIFF,
+    ".bmp": BMP,
+    ".gif": GIF,
     ".dcm": DICOM,
     ".dicom": DICOM,
     ".nii": NIFTI,
     ".nii.gz": NIFTI,
+    ".mha": META,
+    ".mhd": META,
+    ".nrrd": NRRD,
+    ".nhdr": NRRD,
+    ".mgh": MGH,
+    ".mgz": MGH,
+    ".hdr": ANALYZE,
 }
 
 MAX_PIXELS = 200_000_000
@@ -30,6 +43,9 @@ MAX_VOXELS = 1_500_000_000
 
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _DICOM_MARK = slice(128, 132)
+
+
+FORMATS = "PNG, JPEG, TIFF, BMP, GIF, DICOM, NIfTI, MetaImage, NRRD, MGH or Analyze"
 
 
 def extension(path: Path) -> str:
@@ -45,10 +61,10 @@ def stem(path: Path) -> str:
 
 
 def kind_of(path: Path) -> str:
-    """Return which of the five formats a file is, from its first bytes (NIfTI: from its name).
+    """Return which format a file has, from its first bytes (volumes: from its name).
 
     Raises:
-        ImageFileError: no such file, a folder, an empty file, or none of the five formats.
+        ImageFileError: no such file, a folder, an empty file, or none of the known formats.
     """
     if path.is_dir():
         raise ImageFileError(f"{path}: a folder, expected an image file")
@@ -70,16 +86,20 @@ def kind_of(path: Path) -> str:
         return JPEG
     if head.startswith(_TIFF_STARTS):
         return TIFF
+    if head.startswith((b"GIF87a", b"GIF89a")):
+        return GIF
+    if head.startswith(b"BM") and head[6:10] == b"\0\0\0\0":
+        return BMP
+    if head.startswith(b"NRRD000"):
+        return NRRD
     by_name = EXTENSIONS.get(extension(path))
     # A few scanners write DICOM without the preamble, so the name counts too; the reader then looks for the tags.
     if by_name == DICOM and head[:2] in (b"\x08\0", b"\0\x08", b"\x02\0"):
         return DICOM
-    if by_name == NIFTI:
-        return NIFTI
-    raise ImageFileError(
-        f"{path}: not an image that dmseg reads (it begins with {head[:24]!r}); "
-        "PNG, JPEG, TIFF, DICOM or NIfTI expected"
-    )
+    if by_name in VOLUMES and by_name != NRRD:
+        # An Analyze header that calls itself NIfTI ("ni1": header and data in two files) is read as NIfTI is.
+        return by_name
+    raise ImageFileError(f"{path}: not an image that dmseg reads (it begins with {head[:24]!r}); {FORMATS} expected")
 
 
 def check_size(path: Path, height: int, width: int, slices: int = 1) -> None:

@@ -86,11 +86,15 @@ def add_change(
 ) -> NDArray[Any]:
     """Return ``values + (after - before) * width`` in the type of ``values``, rounded and saturated for integers.
 
-    ``before`` and ``after`` are images of 0..1 from :func:`normalise`. What lies outside the window keeps its
-    distance from it, and a pixel that did not change keeps its exact value.
+    ``before`` and ``after`` are images of 0..1 from :func:`normalise`. A pixel that did not change keeps its exact
+    value. What lies outside the window and did change (noise on air, a dark impulse on bone) gets the value that the
+    window shows as ``after``: the result, shown with the window, is ``after`` everywhere.
     """
     _check(window)
+    black = window.center - window.width / 2
     change = (after.astype(np.float64) - before) * window.width
+    outside = (change != 0) & ((values < black) | (values > black + window.width))
+    change[outside] = black + after[outside] * window.width - values[outside]
     if values.dtype.kind in "iu":
         info = np.iinfo(values.dtype)
         return np.clip(np.floor(values + change + 0.5), info.min, info.max).astype(values.dtype)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from dmseg.errors import ImageFileError
 from dmseg.imaging import raster
 from dmseg.imaging import samples as look
-from dmseg.imaging.formats import DICOM, NIFTI, decoding, kind_of
+from dmseg.imaging.formats import DICOM, NIFTI, VOLUMES, decoding, kind_of
 from dmseg.imaging.grey import apply_window
 from dmseg.imaging.volumes import Volume
 from dmseg.types import Window
@@ -27,17 +27,23 @@ class LoadedImage:
         pixels: (H, W) uint8, uint16, int16 or float32, or (H, W, 3) uint8 RGB. DICOM values are rescaled (CT: HU).
         spacing: (y, x) mm from DICOM, else None: the resolution tags of other formats speak of paper, not of patients.
         window: the window that a DICOM file declares, in units of ``pixels``; None otherwise.
-        kind: PNG, JPEG, TIFF or DICOM.
+        kind: PNG, JPEG, TIFF, BMP, GIF or DICOM.
+        modality: the DICOM modality code (CT, MR, US ...), else None.
+        orientation: 1..8, the EXIF orientation that was applied.
+        notes: what the user should know, such as that the first of several frames was taken.
     """
 
     pixels: NDArray[Any]
     spacing: tuple[float, float] | None
     window: Window | None
     kind: str
+    modality: str | None = None
+    orientation: int = 1
+    notes: tuple[str, ...] = ()
 
 
 def read_image(path: str | Path, *, window: Window | None = None) -> LoadedImage:
-    """Read a PNG, JPEG, TIFF or DICOM image as it is meant to be seen.
+    """Read a PNG, JPEG, TIFF, BMP, GIF or DICOM image as it is meant to be seen.
 
     EXIF orientation is applied, palettes are expanded, transparency is laid over black, 16-bit colour becomes 8-bit,
     1-bit gives 0 and 255, MONOCHROME1 is inverted (not for HU), rescale slope and intercept are applied.
@@ -51,16 +57,23 @@ def read_image(path: str | Path, *, window: Window | None = None) -> LoadedImage
     """
     path = Path(path)
     kind = kind_of(path)
-    if kind == NIFTI:
-        raise ImageFileError(f"{path}: a NIfTI volume, expected an image; read it with read_volume")
+    if kind in VOLUMES:
+        raise ImageFileError(f"{path}: a volume ({kind}), expected an image; read it with read_volume")
     if kind == DICOM:
         from dmseg.imaging import dicom
 
         with decoding(path, kind):  # numbers in tags are parsed when they are asked for
             image = dicom.load(path)
-            loaded = LoadedImage(image.values(), dicom.pixel_spacing(image.dataset), image.window(), kind)
+            values, spacing = image.values()[0], dicom.pixel_spacing(image.dataset)
+            if values.dtype == np.float64:
+                values = values.astype(np.float32)
+            modality = image.dataset.get("Modality")
+            loaded = LoadedImage(values, spacing, image.window(), kind, modality or None)
     else:
-        loaded = LoadedImage(look.to_viewed(raster.samples(path, kind), path), None, None, kind)
+        read = raster.samples(path, kind)
+        loaded = LoadedImage(
+            look.to_viewed(read, path), None, None, kind, orientation=read.orientation, notes=read.notes
+        )
     if window is not None and loaded.pixels.ndim == 2:
         return replace(loaded, pixels=apply_window(loaded.pixels, window))
     return loaded
@@ -76,7 +89,11 @@ def read_mask(path: str | Path, *, threshold: int = 127) -> NDArray[np.bool_]:
     """
     path = Path(path)
     kind = kind_of(path)
-    grey = read_image(path).pixels if kind in (DICOM, NIFTI) else look.luminance(raster.samples(path, kind), path)
+    grey = (
+        read_image(path).pixels
+        if kind == DICOM or kind in VOLUMES
+        else look.luminance(raster.samples(path, kind), path)
+    )
     return np.asarray(grey > threshold)
 
 
@@ -91,7 +108,7 @@ def read_grey(path: str | Path) -> NDArray[Any]:
     """
     path = Path(path)
     kind = kind_of(path)
-    if kind in (DICOM, NIFTI):
+    if kind == DICOM or kind in VOLUMES:
         pixels = read_image(path).pixels
         if pixels.ndim == 3 or pixels.dtype.kind not in "iu":
             raise ImageFileError(f"{path}: colour or fractions, expected grey values or labels as whole numbers")
@@ -100,7 +117,7 @@ def read_grey(path: str | Path) -> NDArray[Any]:
 
 
 def image_header(path: str | Path) -> tuple[int, int]:
-    """Return (height, width) as the readers will give them (NIfTI: of an axial slice), without decoding pixels.
+    """Return (height, width) as the readers will give them (a volume: of an axial slice), without decoding pixels.
 
     Raises:
         ImageFileError: missing, not an image, or above 200 megapixels.
@@ -115,34 +132,53 @@ def image_header(path: str | Path) -> tuple[int, int]:
         from dmseg.imaging import nifti
 
         return nifti.header(path)
+    if kind in VOLUMES:
+        from dmseg.imaging import volume_files
+
+        return volume_files.header(path, kind)
     return raster.header(path, kind)
 
 
-def read_volume(path: str | Path) -> Volume:
-    """Read a NIfTI volume in radiological axial order, whatever its affine.
+def read_volume(path: str | Path, axes: str | None = None, *, volume: int | None = None) -> Volume:
+    """Read a NIfTI, MetaImage, NRRD, MGH or Analyze volume in radiological axial order, whatever its affine.
+
+    Args:
+        path: the file.
+        axes: letters to believe instead of the file's (the ``stored_axes`` of the image that a mask belongs to).
+        volume: which one of a NIfTI file of several.
 
     Returns:
         ``values`` (Z, Y, X): slices from feet to head, rows from front to back, columns from the patient's right to
         the left; oblique volumes by the nearest axes. The header's scaling is applied. ``spacing`` (z, y, x) mm.
 
     Raises:
-        ImageFileError: not NIfTI, truncated, too large, more than three dimensions, or a degenerate affine.
+        ImageFileError: no volume, truncated, too large, colours, several volumes, or a degenerate affine.
+        MissingDependencyError: MetaImage or NRRD, and SimpleITK is not installed.
     """
     from dmseg.imaging import nifti
 
     path = Path(path)
-    if kind_of(path) != NIFTI:
-        raise ImageFileError(f"{path}: not a NIfTI volume (.nii, .nii.gz)")
-    return nifti.read(path)
+    kind = kind_of(path)
+    if kind not in VOLUMES:
+        raise ImageFileError(f"{path}: not a NIfTI volume (.nii, .nii.gz), nor MetaImage, NRRD, MGH or Analyze")
+    if kind == NIFTI:
+        found = nifti.read(path, axes, volume)
+    else:
+        from dmseg.imaging import volume_files
+
+        found = volume_files.read(path, kind, axes)
+    if found.values.ndim != 3:
+        raise ImageFileError(f"{path}: colour voxels; grey values expected")
+    return found
 
 
-def read_label_volume(path: str | Path) -> Volume:
+def read_label_volume(path: str | Path, axes: str | None = None) -> Volume:
     """Read a NIfTI label map as :func:`read_volume`, with integer ``values``; labels stored as float are accepted.
 
     Raises:
         ImageFileError: as :func:`read_volume`; or a value is not a whole number.
     """
-    volume = read_volume(path)
+    volume = read_volume(path, axes)
     if volume.values.dtype.kind != "f":
         return volume
     labels = np.round(volume.values)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmseg.simulators import fields, pixels, xray
+from dmseg.simulators.observe import BLACK
 from dmseg.simulators.scene import Scene
 from dmseg.simulators.tables import spectrum_table
 from dmseg.simulators.tomography import (
@@ -138,7 +139,8 @@ def ct_ring(
     """Add the rings of detector channels whose gain g is off: the turn average of the ramp-filtered ``-ln g``.
 
     A channel sees the same error in every view, so the artefact is radial about the rotation axis and the same for
-    every object; its peak falls as radius ** -1/2 and has dark side lobes.
+    every object; its peak falls as radius ** -1/2 and has dark side lobes. Air and bone outside the window stay as
+    they are shown: see :func:`add_hounsfield`.
 
     Args:
         channels: number of bad channels.
@@ -155,7 +157,7 @@ def ct_ring(
     profile *= np.float32(1000.0 / water_per_px / scene.window.width)
     rings = np.empty((height, width), np.float32)
     _spread(profile, np.float32(RADIAL_STEP), np.float32(x * (width - 1)), np.float32(y * (height - 1)), rings)
-    return pixels.affine(image, None, rings)
+    return add_hounsfield(image, scene, rings)
 
 
 GRID = 192
@@ -165,6 +167,13 @@ VIEWS = 144
 
 MATERIAL_SIDE = 320
 """Larger images are shrunk to this before grey becomes material."""
+
+
+WHITE = 1 - BLACK
+"""Greys of Clear at which a pixel counts as clipped by the window: coding moves clipped pixels by a grey or two."""
+DARK, LIT = 0.1, 0.3
+"""Local mean grey from which, and up to which, a pixel that Clear shows black counts as smeared over by its
+neighbours (a blur): it is then treated like the rest, else the edges of Clear would be drawn again."""
 
 
 def materials(scene: Scene, size: int) -> tuple[Array, Array]:
@@ -182,8 +191,8 @@ def materials(scene: Scene, size: int) -> tuple[Array, Array]:
     grey = pixels.unit(image)
     table, window = spectrum_table(), scene.window
     hounsfield = (grey - np.float32(0.5)) * np.float32(window.width) + np.float32(window.center)
-    hounsfield[grey >= 1] = max(table.clipped_hu, window.center + window.width / 2)
-    density = np.where(grey > 0, np.maximum(1 + hounsfield / 1000, 0), 0).astype(np.float32)
+    hounsfield[grey > WHITE] = max(table.clipped_hu, window.center + window.width / 2)
+    density = np.where(grey >= BLACK, np.maximum(1 + hounsfield / 1000, 0), 0).astype(np.float32)
     span = np.float32(table.bone_full_hu - table.bone_from_hu)
     bony = density * np.clip((hounsfield - np.float32(table.bone_from_hu)) / span, 0, 1)
     return _square(density - bony, size), _square(bony, size)
@@ -198,25 +207,50 @@ def _square(image: Array, size: int) -> Array:
     return np.asarray(cv2.resize(whole, (size, size), interpolation=kind), np.float32)
 
 
-def _add_error(scene: Scene, image: Image, error: Array, px_mm: float) -> Image:
-    """Add an error image (1/px of the square grid) to the image, in HU through the window.
+@numba.njit(cache=True, nogil=True)
+def _keep_clipped(offset, clear, now, local, tops, below, above):  # type: ignore[no-untyped-def]
+    clear_unit, unit = np.float32(1) / tops[0], np.float32(1) / tops[1]
+    for y in range(offset.shape[0]):
+        for x in range(offset.shape[1]):
+            shown, grey = clear[y, x] * clear_unit, now[y, x] * unit
+            if shown < BLACK and below < 0:
+                smeared = min(max((local[y, x] * unit - DARK) / (LIT - DARK), 0.0), 1.0) if grey >= BLACK else 0.0
+                offset[y, x] = max(offset[y, x] + below * (1 - smeared), min(offset[y, x], 0.0) * smeared)
+            elif shown > WHITE and above > 0:
+                smeared = min(max((1 - DARK - local[y, x] * unit) / (LIT - DARK), 0.0), 1.0) if grey <= WHITE else 0.0
+                offset[y, x] = min(offset[y, x] + above * (1 - smeared), max(offset[y, x], 0.0) * smeared)
 
-    What is white on Clear, and still is, is taken for denser than the window shows, so it stays white until the error
-    has used that up. What a blur has made grey is treated like the rest: else the edges of Clear would be redrawn.
+
+def add_hounsfield(image: Image, scene: Scene, offset: Array) -> Image:
+    """Add an artefact to a windowed slice as if the window came after it.
+
+    What Clear shows black is air (-1000 HU), what it shows white is dense bone (``clipped_hu``): the artefact is
+    added there, and the sum is clipped by the window again, so it shows only where it reaches into the window.
+
+    Args:
+        image: working image; (H, W) or (H, W, 3).
+        scene: the window and Clear.
+        offset: float32 (H, W), of full scale; changed in place.
     """
-    window = scene.window
-    gain = 1000.0 / (WATER_PER_MM * px_mm) / window.width
+    window, table = scene.window, spectrum_table()
+    below = min(table.air_hu - (window.center - window.width / 2), 0.0) / window.width
+    above = max(table.clipped_hu - (window.center + window.width / 2), 0.0) / window.width
+    clear, now = (np.ascontiguousarray(each if each.ndim == 2 else each[..., 0]) for each in (scene.clear, image))
+    tops = np.array([pixels.top(clear), pixels.top(now)], np.float32)
+    local = cv2.blur(now, (5, 5), borderType=cv2.BORDER_REFLECT)
+    _keep_clipped(offset, clear, now, local, tops, np.float32(below), np.float32(above))
+    return pixels.affine(image, None, offset)
+
+
+def _add_error(scene: Scene, image: Image, error: Array, px_mm: float) -> Image:
+    """Add an error image (1/px of the square grid) to the image, in HU through the window."""
+    gain = 1000.0 / (WATER_PER_MM * px_mm) / scene.window.width
     height, width = image.shape[:2]
     side = max(height, width)
     whole = cv2.resize(error * np.float32(gain), (side, side), interpolation=cv2.INTER_CUBIC)
     top, left = (side - height) // 2, (side - width) // 2
     offset = np.ascontiguousarray(whole[top : top + height, left : left + width], np.float32)
-    hidden = spectrum_table().clipped_hu - (window.center + window.width / 2)
-    clear = scene.clear if scene.clear.ndim == 2 else scene.clear[..., 0]
-    now = image if image.ndim == 2 else image[..., 0]
-    clipped = (clear >= pixels.top(clear)) & (now >= pixels.top(image))
-    offset[clipped] = np.minimum(offset[clipped] + np.float32(max(hidden, 0.0) / window.width), 0)
-    return pixels.affine(image, None, offset)
+    return add_hounsfield(image, scene, offset)
 
 
 def _px_mm(scene: Scene, shape: tuple[int, ...], object_size: float, size: int) -> float:

@@ -7,6 +7,7 @@ px of the image, and returns a new image of the same type and shape. None moves 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import cv2
 import numba
@@ -184,17 +185,59 @@ def gaussian_blur(image: Image, scene: Scene, *, sigma: float) -> Image:
     return np.asarray(cv2.sepFilter2D(image, -1, taps, taps, borderType=cv2.BORDER_REFLECT))
 
 
-def brightness_contrast(image: Image, scene: Scene, *, brightness: float, contrast: float) -> Image:
-    """Stretch about the mean of Clear and shift: ``c (I - mean) + mean + b``.
+ROOM = 0.35
+"""Distance of the mean from black (or white) below which a shift that way is weakened in proportion: a dark image
+would turn black at once."""
+FULL_SIGNAL = 0.12
+"""Local mean grey from which a pixel counts as signal: a shift towards white acts there in full, and not on black."""
+_NEIGHBOURS = 7
 
-    A display or gain setting that is off.
+
+@numba.njit(cache=True, nogil=True)
+def _curves(image, local, curve, lift, white, out):  # type: ignore[no-untyped-def]
+    for i in range(image.size):
+        out[i] = min(max(curve[image[i]] - lift[local[i]], 0), white)
+
+
+def brightness_contrast(image: Image, scene: Scene, *, brightness: float, contrast: float) -> Image:
+    """Stretch about the mean of Clear and shift: ``c (I - mean) + mean + b``; where there is no signal, black stays.
+
+    A display or gain setting that is off. Where the mean of Clear is nearer than .35 to black (white), a shift that
+    way is b times mean / .35 (and likewise for white): else a dark image turned black. Gain multiplies a signal, so air
+    and the surround of a scan sector, which have none, do not turn grey: there the curve's value at black is taken away
+    again, by the share ``1 - smoothstep(local mean / .12)`` of the image itself. Integer types use integer tables.
 
     Args:
         brightness: b, of full scale.
         contrast: c, factor.
     """
     mean = scene.mean
-    return pixels.pointwise(image, lambda value: contrast * (value - mean) + mean + brightness)
+    brightness = effective_shift(brightness, mean)
+    lifted = mean * (1 - contrast) + brightness  # the curve's value at black
+    if lifted <= 0:
+        return pixels.pointwise(image, lambda value: contrast * (value - mean) + mean + brightness)
+    local = cv2.blur(image, (_NEIGHBOURS, _NEIGHBOURS), borderType=cv2.BORDER_REFLECT)
+    if image.dtype == np.float32:
+        share = _unlit(local)
+        return pixels.to_type_of(contrast * (image - mean) + mean + brightness - lifted * share, image)
+    white = int(pixels.top(image))
+    greys = np.arange(white + 1) / white
+    curve = np.floor((contrast * (greys - mean) + mean + brightness) * white + 0.5).astype(np.int32)
+    lift = np.floor(lifted * _unlit(greys) * white + 0.5).astype(np.int32)
+    out = np.empty_like(image)
+    _curves(image.reshape(-1), local.reshape(-1), curve, lift, np.int32(white), out.reshape(-1))
+    return out
+
+
+def effective_shift(brightness: float, mean: float) -> float:
+    """Return the shift that an image of this mean gets: see :func:`brightness_contrast`."""
+    return brightness * min(1.0, (mean if brightness < 0 else 1 - mean) / ROOM)
+
+
+def _unlit(local: NDArray[Any]) -> NDArray[Any]:
+    """Return 1 where the local mean is black, 0 from :data:`FULL_SIGNAL` on, smooth in between."""
+    along = np.clip(local / FULL_SIGNAL, 0, 1)
+    return np.asarray(1 - along * along * (3 - 2 * along))
 
 
 def gamma(image: Image, scene: Scene, *, gamma: float) -> Image:
@@ -249,12 +292,32 @@ def jpeg(image: Image, scene: Scene, *, quality: float) -> Image:
 
 
 LOBE_CUT = 4.0
+UNCONFINED = (None, "microscopy")
+"""Modalities whose dark background is part of what the camera sees: there the veil reaches everywhere."""
+_MAP = 64
+
+
+def scanned_share(clear: Image) -> NDArray[np.float32]:
+    """Return 0 where Clear shows nothing (air, the surround of a sector) and 1 inside, float32 (64, 64).
+
+    Small dark parts count as inside; the rise is soft and lies inside the outline.
+    """
+    grey = clear if clear.ndim == 2 else clear.max(axis=2)
+    small = cv2.resize(grey, (_MAP, _MAP), interpolation=cv2.INTER_AREA).astype(np.float32) / np.float32(
+        pixels.top(clear)
+    )
+    lit = (small > 0.04).astype(np.uint8)
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (7, 7))
+    closed = cv2.morphologyEx(cv2.copyMakeBorder(lit, 8, 8, 8, 8, cv2.BORDER_REPLICATE), cv2.MORPH_CLOSE, kernel)
+    inner = cv2.erode(closed, np.ones((5, 5), np.uint8)).astype(np.float32)
+    return np.asarray(cv2.GaussianBlur(inner, (0, 0), 1.5)[8:-8, 8:-8])
 
 
 def glare(image: Image, scene: Scene, *, intensity: float, size: float, x: float, y: float, aspect: float) -> Image:
     """Add a saturating veil of light: ``I + a exp(-d**2 / 2)``, d the distance in standard deviations of an ellipse.
 
-    Stray light of a lamp or window. Pixels beyond 4 standard deviations keep their bits.
+    Stray light of a lamp, inside the field of view. Pixels beyond 4 standard deviations keep their bits. Scanners and
+    X-ray detectors see no lamp: their images get the weak reflection on a viewer, and only where something was scanned.
 
     Args:
         intensity: a, of full scale.
@@ -268,4 +331,7 @@ def glare(image: Image, scene: Scene, *, intensity: float, size: float, x: float
     down = (np.arange(height, dtype=np.float64) - y * (height - 1)) / (spread * aspect)
     rows, columns = (np.exp(-(part**2) / 2).astype(np.float32) for part in (down, across))
     _, lobe = cv2.threshold(np.outer(rows, columns), math.exp(-(LOBE_CUT**2) / 2), 0, cv2.THRESH_TOZERO)
-    return pixels.affine(image, None, np.asarray(lobe, np.float32) * np.float32(intensity))
+    veil = np.asarray(lobe, np.float32) * np.float32(intensity)
+    if scene.modality not in UNCONFINED:
+        veil *= cv2.resize(scanned_share(scene.clear), (width, height), interpolation=cv2.INTER_LINEAR)
+    return pixels.affine(image, None, veil)

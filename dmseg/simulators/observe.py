@@ -105,10 +105,14 @@ _SITE_GRID = 16
 _SITES = 48
 
 
+BLACK = 2.5 / 255
+"""Grey up to which a pixel of a CT slice counts as clipped to black: coding moves it by a grey or two."""
+
+
 def body_width(image: Image) -> int:
     """Return the longer side in px of the box around what is not black: the object in the scanner."""
     grey = image if image.ndim == 2 else image.max(axis=2)
-    rows, columns = (np.flatnonzero((grey > 0).mean(axis=axis) > 0.02) for axis in (1, 0))
+    rows, columns = (np.flatnonzero((grey > BLACK * pixels.top(image)).mean(axis=axis) > 0.02) for axis in (1, 0))
     if rows.size == 0 or columns.size == 0:
         return int(max(image.shape[:2]))
     return 1 + max(int(rows[-1] - rows[0]), int(columns[-1] - columns[0]))

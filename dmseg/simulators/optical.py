@@ -89,7 +89,7 @@ CORE_SHARE = 0.75
 
 
 @numba.njit(cache=True, nogil=True)
-def _lobes(places, radii, out):  # type: ignore[no-untyped-def]
+def _lobes(places, radii, core, out):  # type: ignore[no-untyped-def]
     for k in range(places.shape[0]):
         x0, y0, long, short, cosine, sine = (
             places[k, 0],
@@ -105,7 +105,7 @@ def _lobes(places, radii, out):  # type: ignore[no-untyped-def]
                 v = ((y - y0) * cosine - (x - x0) * sine) / short
                 d = np.sqrt(u * u + v * v)
                 if d < 1:
-                    fall = min((1 - d) / (1 - CORE_SHARE), 1.0)
+                    fall = min((1 - d) / (1 - core), 1.0)
                     out[y, x] = max(out[y, x], np.float32(fall * fall * (3 - 2 * fall)))
 
 
@@ -122,24 +122,32 @@ def reflection_lobes(scene: Scene, shape: tuple[int, ...], spots: int, radius: f
         u, jitter_x, jitter_y, size, aspect, turn = stream.uniforms(6)
         x, y = sites[int(u * u * len(sites))] if sites else (jitter_x, jitter_y)
         x, y = x + (jitter_x - 0.5) / 16, y + (jitter_y - 0.5) / 16
-        long = max(1.5, radius * min(height, width) * (0.4 + 0.6 * size))
-        short = max(1.2, long * (0.35 + 0.5 * aspect))
+        round_disc = scene.modality == "microscopy"
+        share = 0.4 + 0.6 * size if round_disc else 0.25 + 0.75 * size**2
+        long = max(1.5, radius * min(height, width) * share)
+        short = max(1.2, long * (0.8 + 0.2 * aspect if round_disc else 0.2 + 0.5 * aspect))
         rows[k] = (x * (width - 1), y * (height - 1), long, short, math.cos(math.pi * turn), math.sin(math.pi * turn))
     return rows
 
 
-def specular_reflection(image: Image, scene: Scene, *, spots: float, radius: float) -> Image:
-    """Add saturated spots where wet tissue mirrors the lamp: ``I + (1 - I) m``, m an elongated lobe with a flat core.
+def specular_reflection(image: Image, scene: Scene, *, spots: float, radius: float, strength: float = 1.0) -> Image:
+    """Add spots where a surface mirrors the lamp: ``I + (1 - I) m``, m an elongated lobe with a flat core.
 
-    The core is white in all channels; outside the lobes nothing changes.
+    Wet tissue and skin: the core is white in all channels. A microscope has no such surface in focus; its lens mirrors
+    light back as a few large, round, soft discs: ``I + a B m``, B the bright level of Clear, m without a core. Outside
+    the lobes nothing changes.
 
     Args:
         spots: how many.
-        radius: of the largest spot, of the short side; spots have .4 to 1 of it.
+        radius: of the largest spot, of the short side; most are much smaller.
+        strength: a, microscopy only.
     """
     rows = reflection_lobes(scene, image.shape, int(spots), radius)
     lobes = np.zeros(image.shape[:2], np.float32)
-    _lobes(np.ascontiguousarray(rows[:, :2]), np.ascontiguousarray(rows[:, 2:]), lobes)
+    soft = scene.modality == "microscopy"
+    _lobes(np.ascontiguousarray(rows[:, :2]), np.ascontiguousarray(rows[:, 2:]), 0.0 if soft else CORE_SHARE, lobes)
+    if soft:
+        return pixels.affine(image, None, lobes * np.float32(strength * float(scene.observed.get("bright", 1.0))))
     return pixels.affine(image, 1 - lobes, lobes)
 
 
@@ -188,16 +196,16 @@ def dead_pixels(image: Image, scene: Scene, *, share: float, lines: float) -> Im
     """Set isolated pixels and whole lines to a fixed value; all others keep their bits.
 
     Camera: stuck pixels, black or white, under a Bayer filter (RGGB), so in colour images only their channel is
-    wrong; whole columns are black or white in all channels. Ultrasound: pixels and whole beams of the scan sector are
-    black.
+    wrong; whole columns are black or white in all channels. Ultrasound: pixels of the scan sector are black, and dead
+    elements of the probe leave stripes below it that blur and fade with depth.
 
     Args:
         share: of all pixels (of the sector).
-        lines: number of columns, or of beams.
+        lines: number of columns, or of dead (groups of) elements.
     """
     out = image.copy()
     if scene.modality == "ultrasound":
-        return _lose_beams(out, scene, share, int(lines))
+        return _lost_elements(out, scene, share, int(lines))
     height, width = image.shape[:2]
     size = height * width
     count = max(1, round(share * size)) if share > 0 else 0
@@ -215,23 +223,40 @@ def dead_pixels(image: Image, scene: Scene, *, share: float, lines: float) -> Im
     return out
 
 
-BEAM_COUNT = 128
-"""Beams of a common probe: the width of a lost one."""
+ELEMENT_COUNT = 128
+"""Elements of a common probe: the width of a lost one."""
+NEAR_LOSS = 0.96
+"""Share of the amplitude that is lost right below a dead element."""
+APERTURE_GROWTH = 0.06
+"""Depth, of the deepest, over which the aperture grows by the width of the dead element."""
 
 
-def _lose_beams(out: Image, scene: Scene, share: float, lines: int) -> Image:
+def _lost_elements(out: Image, scene: Scene, share: float, lines: int) -> Image:
+    """Darken below dead elements of the probe, and set dead pixels of the sector to black.
+
+    An echo from depth r is summed over an aperture that grows with r, so a dead element costs it the share
+    ``w0 / w(r)`` of its amplitude, spread over the width w(r): a dark stripe below the probe that blurs and fades.
+    """
     where = scene.beams(out.shape)
     sector = np.flatnonzero(where.inside)
+    stream = scene.stream("beams")
+    kept = np.ones(out.shape[:2], np.float32)
+    depth = np.maximum(where.depth, 0) / np.float32(max(where.deepest, 1))
+    for _ in range(lines):
+        element = stream.integer(ELEMENT_COUNT // 10, ELEMENT_COUNT - ELEMENT_COUNT // 10) / ELEMENT_COUNT
+        group = stream.uniform(1.0, 2.5) / ELEMENT_COUNT
+        first = np.float32(max(group / 2, 0.75 / max(where.width, 1)))
+        wide = first * (1 + depth / np.float32(APERTURE_GROWTH))
+        off = (where.lateral - np.float32(element)) / wide
+        kept *= 1 - np.float32(NEAR_LOSS) * first / wide * np.exp(-(off * off) / 2)
+    if lines:
+        decibels = 20 * np.log10(np.where(where.inside, kept, np.float32(1)))
+        out = pixels.affine(out, None, np.asarray(decibels / np.float32(DYNAMIC_RANGE), np.float32))
     count = max(1, round(share * sector.size)) if share > 0 else 0
     flat = out.reshape(where.inside.size, -1)
     flat[sector[fields.places(scene.key("places"), sector.size, 0, count)]] = 0
-    stream = scene.stream("beams")
-    for _ in range(lines):
-        beam = stream.integer(BEAM_COUNT // 10, BEAM_COUNT - BEAM_COUNT // 10)
-        lost = where.inside & (np.abs(where.lateral * np.float32(BEAM_COUNT) - np.float32(beam)) < np.float32(0.5))
-        if not lost.any():  # a beam narrower than a pixel
-            lost = where.inside & (
-                np.abs(where.lateral - np.float32(beam / BEAM_COUNT)) * np.float32(where.width) < 0.75
-            )
-        out[lost] = 0
     return out
+
+
+DYNAMIC_RANGE = 60.0
+"""dB between black and white of an ultrasound image whose own is not known."""

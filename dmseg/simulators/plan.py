@@ -12,7 +12,7 @@ from typing import Any
 from dmseg import canonical, imaging
 from dmseg.errors import DataError, UsageError, unknown_name
 from dmseg.rng import Stream
-from dmseg.simulators import tables, visibility
+from dmseg.simulators import general, tables, visibility
 from dmseg.simulators.observe import observe, working
 from dmseg.simulators.operations import GENERAL, operation
 from dmseg.simulators.scene import Scene
@@ -188,6 +188,9 @@ class Plan:
             "visibility": self.visibility,
             "inert": self.inert(),
         }
+        effective = self._effective_text(acting)
+        if effective:
+            record["effective"] = effective
         if level is not None:
             record["level"] = level
         if self.window is not None:
@@ -195,6 +198,19 @@ class Plan:
         if self.geometry is not None:
             record["geometry"] = self.geometry
         return canonical.canonical_json(record)
+
+    def _effective_text(self, acting: set[tuple[str, str]] | None) -> dict[str, dict[str, dict[str, str]]]:
+        """Return operation -> severity -> the effective parameters that differ from the drawn ones, as strings."""
+        found: dict[str, dict[str, dict[str, str]]] = {}
+        for step in self.general if self.observed is not None else ():
+            for severity in step.values:
+                if acting is not None and (step.operation, severity) not in acting:
+                    continue
+                drawn, values = step.numbers(severity), self.effective(step, severity)
+                changed = {name: canonical.significant(float(v)) for name, v in values.items() if v != drawn[name]}
+                if changed:
+                    found.setdefault(step.operation, {})[severity] = changed
+        return found
 
     @staticmethod
     def from_json(text: str) -> Plan:
@@ -225,6 +241,15 @@ class Plan:
         except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise DataError(f"not a degradation plan: {error!r}; expected the text of Plan.to_json()") from None
 
+    def effective(self, step: PlanStep, severity: str) -> Mapping[str, float]:
+        """Return the parameters that act on this image: after the visibility cap, and with the shift that it gets."""
+        factor = self.visibility if self.visibility is not None else 1.0
+        values = visibility.weaker(step.operation, step.numbers(severity), factor)
+        if step.operation == "brightness_contrast" and self.observed:
+            shift = general.effective_shift(values["brightness"], float(self.observed["mean"]))
+            values = {**values, "brightness": shift}
+        return values
+
     def describe(self, level: str) -> str:
         """Return in words what is done at a level, one line per operation."""
         lines = [
@@ -234,7 +259,7 @@ class Plan:
         factor = self.visibility if self.visibility is not None else 1.0
         for number, (step, severity) in enumerate(self.steps(level), 1):
             entry = operation(step.operation)
-            values = visibility.weaker(step.operation, step.numbers(severity), factor)
+            values = self.effective(step, severity)
             said = ", ".join(f"{name} {float(value):g} {entry.parameters[name].unit}" for name, value in values.items())
             line = f"{number}. {step.operation} ({severity}): {said}"
             if step.operation == "brightness_contrast" and self.observed:
@@ -298,9 +323,9 @@ def plan(
     if domain_severity not in tables.SEVERITIES:
         raise unknown_name("severity", domain_severity, tables.SEVERITIES)
     if ops is not None:
-        general, added = list(ops), list(domain or ())
+        chosen, added = list(ops), list(domain or ())
     else:
-        general = _choose_general(key, seed)
+        chosen = _choose_general(key, seed)
         standard = tables.modality_tables()[modality].operations if modality else ()
         added = list(standard if domain is None else domain)
 
@@ -319,7 +344,7 @@ def plan(
         key=key,
         seed=seed,
         modality=modality,
-        general=steps(general),
+        general=steps(chosen),
         domain=steps(added),
         domain_severity=domain_severity,
         tables={"version": tables.TABLES_VERSION, "digest": tables.tables_digest()},

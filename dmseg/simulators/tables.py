@@ -157,6 +157,7 @@ class SpectrumTable:
     bone_from_hu: float
     bone_full_hu: float
     clipped_hu: float
+    air_hu: float
     calibration_mm: float
 
 

@@ -191,8 +191,12 @@ def shadow_places(scene: Scene, count: int) -> list[tuple[float, float]]:
     return places
 
 
-EDGE_SHARE = 0.5
-"""Width of the logistic edge of a shadow, of the shadow's width."""
+EDGE_SHARE = 0.9
+"""Width of the logistic edge of a shadow, of the shadow's width: a beam is wider than a ray, so the flanks are soft."""
+CAP_DECIBELS = 12.0
+"""Echo of the reflector's surface at the top of its shadow, over the tissue (before the shadow takes its part)."""
+CAP_SHARE = 0.45
+"""Thickness of that bright cap, of the length over which the shadow deepens."""
 ROUNDNESS = 0.35
 """How far the rim of the reflector lies below its crown, of its half width."""
 
@@ -213,7 +217,8 @@ def shadow_profiles(
     across, begin = [], []
     for centre, start in places:
         rising, falling = (np.clip((sign * (lateral - centre) + width / 2) * steepness, -60, 60) for sign in (1, -1))
-        across.append(1 / ((1 + np.exp(-rising)) * (1 + np.exp(-falling))))
+        middle = (1 + np.exp(-width / 2 * steepness)) ** 2
+        across.append(middle / ((1 + np.exp(-rising)) * (1 + np.exp(-falling))))
         rim = np.minimum(np.abs(lateral - centre) / (width / 2), 1.5)
         begin.append(start * deepest + ROUNDNESS * rim**2 * width / 2 * span)
     return np.asarray(across, np.float32), np.asarray(begin, np.float32)
@@ -234,7 +239,7 @@ def acoustic_shadow(
 
     Stones, bone, gas and poor contact let no sound through. w is the product of two logistic edges at constant angle,
     so the shadow widens with depth in a convex sector. Nothing above r0 or outside the sector changes; the electronic
-    noise floor stays.
+    noise floor stays. The surface that casts the shadow is a bright cap at its top.
 
     Args:
         shadows: how many.
@@ -247,7 +252,9 @@ def acoustic_shadow(
     where = scene.beams(image.shape)
     across, begin = shadow_profiles(shadow_places(scene, int(shadows)), width, where.deepest, where.width)
     behind = np.arange(int(where.deepest * PER_PX) + 2) / PER_PX
-    rise = (1 - np.exp(-behind / max(onset, 1e-3))).astype(np.float32)
+    inside_cap = np.clip(behind / max(CAP_SHARE * onset, 1e-3), 0, 1)
+    cap = CAP_DECIBELS / max(loss, 1e-3) * np.sin(np.pi * inside_cap) ** 2
+    rise = (1 - np.exp(-behind / max(onset, 1e-3)) - cap).astype(np.float32)
     drop = np.empty(image.shape[:2], np.float32)
     _shadow(where.depth, where.lateral, where.inside, across * np.float32(-loss / dynamic_range), begin, rise, drop)
     floor = image.dtype.type(noise_floor * pixels.top(image))

@@ -53,7 +53,7 @@ def test_results_and_gradients_are_those_of_the_official_layer() -> None:
         assert torch.allclose(one, other, rtol=1e-3, atol=1e-3 * float(one.abs().max()))
 
 
-def test_one_head_at_a_time() -> None:
+def test_the_maps_of_all_heads_are_never_held_at_once() -> None:
     official, ours = layers()
     tokens = torch.randn(1, *GRID, WIDTH)
     sizes = []
@@ -61,5 +61,19 @@ def test_one_head_at_a_time() -> None:
         with torch.inference_mode(), Largest() as largest:
             layer(tokens)
         sizes.append(largest.numel)
-    one_map = (GRID[0] * GRID[1]) ** 2
-    assert sizes == [HEADS * one_map, max(one_map, 3 * WIDTH * GRID[0] * GRID[1])]
+    assert sizes[1] * 3 < sizes[0]  # of six heads
+
+
+def test_fused_kernels_are_asked_with_the_rank_that_they_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch's fused attention takes (images, heads, positions, channels) only; with rank 3 it falls back to maps."""
+    _, ours = layers()
+    ranks: list[tuple[int, ...]] = []
+    attend = torch.nn.functional.scaled_dot_product_attention
+
+    def note(query: Any, key: Any, value: Any, attn_mask: Any = None, **more: Any) -> Any:
+        ranks.append((query.ndim, key.ndim, value.ndim, attn_mask.ndim))
+        return attend(query, key, value, attn_mask=attn_mask, **more)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", note)
+    ours(torch.randn(2, *GRID, WIDTH))
+    assert set(ranks) == {(4, 4, 4, 4)}

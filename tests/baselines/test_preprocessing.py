@@ -270,7 +270,7 @@ def test_raw_logits_of_the_chosen_mask_are_fed_back(kind: Any, monkeypatch: pyte
     first = model.predict([embedding], [0, 0], [click(), click()], [None, None])
     assert given.pop() is None
     assert torch.equal(torch.stack(first.state), torch.stack([low_res[0, 1:2], low_res[1, 0:1]]))
-    assert first.scores == pytest.approx([0.7, 0.9])
+    assert first.scores.tolist() == pytest.approx([0.7, 0.9])
     model.predict([embedding], [0, 0], [click(count=2)] * 2, first.state)
     assert torch.equal(given.pop(), torch.stack(first.state))
 

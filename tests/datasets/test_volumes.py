@@ -64,7 +64,9 @@ def test_flare_volumes_that_cannot_be_used(files: Any, read_all: Any) -> None:
     assert result.reasons == {
         "images/FLARE22_Tr_0001_0000.nii.gz": "no object: no slice has an organ",
         "images/FLARE22_Tr_0002_0000.nii.gz": "label volume missing",
-        "images/FLARE22_Tr_0003_0000.nii.gz": "labels are 8 x 20 x 25, volume is 8 x 20 x 24 (z, y, x)",
+        "images/FLARE22_Tr_0003_0000.nii.gz": (
+            "labels in another place: size is 8 x 20 x 25, expected 8 x 20 x 24 voxels (z, y, x)"
+        ),
         "labels/FLARE22_Tr_0004.nii.gz": "labels without a volume",
     }
 

@@ -200,8 +200,13 @@ def test_dicom_without_a_picture_frames_and_tables(make_dicom: Writer) -> None:
         imaging.read_image(make_dicom(_make_stored(), NumberOfFrames=2))
     table = pydicom.Dataset()
     table.LUTDescriptor = [4, 0, 16]
-    with pytest.raises(ImageFileError, match="look-up table"):
-        imaging.read_image(make_dicom(_make_stored(), ModalityLUTSequence=[table]))
+    table.add_new("LUTData", "OW", np.array([7, 5, 900, 65535], "<u2").tobytes())
+    indices = np.arange(600, dtype=np.uint16).reshape(20, 30) % 4
+    source = make_dicom(indices, ModalityLUTSequence=[table])
+    values = imaging.read_image(source).pixels
+    assert np.array_equal(values, np.array([7, 5, 900, 65535], np.uint16)[indices])
+    imaging.write_like(source, source.with_name("b.dcm"), values // 2)
+    assert np.array_equal(imaging.read_image(source.with_name("b.dcm")).pixels, values // 2)
     huge = make_dicom(_make_stored())
     dataset = pydicom.dcmread(huge)
     dataset.Rows = dataset.Columns = 20_000

@@ -75,10 +75,22 @@ def test_no_change_gives_the_exact_values_back_even_outside_the_window(kind: typ
     assert np.array_equal(imaging.add_change(values, picture, picture, window), values)
 
 
-def test_a_change_is_scaled_by_the_width_and_saturates() -> None:
-    values = np.array([-100, 0, 240, 3000, 32700], np.int16)
+def test_a_change_is_scaled_by_the_width_and_shows_outside_the_window() -> None:
+    values = np.array([-1000, -100, 0, 240, 3000, 3000], np.int16)
     window = Window(40, 400)
-    picture = imaging.normalise(values, window)
-    after = (picture - np.float32(0.25)).astype(np.float32)
-    assert imaging.add_change(values, picture, after, window).tolist() == [-200, -100, 140, 2900, 32600]
-    assert imaging.add_change(values, picture, picture + 1, window)[-1] == 32767
+    before = imaging.normalise(values, window)
+    after = before + np.array([0.1, -0.125, -0.25, -0.25, -0.25, 0], np.float32)
+    assert imaging.add_change(values, before, after, window).tolist() == [-120, -150, -100, 140, 140, 3000]
+    wide = Window(32000, 2000)
+    assert imaging.add_change(np.array([32700], np.int16), np.float32([0.85]), np.float32([1]), wide)[0] == 32767
+
+
+@pytest.mark.parametrize("kind", [np.int16, np.float32])
+def test_the_result_shown_with_the_window_is_what_was_degraded(kind: type) -> None:
+    random = np.random.default_rng(0)
+    values = random.uniform(-1000, 2000, (64, 64)).astype(kind)
+    window = Window(40, 400)
+    before = imaging.normalise(values, window)
+    after = np.where(random.random(before.shape) < 0.5, random.random(before.shape), before).astype(np.float32)
+    shown = imaging.normalise(imaging.add_change(values, before, after, window), window)
+    assert np.abs(shown - after).max() <= 0.51 / 400

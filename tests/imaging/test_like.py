@@ -51,7 +51,7 @@ def test_lossless_formats_return_the_new_pixels(tmp_path: Path, name: str, pixel
     assert (tmp_path / "twice" / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
 
 
-def test_jpeg_stays_jpeg_and_its_rotation_is_not_applied_twice(tmp_path: Path) -> None:
+def test_jpeg_stays_jpeg_on_its_own_grid_with_its_orientation_and_no_other_metadata(tmp_path: Path) -> None:
     smooth = (np.add.outer(np.arange(32), np.arange(48)) * 3).astype(np.uint8)
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -64,7 +64,8 @@ def test_jpeg_stays_jpeg_and_its_rotation_is_not_applied_twice(tmp_path: Path) -
     assert again.kind == "JPEG"
     assert again.pixels.shape == (48, 32, 3)
     assert np.abs(again.pixels.astype(int) - seen).max() <= 6
-    assert not Image.open(tmp_path / "b.jpg").getexif()
+    assert dict(Image.open(tmp_path / "b.jpg").getexif()) == {0x0112: 6}
+    assert Image.open(tmp_path / "b.jpg").size == (48, 32)
 
 
 def test_another_format_or_shape_or_the_source_itself_is_refused(tmp_path: Path) -> None:

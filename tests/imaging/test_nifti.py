@@ -197,3 +197,45 @@ def test_a_real_liver_lies_on_the_left_of_the_picture_and_the_spleen_on_the_righ
         aorta = np.argwhere(labels == 5).mean(axis=0)
         assert liver[2] < labels.shape[2] / 2 < spleen[2]
         assert liver[1] < aorta[1]  # the aorta lies behind the liver, so further down in the image
+
+
+def test_a_volume_says_where_its_voxels_lie(tmp_path: Path) -> None:
+    values = np.arange(2 * 3 * 4, dtype=np.int16).reshape(2, 3, 4)
+    lps = np.diag([-2.0, -3.0, 5.0, 1.0])
+    lps[:3, 3] = [10, 20, 30]
+    nibabel.save(nibabel.Nifti1Image(values, lps), tmp_path / "lps.nii")
+    nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), tmp_path / "eye.nii")
+    volume = imaging.read_volume(tmp_path / "lps.nii")
+    assert volume.stored_axes == "LPS" and volume.affine is not None
+    stored = (1, 2, 3)
+    index = np.argwhere(volume.values == values[stored])[0]
+    world = np.diag([-1, -1, 1, 1]) @ lps @ [*stored, 1]  # RAS of NIfTI to LPS
+    assert np.allclose(volume.affine @ [*index, 1], world)
+    eye = imaging.read_volume(tmp_path / "eye.nii")
+    assert eye.affine is None and eye.stored_axes == "RAS"
+    assert not np.array_equal(eye.values, volume.values)
+    assert np.array_equal(imaging.read_volume(tmp_path / "eye.nii", axes="LPS").values, volume.values)
+
+
+def test_the_difference_of_two_grids_is_named(tmp_path: Path) -> None:
+    values = np.zeros((4, 5, 6), np.uint8)
+    base = np.diag([-2.0, -2.0, 4.0, 1.0])
+    turn = np.deg2rad(20)
+    rotated = (
+        np.array([[np.cos(turn), -np.sin(turn), 0, 0], [np.sin(turn), np.cos(turn), 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+        @ base
+    )
+    moved, finer, rounded = base.copy(), base @ np.diag([0.5, 0.5, 1, 1]), base.copy()
+    moved[0, 3], rounded[0, 3] = 10, 0.01
+    flipped = np.diag([2.0, 2.0, 4.0, 1.0])
+    flipped[:2, 3] = -2 * 3, -2 * 4  # the same space with two axes stored the other way
+    kinds = {"base": base, "moved": moved, "finer": finer, "rotated": rotated, "rounded": rounded, "flipped": flipped}
+    volumes = {}
+    for name, affine in (kinds | {"eye": np.eye(4)}).items():
+        nibabel.save(nibabel.Nifti1Image(values, affine), tmp_path / f"{name}.nii")
+        volumes[name] = imaging.read_volume(tmp_path / f"{name}.nii")
+    said = {name: imaging.describe_difference(volumes["base"], other) for name, other in volumes.items()}
+    assert said["base"] == said["rounded"] == said["flipped"] == ""
+    assert "origin" in said["moved"] and "spacing" in said["finer"] and "elsewhere" in said["rotated"]
+    assert "identity" in said["eye"]
+    assert imaging.describe_difference(volumes["eye"], volumes["eye"]) == ""

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from dmseg.simulators import apply, ct, observe, tomography
+from dmseg import imaging
+from dmseg.simulators import OPS, apply, ct, degrade, observe, tables, tomography
 from dmseg.simulators.scene import Scene
 from dmseg.types import Window
 
@@ -236,3 +237,65 @@ def test_fewer_photons_are_noisier_where_paths_are_long() -> None:
         change = (change - clear) * WIDE.width
         spread.append(change[108:148, 108:148].std())
     assert spread[0] < spread[1] < spread[2]
+
+
+# clipped by the window
+
+
+CT_OPERATIONS = ("ct_ring", "beam_hardening", "photon_starvation")
+
+
+def slice_in_hounsfield() -> np.ndarray:
+    """A body in air, with lungs and bone: HU, int16, (256, 256)."""
+    hounsfield = np.full((256, 256), -1000.0)
+    y, x = np.indices((256, 256)) - 127.5
+    hounsfield[(x / 115) ** 2 + (y / 85) ** 2 < 1] = 40
+    inner = (x / 100) ** 2 + (y / 70) ** 2 < 1
+    hounsfield[inner] += 25 * np.sin(x[inner] / 9)
+    for centre in (-55, 55):
+        hounsfield[((x - centre) / 26) ** 2 + (y / 40) ** 2 < 1] = -1000
+        hounsfield[np.hypot(x - centre, y - 55) < 9] = 900
+    return ndimage.gaussian_filter(hounsfield, 0.7).astype(np.int16)
+
+
+@pytest.mark.parametrize("severity", ["light", "heavy"])
+@pytest.mark.parametrize("name", CT_OPERATIONS)
+@pytest.mark.parametrize("window", [Window(40, 400), Window(0, 600)])
+def test_hounsfield_and_windowed_greys_agree_and_air_stays_black(name: str, severity: str, window: Window) -> None:
+    deep = slice_in_hounsfield()
+    eight = imaging.apply_window(deep, window)
+    options = {"key": "agree", "severity": severity, "modality": "ct", "window": window}
+    shown = imaging.apply_window(apply(name, deep, **options), window)
+    out = apply(name, eight, **options)
+    free = (eight > 0) & (eight < 255)
+    assert (out != eight)[free].mean() > 0.1
+    assert np.abs(shown.astype(int) - out)[free].max() <= 1
+    air, bone = deep < -950, deep > 850
+    assert (out[air] > 0).mean() == (shown[air] > 0).mean() < 0.01
+    assert (out[bone] < 255).mean() == (shown[bone] < 255).mean() < 0.01
+
+
+@pytest.mark.parametrize("name", CT_OPERATIONS)
+def test_air_that_noise_has_lit_gets_no_artefact(name: str) -> None:
+    window = Window(40, 400)
+    clear = imaging.apply_window(slice_in_hounsfield(), window)
+    noisy = apply("gaussian_noise", clear, key="n", sigma=0.06)
+    facts = observe(clear, modality="ct", window=window)
+    drawn = tables.draw(name, OPS[name].parameters, key="k", seed=0, modality="ct")["heavy"]
+    values = {parameter: float(value) for parameter, value in drawn.items()}
+    out = OPS[name](noisy, Scene(facts, (0, "k", name), clear), values)
+    air = ndimage.binary_erosion(clear == 0, iterations=4)
+    assert np.array_equal(out[air], noisy[air])
+
+
+@pytest.mark.parametrize("level", ["lq1", "lq3", "lq3plus"])
+@pytest.mark.parametrize(
+    "ops", [("gaussian_noise", "salt_pepper"), ("motion_blur", "brightness_contrast"), ("glare", "gaussian_blur")]
+)
+def test_deep_slices_look_in_the_window_as_eight_bit_ones(level: str, ops: tuple[str, ...]) -> None:
+    deep, window = slice_in_hounsfield(), Window(40, 400)
+    eight = imaging.apply_window(deep, window)
+    options = {"modality": "ct", "window": window, "ops": ops, "domain": ["ct_ring"], "key": "look"}
+    shown = imaging.apply_window(degrade(deep, level, **options), window).astype(int)
+    out = degrade(eight, level, **options)
+    assert np.abs(shown - out).mean() < 0.8 and (np.abs(shown - out) > 3).mean() < 0.002

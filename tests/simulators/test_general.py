@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image as Pillow
-from scipy import stats
+from scipy import ndimage, stats
 
 from dmseg.simulators import apply, observe, plan
 from dmseg.simulators.general import jpeg_bytes
@@ -154,7 +154,7 @@ def test_blur_keeps_the_mean() -> None:
 def test_brightness_and_contrast_come_back_from_the_pixels(brightness: float, contrast: float) -> None:
     ramp = np.tile(np.arange(256, dtype=np.uint8), (32, 1))
     out = apply("brightness_contrast", ramp, brightness=brightness, contrast=contrast)
-    free = (out > 0) & (out < 255)
+    free = (out > 0) & (out < 255) & (ramp > 40)  # below, black keeps the shift away
     slope, intercept = np.polyfit(ramp[free].astype(float), out[free].astype(float), 1)
     assert slope == pytest.approx(contrast, abs=0.01)
     mean = ramp.mean()
@@ -169,6 +169,34 @@ def test_share_that_is_clipped_is_reported(brightness: float, contrast: float, p
         free = (image > 0) & (image < 255)
         found = ((out[free] == 0) | (out[free] == 255)).mean()
         assert estimate_clipped_share(observe(image), brightness, contrast) == pytest.approx(found, abs=0.08)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize(("brightness", "contrast"), [(0.25, 1.0), (0.25, 0.5), (0.0, 0.5)])
+def test_brightness_does_not_grey_out_air(brightness: float, contrast: float, kind: type, picture) -> None:  # type: ignore[no-untyped-def]
+    eight = picture("mri")
+    image = (eight * {np.uint8: 1.0, np.uint16: 257.0, np.float32: 1 / 255}[kind]).astype(kind)  # type: ignore[index]
+    out = apply("brightness_contrast", image, brightness=brightness, contrast=contrast)
+    air = ndimage.binary_erosion(eight == 0, np.ones((9, 9)))
+    assert air.sum() > 1000 and not out[air].any()
+    body = ndimage.binary_erosion((eight > 60) & (eight < 150), iterations=4)
+    assert (out[body] > image[body]).mean() > 0.5 or contrast < 1
+
+
+def test_a_dark_image_is_not_shifted_to_black_at_once() -> None:
+    dark = np.tile(np.linspace(10, 40, 256).astype(np.uint8), (64, 1))
+    out = apply("brightness_contrast", dark, brightness=-0.25, contrast=1.0)
+    assert (out > 0).mean() > 0.5 and out.mean() < dark.mean()
+
+
+@pytest.mark.parametrize("modality", ["mri", "ct", "ultrasound", "xray", "dental"])
+def test_glare_of_a_scanner_is_confined_to_what_was_scanned_and_weak(modality: str, picture) -> None:  # type: ignore[no-untyped-def]
+    image = picture(modality)
+    for key in ("a", "b", "c"):
+        out = apply("glare", image, key=key, modality=modality)
+        assert not out[ndimage.binary_erosion(image == 0, iterations=12)].any()
+        assert (out.astype(int) - image).max() <= 0.3 * 255 + 1
+    assert (apply("glare", image, modality=modality, x=0.5, y=0.5, size=0.2, intensity=0.3) != image).mean() > 0.2
 
 
 def test_plan_says_what_brightness_clips(picture) -> None:  # type: ignore[no-untyped-def]

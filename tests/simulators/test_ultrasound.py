@@ -74,6 +74,9 @@ def test_speckle_leaves_black_surroundings_black_without_a_sector(picture) -> No
     assert not out[far].any()
 
 
+LINEAR_256 = {"kind": "linear", "left": 0, "right": 255, "top": 0, "bottom": 255}
+
+
 def shadow(convex: dict[str, Any], **values: float) -> tuple[np.ndarray, np.ndarray]:
     where = beams(convex, (256, 256))
     image = np.where(where.inside, np.float32(0.95), np.float32(0))
@@ -102,7 +105,12 @@ def test_shadow_only_deepens_along_the_beam(convex: dict[str, Any]) -> None:
     x, y = convex["apex"][0] + radius * np.sin(angle), convex["apex"][1] + radius * np.cos(angle)
     drop = ndimage.map_coordinates(image - out, [y, x], order=1)
     visible = (y < 254) & (y > 1) & (x > 1) & (x < 254)
-    steps = np.diff(drop, axis=0)[visible[1:] & visible[:-1]]
+    where = beams(convex, (256, 256))
+    begin = ndimage.map_coordinates(where.depth, [y, x], order=1)
+    observed = observe(image, modality="ultrasound", geometry=convex)
+    start = shadow_places(Scene(observed, (0, "sh", "acoustic_shadow"), image), 1)[0][1] * where.deepest
+    below = visible & (begin > start + 60)
+    steps = np.diff(drop, axis=0)[below[1:] & below[:-1]]
     assert steps.min() > -0.02
 
 
@@ -115,6 +123,18 @@ def test_shadow_begins_at_its_reflector_and_loses_what_it_says(convex: dict[str,
     assert np.array_equal(out[above], image[above]) and np.array_equal(out[~where.inside], image[~where.inside])
     core = where.inside & (np.abs(where.lateral - lateral) < 0.02) & (where.depth > start * where.deepest + 80)
     assert (image - out)[core].mean() * 60 == pytest.approx(18, rel=0.04)
+
+
+def test_shadow_has_a_bright_cap_and_soft_flanks() -> None:
+    image = np.full((256, 256), 0.5, np.float32)
+    values = {"shadows": 1, "loss": 20, "width": 0.2, "onset": 30}
+    out = apply("acoustic_shadow", image, key="cap", geometry=LINEAR_256, **values)
+    rise, fall = (out - image).max() * 60, (image - out).max() * 60
+    assert 5 < rise < 9 and fall > 15
+    row = (image - out)[-1]
+    inside = row > 0.1 * row.max()
+    between = inside & (row < 0.9 * row.max())
+    assert between.sum() > 0.5 * inside.sum()
 
 
 def test_shadow_leaves_the_noise_floor(convex: dict[str, Any]) -> None:
@@ -148,15 +168,19 @@ def test_reverberation_is_concentric_in_a_convex_sector(convex: dict[str, Any]) 
 
 
 @pytest.mark.parametrize("kind", ["convex", "linear"])
-def test_lost_beams_are_straight_in_beam_coordinates(kind: str, convex: dict[str, Any]) -> None:
-    geometry = convex if kind == "convex" else {"kind": "linear", "left": 0, "right": 255, "top": 0, "bottom": 255}
+def test_a_dead_element_leaves_a_stripe_that_widens_and_fades_with_depth(kind: str, convex: dict[str, Any]) -> None:
+    geometry = convex if kind == "convex" else LINEAR_256
     where = beams(geometry, (256, 256))
-    image = np.where(where.inside, np.uint8(120), np.uint8(0))
-    out = apply("dead_pixels", image, key="d", modality="ultrasound", geometry=geometry, share=0, lines=2)
-    lost = (out == 0) & where.inside
-    assert np.array_equal(out[~lost], image[~lost])
-    beam = where.lateral[lost]
-    groups = np.split(np.sort(beam), np.flatnonzero(np.diff(np.sort(beam)) > 0.02) + 1)
-    assert 1 <= len(groups) <= 2 and all(np.ptp(group) < 0.02 for group in groups)
+    image = np.where(where.inside, np.uint8(150), np.uint8(0))
+    out = apply("dead_pixels", image, key="d", modality="ultrasound", geometry=geometry, share=0, lines=1)
+    loss = image.astype(float) - out
+    assert not loss[~where.inside].any()
+    worst, width = [], []
+    for depth in (0.05, 0.3, 0.6):
+        row = where.inside & (np.abs(where.depth / where.deepest - depth) < 0.02)
+        worst.append(loss[row].max())
+        width.append(np.ptp(where.lateral[row & (loss > 0.5 * loss[row].max())]))
+    assert worst[0] > 20 and worst[0] > 2 * worst[1] > 3 * worst[2] > 0
+    assert width[0] < width[1] < width[2] < 0.2
     only = apply("dead_pixels", image, key="d", modality="ultrasound", geometry=geometry, share=0.01, lines=0)
     assert ((only == 0) & where.inside).sum() == round(0.01 * where.inside.sum())

@@ -28,8 +28,10 @@ class HeadwiseAttention(Attention):  # type: ignore[misc]  # the library is unty
             by_row = torch.einsum("bhwc,hkc->bhwk", grid, rows)
             by_column = torch.einsum("bhwc,wkc->bhwk", grid, columns)
             bias = (by_row[..., None] + by_column[..., None, :]).flatten(3).flatten(1, 2)
-            heads.append(
-                functional.scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=float(self.scale))
+            # Rank 4 (images, one head, positions, channels): what the fused kernels of a GPU take.
+            attended = functional.scaled_dot_product_attention(
+                query[:, None], key[:, None], value[:, None], attn_mask=bias[:, None], scale=float(self.scale)
             )
-        mixed: Tensor = self.proj(torch.cat(heads, -1).reshape(len(heads[0]), height, width, -1))
+            heads.append(attended[:, 0])
+        mixed: Tensor = self.proj(torch.cat(heads, -1).reshape(images, height, width, -1))
         return mixed

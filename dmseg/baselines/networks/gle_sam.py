@@ -73,7 +73,7 @@ class GleSAMNetwork(PromptedNetwork):
     def encode(self, pixels: Tensor) -> Encoded:
         """Encode normalised pixels (B, 3, S, S) and restore the embedding."""
         encoded = super().encode(pixels)
-        return Encoded(self.restore(encoded.embedding), encoded.intermediate)
+        return Encoded(self.restore(encoded.embedding), {})
 
     def restore(self, embedding: Tensor) -> Tensor:
         """Return the clean embedding (B, C, E, E) that the U-Net predicts; the last step in double precision."""

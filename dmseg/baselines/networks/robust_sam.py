@@ -113,10 +113,11 @@ class FourierDegradationSuppression(nn.Module):
         self.conv_layer = nn.Conv2d(2 * channels, 2 * channels, 1)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Filter (B, 2C, H, W); single precision, since half has no such Fourier transform."""
-        spectrum = torch.fft.fft2(features.float())
-        magnitude: Tensor = self.conv_layer(spectrum.abs()).float()
-        filtered: Tensor = torch.fft.ifft2(torch.polar(magnitude, spectrum.angle())).real
+        """Filter (B, 2C, H, W) in single precision throughout: half has no such transform, and magnitudes exceed it."""
+        with torch.autocast(features.device.type, enabled=False):
+            spectrum = torch.fft.fft2(features.float())
+            magnitude: Tensor = self.conv_layer(spectrum.abs())
+            filtered: Tensor = torch.fft.ifft2(torch.polar(magnitude, spectrum.angle())).real
         return filtered
 
 
@@ -139,18 +140,19 @@ class FeatureGeneration(nn.Module):
 
 
 class TokenGeneration(nn.Module):
-    """AOTG: one robust token (1, C), seen as (4, C / 4), normalised twice and expanded to four vectors (4, C)."""
+    """AOTG: a robust token (C,), seen as (4, C / 4), normalised twice and expanded to four vectors (4, C)."""
 
     def __init__(self, rows: int, columns: int) -> None:
         super().__init__()
         self.rows = rows
         self.mlp = nn.Sequential(nn.Linear(columns, columns), nn.ReLU(), nn.Linear(columns, columns * rows))
 
-    def forward(self, token: Tensor) -> Tensor:
-        """Expand one token (1, C); the published layout normalises the whole vector, and takes one mask at a time."""
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Expand a token per mask, (N, C) -> (N, 4, C); the published layout normalises each vector as a whole."""
+        tokens = tokens[:, None]
         for _ in range(2):
-            token = functional.instance_norm(token[None])[0]
-        result: Tensor = self.mlp(token.view(self.rows, -1))
+            tokens = functional.instance_norm(tokens)
+        result: Tensor = self.mlp(tokens.reshape(tokens.shape[0], self.rows, -1))
         return result
 
 
@@ -207,20 +209,27 @@ class RobustMaskDecoder(MaskDecoder):  # type: ignore[misc]  # the library is un
     def robust_forward(
         self, embedding: Tensor, position: Tensor, sparse: Tensor, dense: Tensor, features: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Decode one mask with the robust token: 16 logits maps (1, 16, 4E, 4E), predicted IoU (1, 4).
+        """Decode N masks with the robust token: 16 logits maps each (N, 16, 4E, 4E), predicted IoU (N, 4).
 
         The four tokens expand to four vectors each, so the head yields 16 maps; the published model uses the first.
+
+        Args:
+            embedding, features: of one image (1, ...) or of the image of each mask (N, ...).
+            position: (1, C, E, E).
+            sparse, dense: prompt embeddings (N, n, C) and (N, C, E, E).
         """
-        count = self.num_mask_tokens
-        tokens = torch.cat((self.iou_token.weight, self.custom_robust_token.weight, sparse[0]))[None]
-        hidden, image = self.transformer(embedding + dense, position, tokens)
+        count, masks = self.num_mask_tokens, sparse.shape[0]
+        own = torch.cat((self.iou_token.weight, self.custom_robust_token.weight)).expand(masks, -1, -1)
+        hidden, image = self.transformer(
+            embedding + dense, position.expand(masks, -1, -1, -1), torch.cat((own, sparse), 1)
+        )
         side = embedding.shape[-2:]
         upscaled = self.output_upscaling(image.transpose(1, 2).unflatten(2, side))
         mask_features = self.fourier_mask_features(upscaled) + features
         vectors = [self.robust_mlp(self.custom_token_block(hidden[:, 1 + index])) for index in range(count)]
-        # (token, expansion) -> expansion-major, as the published stacking along axis 1 orders them.
-        weights = torch.stack(vectors, 1).flatten(0, 1)
-        logits = torch.einsum("kc,chw->khw", weights, mask_features[0])[None]
+        # (token, expansion) -> expansion-major, as the published stacking orders them.
+        weights = torch.stack(vectors, 2).flatten(1, 2)
+        logits = torch.einsum("nkc,nchw->nkhw", weights, mask_features)
         return logits, self.iou_prediction_head(hidden[:, 0])
 
 
@@ -258,29 +267,22 @@ class RobustNetwork(PromptedNetwork):
     def encode(self, pixels: Tensor) -> Encoded:
         """Encode images (B, 3, S, S) and their prompt-independent robust features."""
         encoded = self.encode_frozen(pixels)
-        return encoded if self.clear else self._robust(encoded)
+        return Encoded(encoded.embedding, {}) if self.clear else self._robust(encoded)
 
     def decode(self, encoded: Encoded, sparse: Tensor, dense: Tensor, multimask: bool) -> tuple[Tensor, Tensor]:
-        """Decode N masks one by one, since the token block of the published model takes a single one."""
+        """Decode N masks at once; the robust features of their image are computed here where they are not known."""
         if self.clear:
             return super().decode(encoded, sparse, dense, multimask)
         known = encoded if isinstance(encoded, RobustEncoded) else self._robust(encoded)
-        position = self.prompt_encoder.get_dense_pe()
-        count = sparse.shape[0]
-        embeddings, features = (part.expand(count, -1, -1, -1) for part in (known.embedding, known.robust))
-        results = [
-            self.mask_decoder.robust_forward(
-                embeddings[i : i + 1], position, sparse[i : i + 1], dense[i : i + 1], features[i : i + 1]
-            )
-            for i in range(count)
-        ]
+        logits, iou = self.mask_decoder.robust_forward(
+            known.embedding, self.prompt_encoder.get_dense_pe(), sparse, dense, known.robust
+        )
         chosen = slice(1, None) if multimask else slice(0, 1)
-        logits, iou = (torch.cat(part)[:, chosen] for part in zip(*results, strict=True))
-        return logits, iou
+        return logits[:, chosen], iou[:, chosen]
 
     def _robust(self, encoded: Encoded) -> RobustEncoded:
         features = self.mask_decoder.robust_features(encoded.embedding, encoded.intermediate[self.first_block])
-        return RobustEncoded(encoded.embedding, encoded.intermediate, features)
+        return RobustEncoded(encoded.embedding, {}, features)
 
 
 class RobustSAMNetwork(RobustNetwork):

@@ -39,14 +39,26 @@ class Encoded:
 
 def map_tensors(encoded: Encoded, change: Callable[[Tensor], Tensor]) -> Encoded:
     """Return an encoding of the same kind, each of its tensors changed."""
-    return type(encoded)(
-        change(encoded.embedding), {name: change(value) for name, value in encoded.intermediate.items()}
-    )
+    changed: dict[str, Any] = {}
+    for name in type(encoded).__dataclass_fields__:
+        value = getattr(encoded, name)
+        if name == "intermediate":
+            changed[name] = {key: change(one) for key, one in value.items()}
+        else:
+            changed[name] = None if value is None else change(value)
+    return type(encoded)(**changed)
 
 
 def list_tensors(encoded: Encoded) -> list[Tensor]:
     """Return the tensors of an encoding: those of two encodings of one kind in one order."""
-    return [encoded.embedding, *encoded.intermediate.values()]
+    found: list[Tensor] = []
+
+    def note(value: Tensor) -> Tensor:
+        found.append(value)
+        return value
+
+    map_tensors(encoded, note)
+    return found
 
 
 def feature_map(feature: Tensor) -> Tensor:
@@ -78,16 +90,16 @@ class PromptedNetwork(nn.Module):
         self.mask_decoder = mask_decoder
 
     def encode(self, pixels: Tensor) -> Encoded:
-        """Encode normalised pixels (B, 3, S, S)."""
-        embedding, intermediate = self.image_encoder(pixels)
-        return Encoded(embedding, intermediate)
+        """Encode normalised pixels (B, 3, S, S); only what the decoder needs is kept, no intermediate features here."""
+        return Encoded(self.encode_frozen(pixels).embedding, {})
 
     def encode_frozen(self, pixels: Tensor) -> Encoded:
         """Encode by the image encoder alone, as training does once for all interactions while the encoder is frozen.
 
         What :meth:`encode` computes beyond that is computed, with gradients, by :meth:`forward_prompts`.
         """
-        return PromptedNetwork.encode(self, pixels)
+        embedding, intermediate = self.image_encoder(pixels)
+        return Encoded(embedding, intermediate)
 
     def condition_on_prompts(
         self, encoded: Encoded, points: Tensor | None, labels: Tensor | None, box: Tensor | None, dense: Tensor

@@ -118,12 +118,17 @@ class TinyViTNetwork(PromptedNetwork):
         self.parts = parts
 
     def official_state_dict(self) -> OrderedDict[str, Tensor]:
-        prefix = "image_encoder."
-        own = official_state(
-            self, lambda key: prefix + official_name(key[len(prefix) :]) if key.startswith(prefix) else key
-        )
-        place = {key: (self.parts.index(key.partition(".")[0]), _layer_order(key)) for key in own}
-        return OrderedDict((key, own[key]) for key in sorted(own, key=place.__getitem__))
+        return official_tiny_state(self, self.parts)
+
+
+def official_tiny_state(module: nn.Module, parts: tuple[str, str, str]) -> OrderedDict[str, Tensor]:
+    """Return the official state dict of a network on :class:`TinyViTEncoder`, its parts in the order of the file."""
+    prefix = "image_encoder."
+    own = official_state(
+        module, lambda key: prefix + official_name(key[len(prefix) :]) if key.startswith(prefix) else key
+    )
+    place = {key: (parts.index(key.partition(".")[0]), _layer_order(key)) for key in own}
+    return OrderedDict((key, own[key]) for key in sorted(own, key=place.__getitem__))
 
 
 def _layer_order(key: str) -> int:

@@ -30,7 +30,7 @@ class EnhancedNetwork(PromptedNetwork):
 
     def encode(self, pixels: Tensor) -> EnhancedEncoded:
         """Encode normalised pixels (B, 3, S, S), and what of the enhancer no prompt changes."""
-        return self.add_laterals(super().encode(pixels))
+        return self.add_laterals(self.encode_frozen(pixels))
 
     def add_laterals(self, encoded: Encoded) -> EnhancedEncoded:
         """Return the result of :meth:`encode_frozen` with what of the enhancer no prompt changes."""

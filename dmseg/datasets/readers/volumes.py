@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 from dmseg.datasets import tree
 from dmseg.datasets.sources import LeftOut, Reader, Scan, Source, clean_id
 from dmseg.errors import DataError, ImageFileError
-from dmseg.imaging import Volume, apply_window, percentile_window, read_label_volume, read_volume, stem
+from dmseg.imaging import (
+    Volume,
+    apply_window,
+    describe_difference,
+    percentile_window,
+    read_label_volume,
+    read_volume,
+    stem,
+)
 from dmseg.types import Sample, Structure, Window
 
 NIFTI_SUFFIXES = (".nii.gz", ".nii")
@@ -67,13 +75,12 @@ def percentiles(path: Path, values: NDArray[Any], percents: tuple[float, float])
 
 
 def read_volume_pair(root: Path, source: Source) -> tuple[Volume, NDArray[Any]] | LeftOut:
-    """Read a volume and its labels, both radiological, or say why they do not fit."""
+    """Read a volume and its labels, both radiological, or say why they do not lie in the same place."""
     volume, labels = (
         read(root / file) for read, file in zip((read_volume, read_label_volume), source.files, strict=True)
     )
-    if volume.values.shape != labels.values.shape:
-        sizes = (" x ".join(map(str, array.values.shape)) for array in (labels, volume))
-        return LeftOut(source.files[0].as_posix(), "labels are {}, volume is {} (z, y, x)".format(*sizes))
+    if difference := describe_difference(volume, labels):
+        return LeftOut(source.files[0].as_posix(), f"labels in another place: {difference}")
     return volume, labels.values
 
 

@@ -1,4 +1,4 @@
-"""Facts about the machine and the versions of a session; never part of a run's identity."""
+"""Facts about the machine and the versions of a session; never part of a result's identity."""
 
 from __future__ import annotations
 

@@ -1,0 +1,45 @@
+"""Ids of one's own images and patients: readable, unique whatever the names, equal on every machine.
+
+Names that are only of ``[A-Za-z0-9._-]`` stay as they are. All others are written in Latin letters (anyascii), and a
+digest of the original follows, so that two names never become one. Names that differ in case alone get it too: on many
+disks they would be one file.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from anyascii import anyascii
+
+from dmseg.canonical import digest
+from dmseg.datasets.sources import clean_id
+
+_DIGITS = 8
+
+
+def plain_id(text: str) -> str:
+    """Return a text as an id; one with other characters is transliterated and ends in a digest of the original.
+
+    >>> plain_id("scan-7.a"), plain_id("Zoë")
+    ('scan-7.a', 'Zoe-5dc2a92d')
+    """
+    composed = unicodedata.normalize("NFC", text)
+    plain = clean_id(anyascii(composed)).strip("-")
+    return composed if plain == composed else _with_digest(plain, composed)
+
+
+def _with_digest(plain: str, original: object) -> str:
+    return f"{plain}-{digest(original)[:_DIGITS]}" if plain else f"id-{digest(original)[:_DIGITS]}"
+
+
+def unique_ids(names: Iterable[Sequence[str]]) -> list[str]:
+    """Return one id for each tuple of names (folders, patient, image), all different even without regard to case."""
+    listed = [tuple(part for part in parts if part) for parts in names]
+    ids = ["_".join(plain_id(part) for part in parts) for parts in listed]
+    times = Counter(name.lower() for name in ids)
+    return [
+        name if times[name.lower()] == 1 else _with_digest(name, list(parts))
+        for name, parts in zip(ids, listed, strict=True)
+    ]

@@ -1,0 +1,32 @@
+"""Long jobs: units of work, where they run, what is remembered of them, and how they end.
+
+A job is a pure function ``unit -> result`` and a list of units. :func:`run` applies it on a :class:`Backend`; a
+:class:`Ledger` is the folder that remembers what is done, so that a job can be stopped, continued and divided. What the
+units are is known to the layers above: sources of a build, blocks of an evaluation, images of a phantom.
+"""
+
+from dmseg.jobs.backends import BACKENDS, Backend, WorkerLostError, run
+from dmseg.jobs.ledger import Ledger, guard_disk, write_json
+from dmseg.jobs.limits import Calls, CallTimeoutError, Watched, limit_time
+from dmseg.jobs.sessions import session_facts
+from dmseg.jobs.shards import WHOLE, check_shard, read_shard, take_shard, torchrun_shard
+
+__all__ = [
+    "BACKENDS",
+    "WHOLE",
+    "Backend",
+    "CallTimeoutError",
+    "Calls",
+    "Ledger",
+    "Watched",
+    "WorkerLostError",
+    "check_shard",
+    "guard_disk",
+    "limit_time",
+    "read_shard",
+    "run",
+    "session_facts",
+    "take_shard",
+    "torchrun_shard",
+    "write_json",
+]

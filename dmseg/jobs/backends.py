@@ -1,0 +1,262 @@
+"""Where the units of a job run: in this process, in threads, in worker processes, or on a dask cluster.
+
+Results are equal on all of them. Whatever ends the job early (an error of a unit, Ctrl-C, SIGTERM, a full disk, a
+parent that is gone) ends all its workers within seconds; what is done stays done.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import queue
+import re
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, TypeVar
+
+from dmseg.errors import MachineError, MissingDependencyError, UsageError, unknown_name
+from dmseg.jobs.stopping import end_with_parent, stop_on_signals
+
+U = TypeVar("U")
+R = TypeVar("R")
+
+BACKENDS: tuple[str, ...] = ("inline", "threads", "loky", "dask")
+_IDLE_S = 60.0
+"""Worker processes stay so long for the next job of the same process."""
+_AHEAD = 3
+"""Units given out per worker: one is worked on, the others wait beside it."""
+_END_S = 2.0
+_DASK_WAIT = "20s"
+
+
+class WorkerLostError(MachineError):
+    """A worker process was ended by the system, not by dmseg."""
+
+
+def worker_lost(reason: object) -> WorkerLostError:
+    """Return the error for a worker that was lost, with what is known of the reason."""
+    text = str(reason) or type(reason).__name__
+    ends = re.search(r"{.*}", text)  # loky's exit codes, in a paragraph of its own words
+    return WorkerLostError(
+        "a worker was ended by the system, most often for lack of memory "
+        f"({ends.group() if ends else text.splitlines()[0]}); "
+        "run the same command with fewer --jobs, it goes on from where it stopped"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """Where units run.
+
+    Attributes:
+        name: ``inline`` (this process), ``threads`` (around one model on a GPU), ``loky`` (processes of this machine;
+            with one worker, this process) or ``dask``.
+        jobs: number of workers; on a dask cluster of one's own, its workers count.
+        scheduler: address of a dask scheduler; None takes this process's client, else the one that
+            DASK_SCHEDULER_ADDRESS names, else a cluster on this machine.
+
+    Raises:
+        UsageError: an unknown name, no worker, or a scheduler without dask.
+    """
+
+    name: str = "loky"
+    jobs: int = 1
+    scheduler: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.name not in BACKENDS:
+            raise unknown_name("engine", self.name, BACKENDS)
+        if self.jobs < 1:
+            raise UsageError(f"jobs is {self.jobs}; give at least 1 worker process")
+        if self.scheduler is not None and self.name != "dask":
+            raise UsageError(f"a scheduler ({self.scheduler}) is for dask; give --engine dask as well")
+
+    @property
+    def in_this_process(self) -> bool:
+        """Whether units run one after the other in the calling thread."""
+        return self.name == "inline" or (self.name == "loky" and self.jobs == 1)
+
+    @property
+    def in_other_processes(self) -> bool:
+        """Whether function and units are sent to other processes, and so have to be picklable."""
+        return self.name in ("loky", "dask") and not self.in_this_process
+
+
+@contextlib.contextmanager
+def run(
+    function: Callable[[U], R], units: Sequence[U], backend: Backend, *, ordered: bool = False
+) -> Iterator[Iterator[R]]:
+    """Apply a function to all units; the block gets an iterator of the results, and ends all workers where it fails.
+
+    Args:
+        function: pure, and picklable where the backend has other processes.
+        units: what it is applied to; taken one by one, so that a sequence may make them on the way.
+        backend: where.
+        ordered: yield results in the order of the units; else as they come.
+
+    Raises:
+        WorkerLostError: a worker was ended by the system.
+        MissingDependencyError: dask is not installed.
+        Exception: the first error of any unit; the units that wait are not begun.
+    """
+    with stop_on_signals():
+        if backend.in_this_process or (backend.name == "loky" and len(units) == 1):
+            yield map(function, units)
+            return
+        with _POOLS[backend.name](backend) as (executor, capacity):
+            yield _collect(executor, capacity, function, units, ordered)
+
+
+def _collect(
+    executor: Executor, capacity: Callable[[], int], function: Callable[[U], R], units: Sequence[U], ordered: bool
+) -> Iterator[R]:
+    """Keep the workers supplied with units, no more than a few ahead of what was yielded, and yield the results."""
+    numbered = iter(enumerate(units))
+    waiting: dict[Future[R], int] = {}
+    ready: dict[int, R] = {}
+    following = 0
+    while True:
+        for number, unit in islice(numbered, max(0, _AHEAD * capacity() - len(waiting) - len(ready))):
+            waiting[executor.submit(function, unit)] = number
+        if not waiting:
+            return
+        for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+            ready[waiting.pop(future)] = _result(future)
+        for number in sorted(ready):
+            if ordered and number != following:
+                break
+            following += 1
+            yield ready.pop(number)
+
+
+def _result(future: Future[R]) -> R:
+    try:
+        return future.result()
+    except (BrokenProcessPool, CancelledError) as error:
+        raise worker_lost(error) from None
+    except Exception as error:
+        if type(error).__name__ in ("KilledWorker", "CommClosedError", "FutureCancelledError"):  # of dask
+            raise worker_lost(error) from None
+        raise
+
+
+Pool = Iterator[tuple[Executor, Callable[[], int]]]
+
+
+@contextlib.contextmanager
+def _threads(backend: Backend) -> Pool:
+    threads = _Threads(backend.jobs)
+    try:
+        yield threads, lambda: backend.jobs
+    finally:
+        threads.shutdown()
+
+
+class _Threads(Executor):
+    """Threads that end with the process, whatever they are at, unlike those of the standard library."""
+
+    def __init__(self, number: int) -> None:
+        self._waiting: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = queue.SimpleQueue()
+        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(number)]
+        self._given: list[Future[Any]] = []
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        self._given = [other for other in self._given if not other.done()] + [future]
+        self._waiting.put((future, lambda: fn(*args, **kwargs)))
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = True) -> None:
+        for future in self._given:
+            future.cancel()
+        for _ in self._threads:
+            self._waiting.put(None)
+        for thread in self._threads:
+            thread.join(_END_S / len(self._threads))
+
+    def _work(self) -> None:
+        while (given := self._waiting.get()) is not None:
+            future, call = given
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                future.set_result(call())
+            except BaseException as error:
+                future.set_exception(error)
+
+
+@contextlib.contextmanager
+def _processes(backend: Backend) -> Pool:
+    from joblib.externals.loky import get_reusable_executor
+
+    threads = str(max(1, (os.cpu_count() or 1) // backend.jobs))
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+    executor = get_reusable_executor(
+        max_workers=backend.jobs,
+        timeout=_IDLE_S,
+        initializer=end_with_parent,
+        initargs=(os.getpid(),),
+        env={name: os.environ.get(name, threads) for name in names},
+    )
+    try:
+        yield executor, lambda: backend.jobs
+    except BaseException:
+        executor.shutdown(wait=True, kill_workers=True)
+        raise
+
+
+@contextlib.contextmanager
+def _dask(backend: Backend) -> Pool:
+    with _dask_client(backend) as client:
+        executor = client.get_executor(pure=False, retries=0)
+
+        def capacity() -> int:
+            return max(int(sum(client.nthreads().values())), backend.jobs)
+
+        try:
+            yield executor, capacity
+        finally:
+            executor.shutdown(wait=False)
+
+
+@contextlib.contextmanager
+def _dask_client(backend: Backend) -> Iterator[Any]:
+    try:
+        import dask
+        from distributed import Client, LocalCluster, get_client
+    except ImportError:
+        raise MissingDependencyError('--engine dask needs dask: pip install "dmseg-bench[dask]"') from None
+    present = None
+    if backend.scheduler is None:
+        with contextlib.suppress(ValueError):
+            present = get_client()
+    if present is not None:
+        yield present
+        return
+    named = backend.scheduler or dask.config.get("scheduler-address", None)
+    with contextlib.ExitStack() as stack:
+        if named is None:
+            named = stack.enter_context(
+                LocalCluster(
+                    n_workers=backend.jobs, threads_per_worker=1, dashboard_address=None, silence_logs=logging.ERROR
+                )
+            )
+        try:
+            client = Client(named, timeout=_DASK_WAIT)
+        except (OSError, ValueError) as error:
+            raise UsageError(f"no dask scheduler answers at {named} ({error}); give --scheduler its address") from None
+        yield stack.enter_context(client)
+
+
+_POOLS: dict[str, Callable[[Backend], contextlib.AbstractContextManager[tuple[Executor, Callable[[], int]]]]] = {
+    "threads": _threads,
+    "loky": _processes,
+    "dask": _dask,
+}

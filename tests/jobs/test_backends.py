@@ -1,0 +1,177 @@
+"""Units on every backend: the same results, the first error ends the job, and no worker outlives what ended it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import job_units
+import pytest
+
+from dmseg.errors import DataError, MissingDependencyError, UsageError
+from dmseg.files import is_alive
+from dmseg.jobs import Backend, WorkerLostError, run
+
+LOCAL = ("inline", "threads", "loky")
+ALL = (*LOCAL, pytest.param("dask", marks=pytest.mark.slow))
+PROCESSES = ("loky", pytest.param("dask", marks=pytest.mark.slow))
+
+
+def results(function, units, name, **choices):
+    if name == "dask":
+        pytest.importorskip("distributed", reason="dask is not installed")
+    with run(function, units, Backend(name, 2), **choices) as found:
+        return list(found)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_results_are_those_of_a_loop(name):
+    assert sorted(results(job_units.square, range(20), name)) == [n * n for n in range(20)]
+    assert results(job_units.square, [], name) == []
+
+
+@pytest.mark.parametrize("name", LOCAL)
+def test_results_come_in_the_order_of_the_units_where_that_is_asked_for(name):
+    assert results(job_units.square_late, range(12), name, ordered=True) == [n * n for n in range(12)]
+
+
+@pytest.mark.parametrize("name", ["threads", "loky"])
+def test_units_are_taken_only_a_few_ahead_of_the_results(name):
+    class Counted:
+        taken = 0
+
+        def __len__(self):
+            return 1000
+
+        def __iter__(self):
+            for number in range(1000):
+                Counted.taken += 1
+                yield number
+
+    with run(job_units.square, Counted(), Backend(name, 2), ordered=True) as found:
+        for _ in range(10):
+            next(found)
+        assert Counted.taken < 30
+
+
+@pytest.mark.parametrize("name", LOCAL)
+def test_the_first_error_ends_the_job(name):
+    with pytest.raises(DataError, match="three is no good"):
+        results(job_units.fail_at_three, range(1000), name)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_full_disk_ends_the_job_within_seconds(name):
+    start = time.monotonic()
+    with pytest.raises(OSError, match="No space left"):
+        results(job_units.fill_disk, range(200), name)
+    assert time.monotonic() - start < 30, "200 units take 60 seconds"
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_a_worker_that_the_system_ends_is_one_message(name):
+    with pytest.raises(WorkerLostError, match=r"ended by the system.*fewer --jobs.*goes on"):
+        results(job_units.die_at_two, range(50), name)
+    assert sorted(results(job_units.square, range(5), name)) == [0, 1, 4, 9, 16], "the next job has new workers"
+
+
+def test_an_error_in_the_caller_s_loop_ends_the_workers(tmp_path):
+    with (
+        pytest.raises(ZeroDivisionError),
+        run(job_units.Notes(str(tmp_path)), range(100), Backend("loky", 2)) as found,
+    ):
+        next(found)
+        raise ZeroDivisionError
+    assert wait_until_gone(workers_of(tmp_path))
+    assert len(list(tmp_path.iterdir())) < 10
+
+
+def workers_of(folder: Path) -> set[int]:
+    return {int(path.name.split("-")[1]) for path in folder.iterdir()}
+
+
+def wait_until_gone(processes: set[int], seconds: float = 5.0) -> bool:
+    end = time.monotonic() + seconds
+    while any(map(is_running, processes)) and time.monotonic() < end:
+        time.sleep(0.05)
+    return not any(map(is_running, processes))
+
+
+def is_running(process: int) -> bool:
+    """Whether a process lives and is no zombie that nobody has waited for."""
+    try:
+        return is_alive(process) and Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("how", ["SIGINT", "SIGTERM", "SIGKILL"])
+def test_what_ends_the_parent_ends_all_workers_within_seconds(tmp_path, name, how):
+    if name == "dask":
+        pytest.importorskip("distributed", reason="dask is not installed")
+    process = subprocess.Popen(
+        [sys.executable, job_units.__file__, str(tmp_path), name], stderr=subprocess.PIPE, start_new_session=True
+    )
+    end = time.monotonic() + 60
+    while len(list(tmp_path.iterdir())) < 3 and time.monotonic() < end and process.poll() is None:
+        time.sleep(0.02)
+    assert process.poll() is None
+    started = time.monotonic()
+    os.kill(process.pid, getattr(signal, how))
+    process.communicate(timeout=30)
+    assert wait_until_gone(workers_of(tmp_path))
+    assert time.monotonic() - started < 8
+    assert process.returncode != 0
+    assert len(list(tmp_path.iterdir())) < 30, "what waited was not begun"
+
+
+@pytest.mark.parametrize("how", ["SIGINT"])
+def test_ctrl_c_reaches_the_whole_group_and_is_one_exception(tmp_path, how):
+    """A terminal sends it to the workers as well, which leave it to their parent."""
+    process = subprocess.Popen(
+        [sys.executable, job_units.__file__, str(tmp_path), "loky"],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    while len(list(tmp_path.iterdir())) < 3:
+        time.sleep(0.02)
+    os.killpg(process.pid, getattr(signal, how))
+    _, said = process.communicate(timeout=30)
+    assert wait_until_gone(workers_of(tmp_path))
+    assert said.count("Traceback") == 1, said
+
+
+def test_what_cannot_be_meant_is_refused():
+    with pytest.raises(UsageError, match=r'unknown engine "lokky".*did you mean "loky"'):
+        Backend("lokky")
+    with pytest.raises(UsageError, match="jobs is 0"):
+        Backend("loky", 0)
+    with pytest.raises(UsageError, match="--engine dask"):
+        Backend("loky", 2, "tcp://localhost:8786")
+
+
+def test_dask_that_is_not_installed_is_named_with_its_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(MissingDependencyError, match=r"dmseg-bench\[dask\]"):
+        results_of = run(job_units.square, range(3), Backend("dask", 2))
+        results_of.__enter__()
+
+
+@pytest.mark.slow
+def test_a_scheduler_by_its_address():
+    distributed = pytest.importorskip("distributed", reason="dask is not installed")
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        backend = Backend("dask", 1, cluster.scheduler_address)
+        with run(job_units.square, range(6), backend, ordered=True) as found:
+            assert list(found) == [0, 1, 4, 9, 16, 25]
+    with (
+        pytest.raises(UsageError, match=r"no dask scheduler answers at tcp://127\.0\.0\.1:1 "),
+        run(job_units.square, range(6), Backend("dask", 1, "tcp://127.0.0.1:1")) as found,
+    ):
+        list(found)
