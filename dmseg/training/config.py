@@ -145,6 +145,7 @@ class TrainConfig:
         losses: weights of the losses.
         validation: when and on what.
         save_every: batches between saved states.
+        log_every: batches that a line of the log is the mean of.
     """
 
     model: str
@@ -182,6 +183,7 @@ class TrainConfig:
     losses: LossWeights
     validation: Validation
     save_every: int
+    log_every: int
     stages: tuple[Stage, ...] = ()
     appearance: Augmentation | None = None
     enhancer: dict[str, Any] | None = None
@@ -198,7 +200,7 @@ class TrainConfig:
                 raise UsageError(f'learning_rate has no entry for the trained part "{part}"')
         for part, rate in self.learning_rate.items():
             check_number(f"learning_rate.{part}", rate, above=0)
-        for name in ("batch", "masks_per_image", "interactions", "accumulate", "save_every"):
+        for name in ("batch", "masks_per_image", "interactions", "accumulate", "save_every", "log_every"):
             check_number(name, getattr(self, name), 1)
         for name in ("batches", "until", "epochs", "prompt_kinds", "warmup", "weight_decay", "cache_gb"):
             check_number(name, getattr(self, name), 0)

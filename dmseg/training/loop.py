@@ -35,7 +35,6 @@ from dmseg.training.validation import Validator
 
 WEIGHTS_FILE = "weights.safetensors"
 BEST_FILE = "best.safetensors"
-LOG_EVERY = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +142,7 @@ class Training:
             for index, loaded in self._show_progress(batches, total - first):
                 window.add(self._learner.learn(index, loaded), len(loaded.visits), len(loaded.keys))
                 done = index + 1
-                if done % LOG_EVERY == 0 or done == total:
+                if done % self._config.log_every == 0 or done == total:
                     row = window.row(self._fabric, done, self._learner.rate)
                     if log:
                         log.losses(row)

@@ -48,7 +48,7 @@ class DepthwiseConv(nn.Conv2d):
         if torch.is_autocast_enabled("cpu"):
             kind = torch.get_autocast_dtype("cpu")
             features, weight, bias = features.to(kind), weight.to(kind), None if bias is None else bias.to(kind)
-        result: Tensor = _Depthwise.apply(features, weight, bias)  # type: ignore[no-untyped-call]
+        result: Tensor = _Depthwise.apply(features, weight, bias)
         return result
 
 
@@ -62,6 +62,7 @@ class _Depthwise(torch.autograd.Function):
 
     @staticmethod
     def forward(context: Any, features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        features = features.contiguous(memory_format=torch.channels_last)  # it may be a part of the channels of another
         context.save_for_backward(features, weight)
         return functional.conv2d(features, weight, bias, padding=weight.shape[-1] // 2, groups=weight.shape[0])
 
@@ -70,6 +71,7 @@ class _Depthwise(torch.autograd.Function):
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         features, weight = context.saved_tensors
         wants_features, wants_weight, wants_bias = context.needs_input_grad
+        gradient = gradient.contiguous(memory_format=torch.channels_last)
         width, margin = weight.shape[0], weight.shape[-1] // 2
         of_features = of_weight = of_bias = None
         if wants_features:
@@ -77,10 +79,17 @@ class _Depthwise(torch.autograd.Function):
         if wants_weight:
             batch, _, height, across = features.shape
             size = (1, batch * width, height + 2 * margin, across + 2 * margin)
-            images = functional.pad(features.contiguous(), (margin,) * 4).view(size)
-            kernels = gradient.contiguous().view(batch * width, 1, height, across)
+            images = functional.pad(_channels_first(features), (margin,) * 4).view(size)
+            kernels = _channels_first(gradient).view(batch * width, 1, height, across)
             each = functional.conv2d(images, kernels, groups=batch * width)
             of_weight = each.view(batch, *weight.shape).float().sum(0).to(weight.dtype)
         if wants_bias:
             of_bias = gradient.sum((0, 2, 3), dtype=torch.float32).to(gradient.dtype)
         return of_features, of_weight, of_bias
+
+
+def _channels_first(features: Tensor) -> Tensor:
+    """Return (B, C, H, W) in that order in memory: as transposed matrices, over twice as fast as ``contiguous``."""
+    if features.is_contiguous():
+        return features
+    return torch.stack([one.permute(1, 2, 0).flatten(0, 1).t().contiguous() for one in features]).view(features.shape)
