@@ -132,7 +132,7 @@ def write_new(path: Path, content: bytes) -> bool:
 
 
 @contextlib.contextmanager
-def lock(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[None]:
+def lock(path: Path, *, shared: bool = False, wait: bool = True, needed: bool = True) -> Iterator[None]:
     """Hold the file ``path``, made for this purpose alone; one that was held alone is removed at the end.
 
     The system frees it when its process ends, in whatever way, so nothing stale can stay behind.
@@ -140,14 +140,23 @@ def lock(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[Non
     Args:
         shared: hold it together with other shared holders; else against every other one.
         wait: wait until it is free; else a :class:`BlockingIOError` where it is not.
+        needed: False goes on without a lock where the file system has none.
 
     Raises:
         OSError: the file cannot be made, or its file system has no locks.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     while True:
-        with path.open("ab") as handle:
-            _hold(handle, shared, wait)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            opened = path.open("ab")
+        except FileNotFoundError:  # the folder went away just now, with the job that it was of
+            continue
+        with opened as handle:
+            try:
+                _hold(handle, shared, wait)
+            except OSError as error:
+                if needed or error.errno not in _NO_LOCKS:
+                    raise
             if not _is_at(handle, path):  # the holder before has removed it
                 continue
             try:
@@ -156,11 +165,6 @@ def lock(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[Non
                 if not shared:
                     path.unlink(missing_ok=True)
             return
-
-
-def has_no_locks(error: OSError) -> bool:
-    """Tell whether an error of :func:`lock` means that the file system has no locks."""
-    return error.errno in _NO_LOCKS
 
 
 def _is_at(handle: BinaryIO, path: Path) -> bool:
@@ -189,6 +193,11 @@ else:
     def _hold(handle: BinaryIO, shared: bool, wait: bool) -> None:
         kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
         fcntl.flock(handle, kind if wait else kind | fcntl.LOCK_NB)
+
+
+def is_temporary(path: Path) -> bool:
+    """Tell whether a file or folder is one that a writer has not finished."""
+    return path.name.startswith(TEMPORARY_PREFIX)
 
 
 def remove_temporaries(folder: Path, *, below: bool = True, everyone: bool = False) -> None:

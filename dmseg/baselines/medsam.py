@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from skimage.transform import resize
 from torch import Tensor
 
+from dmseg.baselines.cubic import stretch_cubic
 from dmseg.baselines.networks.sam import PromptedNetwork
 from dmseg.baselines.prompted import InputFrame, PromptedAdapter, bilinear, min_max
 from dmseg.types import Image, Prompts
@@ -45,10 +45,13 @@ class MedSamAdapter(BoxOnly):
     def prepare(self, image: Image) -> tuple[Tensor, InputFrame]:
         height, width = image.shape[:2]
         side = self.network.side
-        stretch: Any = resize  # untyped in some versions of the library
-        stretched = stretch(image, (side, side), order=3, preserve_range=True, anti_aliasing=True).astype(np.uint8)
-        pixels = torch.from_numpy(min_max(stretched).transpose(2, 0, 1).astype(np.float32))
-        return pixels, InputFrame((height, width), (side, side), (side / width, side / height))
+        stretched = stretch_cubic(image, side)
+        low, high = int(stretched.min()), int(stretched.max())
+        table = np.zeros(256, np.float32)
+        table[low : high + 1] = min_max(np.arange(low, high + 1))
+        return torch.from_numpy(table[stretched]), InputFrame(
+            (height, width), (side, side), (side / width, side / height)
+        )
 
     def finish(self, low_res: Tensor, frame: InputFrame) -> Tensor:
         return torch.logit(bilinear(low_res.sigmoid(), frame.canvas)[:, 0], eps=1e-7)

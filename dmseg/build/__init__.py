@@ -4,7 +4,7 @@ What a dataset is lives in :mod:`dmseg.datasets`, what a degradation is in :mod:
 in :mod:`dmseg.manifests`.
 """
 
-from dmseg.build.benchmark import Benchmark, find_manifest, open_benchmark
+from dmseg.build.benchmark import Benchmark, StoredImage, find_manifest, open_benchmark
 from dmseg.build.checks import Problem, verify
 from dmseg.build.citation import cite
 from dmseg.build.description import capped_shares, counts_by, level_table, split_counts, write_histogram
@@ -15,8 +15,7 @@ from dmseg.build.folder import STORAGES
 from dmseg.build.items import BenchmarkDataset
 from dmseg.build.phantom_edition import phantom_raw
 from dmseg.build.rebuild import rebuild
-from dmseg.build.run import build, phantom_benchmark
-from dmseg.build.shards import build_shard, merge
+from dmseg.build.run import build, build_shard, merge, phantom_benchmark
 from dmseg.files import cache_folder
 
 __all__ = [
@@ -26,6 +25,7 @@ __all__ = [
     "BuildEstimate",
     "BuildSummary",
     "Problem",
+    "StoredImage",
     "build",
     "build_shard",
     "cache_folder",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,34 +17,72 @@ from dmseg import imaging, simulators
 from dmseg.build.folder import BenchmarkFolder
 from dmseg.build.unit import list_stored_levels
 from dmseg.errors import DataError, unknown_name
-from dmseg.manifests import HEADER_FILE, Manifest, find_published, list_published, read_manifest
+from dmseg.manifests import (
+    HEADER_FILE,
+    TABLES,
+    Manifest,
+    check_tables,
+    find_published,
+    list_published,
+    read_header,
+    read_manifest,
+    read_table,
+)
 from dmseg.types import Image, Mask
 
 
+@dataclass(frozen=True, slots=True)
+class StoredImage:
+    """Where the pixels of an image at a level are: small enough to be sent to workers, which need no index then.
+
+    Attributes:
+        path: the stored file.
+        level: level id.
+        plan: JSON of the plan that makes the level from the file; None where the file is the level.
+    """
+
+    path: Path
+    level: str
+    plan: str | None = None
+
+    def read(self) -> Image:
+        """Return the pixels: uint8 (H, W) or (H, W, 3) RGB.
+
+        Raises:
+            ImageFileError: the stored file is missing or damaged.
+        """
+        pixels: Image = np.asarray(imaging.read_image(self.path).pixels)
+        if self.plan is None:
+            return pixels
+        degraded: Image = simulators.Plan.from_json(self.plan).apply(pixels, self.level)
+        return degraded
+
+
 class Benchmark:
-    """A benchmark folder. Cheap to pickle: workers read the folder again.
+    """A benchmark folder. Opening it reads its header alone; tables are read when they are asked for, each once.
 
     Attributes:
         path: the folder.
-        manifest: benchmark.json and the Arrow tables.
+        info: content of benchmark.json.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.manifest: Manifest = read_manifest(path)
+        self.info: Mapping[str, Any] = read_header(path)
+        check_tables(path)
 
     def __reduce__(self) -> tuple[type[Benchmark], tuple[Path]]:
         return Benchmark, (self.path,)
 
-    @property
-    def info(self) -> Mapping[str, Any]:
-        """Content of benchmark.json."""
-        return self.manifest.info
+    @cached_property
+    def manifest(self) -> Manifest:
+        """benchmark.json and the Arrow tables, whole; large, where there are many images."""
+        return read_manifest(self.path)
 
     @property
     def digest(self) -> str:
         """``manifest_digest``: the name of exactly this benchmark (64 hex digits)."""
-        return self.manifest.digest
+        return str(self.info["manifest_digest"])
 
     @property
     def levels(self) -> tuple[str, ...]:
@@ -53,17 +92,26 @@ class Benchmark:
     @cached_property
     def images(self) -> pd.DataFrame:
         """One row per image, sorted by image_id; columns as in ``dmseg.manifests.IMAGES``."""
-        return _frame(self.manifest.images)
+        return self.frame("images")
 
     @cached_property
     def masks(self) -> pd.DataFrame:
         """One row per object, sorted by mask_id; columns as in ``dmseg.manifests.MASKS``."""
-        return _frame(self.manifest.masks)
+        return self.frame("masks")
 
     @cached_property
     def degradations(self) -> pd.DataFrame:
         """One row per image and level; columns as in ``dmseg.manifests.DEGRADATIONS``."""
-        return _frame(self.manifest.degradations)
+        return self.frame("degradations")
+
+    def frame(self, name: str, columns: Sequence[str] = ()) -> pd.DataFrame:
+        """Return some columns of a table, or all of them; read anew, so keep what is needed."""
+        frame: pd.DataFrame = self.table(name, columns).to_pandas()
+        return frame
+
+    def table(self, name: str, columns: Sequence[str] = ()) -> pa.Table:
+        """Return some columns of a table as Arrow, or all of them; read anew."""
+        return read_table(self.path, name, columns or [column.name for column in TABLES[name]])
 
     def image(self, image_id: str, level: str) -> Image:
         """Return the pixels of an image at a level: uint8 (H, W) or (H, W, 3) RGB.
@@ -72,21 +120,29 @@ class Benchmark:
             UsageError: no such image or level in this benchmark.
             ImageFileError: the stored file is missing or damaged.
         """
+        return self.stored_image(image_id, level).read()
+
+    def stored_image(self, image_id: str, level: str) -> StoredImage:
+        """Return where the pixels of an image at a level are; errors as :meth:`image`."""
         if level not in self.levels:
             raise unknown_name("level of this benchmark", level, self.levels)
         dataset = self._dataset_of.get(image_id)
         if dataset is None:
             raise unknown_name("image", image_id, self._near(image_id, self._dataset_of))
+        folder = BenchmarkFolder(self.path)
         if level in list_stored_levels(self.levels, self.info.get("storage", "png")):
-            return self._read_level(dataset, level, image_id)
-        degraded: Image = self.plan(image_id, level).apply(self._read_level(dataset, "clear", image_id), level)
-        return degraded
+            return StoredImage(folder.picture(dataset, level, image_id), level)
+        return StoredImage(folder.picture(dataset, "clear", image_id), level, self._plan_text(image_id, level))
 
     def plan(self, image_id: str, level: str) -> simulators.Plan:
         """Return how an image was degraded to a level of this benchmark."""
-        if (image_id, level) not in self._plans:
+        return simulators.Plan.from_json(self._plan_text(image_id, level))
+
+    def _plan_text(self, image_id: str, level: str) -> str:
+        texts, row_of = self._plans
+        if (image_id, level) not in row_of:
             raise unknown_name("image", image_id, self._near(image_id, self._dataset_of))
-        return simulators.Plan.from_json(self._plans[image_id, level])
+        return str(texts[row_of[image_id, level]].as_py())
 
     def mask(self, mask_id: str) -> Mask:
         """Return one object, bool (H, W), on the grid of its image.
@@ -95,19 +151,16 @@ class Benchmark:
             UsageError: no such mask.
             DataError: the manifest came without masks (``share_masks = false``).
         """
-        if mask_id not in self._rle_of:
-            raise unknown_name("mask", mask_id, self._near(mask_id, self._rle_of))
-        rle = self._rle_of[mask_id]
+        texts, row_of = self._outlines
+        if mask_id not in row_of:
+            raise unknown_name("mask", mask_id, self._near(mask_id, row_of))
+        rle = texts[row_of[mask_id]].as_py()
         if rle is None:
             raise DataError(
                 f"{self.path}: the mask {mask_id} is not in this manifest: its dataset's licence does not allow "
                 "sharing it; build the benchmark from the raw data: dmseg build --manifest ... --raw ..."
             )
         return imaging.decode_rle(json.loads(rle))
-
-    def _read_level(self, dataset: str, level: str, image_id: str) -> Image:
-        loaded = imaging.read_image(BenchmarkFolder(self.path).picture(dataset, level, image_id))
-        return np.asarray(loaded.pixels)
 
     @staticmethod
     def _near(given: str, known: Mapping[str, Any]) -> list[str]:
@@ -117,24 +170,20 @@ class Benchmark:
 
     @cached_property
     def _dataset_of(self) -> dict[str, str]:
-        images = self.manifest.images
+        images = self.table("images", ("image_id", "dataset"))
         return dict(zip(images["image_id"].to_pylist(), images["dataset"].to_pylist(), strict=True))
 
+    # Texts stay in Arrow, which holds them in a third of the room that Python strings take.
     @cached_property
-    def _rle_of(self) -> dict[str, str | None]:
-        masks = self.manifest.masks
-        return dict(zip(masks["mask_id"].to_pylist(), masks["rle"].to_pylist(), strict=True))
+    def _outlines(self) -> tuple[pa.ChunkedArray, dict[str, int]]:
+        masks = self.table("masks", ("mask_id", "rle"))
+        return masks["rle"], {name: row for row, name in enumerate(masks["mask_id"].to_pylist())}
 
     @cached_property
-    def _plans(self) -> dict[tuple[str, str], str]:
-        rows = self.manifest.degradations
+    def _plans(self) -> tuple[pa.ChunkedArray, dict[tuple[str, str], int]]:
+        rows = self.table("degradations", ("image_id", "level", "plan"))
         keys = zip(rows["image_id"].to_pylist(), rows["level"].to_pylist(), strict=True)
-        return dict(zip(keys, rows["plan"].to_pylist(), strict=True))
-
-
-def _frame(table: pa.Table) -> pd.DataFrame:
-    frame: pd.DataFrame = table.to_pandas()
-    return frame
+        return rows["plan"], {key: row for row, key in enumerate(keys)}
 
 
 def open_benchmark(path: Path | str) -> Benchmark:

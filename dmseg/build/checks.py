@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from dmseg import simulators
-from dmseg.build.benchmark import Benchmark
+from dmseg import imaging, simulators
+from dmseg.build.benchmark import Benchmark, StoredImage
 from dmseg.build.folder import BenchmarkFolder
 from dmseg.build.stored import measures
 from dmseg.build.unit import list_stored_levels
 from dmseg.errors import DmsegError
+from dmseg.jobs import Backend, run
 from dmseg.manifests import manifest_digest, mask_sha256, pixel_sha256, plan_digest, thumbprint
 from dmseg.progress import progress
 from dmseg.rng import key_words
@@ -32,7 +36,19 @@ class Problem:
     what: str
 
 
-def verify(bench: Benchmark, *, sample: float = 1.0, jobs: int = 1) -> list[Problem]:
+@dataclass(frozen=True, slots=True)
+class _Check:
+    """All that is known of one image: its row, the rows of its masks and levels, and where the pixels are."""
+
+    image: Row
+    masks: Sequence[Row]
+    levels: Sequence[Row]
+    pixels: Mapping[str, StoredImage]
+
+
+def verify(
+    bench: Benchmark, *, sample: float = 1.0, jobs: int = 1, engine: str = "loky", scheduler: str | None = None
+) -> list[Problem]:
     """Check a benchmark folder against its manifest.
 
     Always: digests, counts, ids, one file per image and level and none besides. For the sampled images: pixel hashes,
@@ -42,43 +58,44 @@ def verify(bench: Benchmark, *, sample: float = 1.0, jobs: int = 1) -> list[Prob
     Args:
         bench: the opened benchmark.
         sample: share of the images whose pixels are checked, by keyed choice; 1 checks all.
-        jobs: worker processes.
+        jobs, engine, scheduler: where images are checked, see :class:`dmseg.jobs.Backend`.
 
     Returns:
         The problems found, in manifest order; empty when all is well.
     """
     problems = [*_digests(bench), *_rows(bench), *_files(bench)]
+    work = _plan_checks(bench, sample)
+    with run(_image_problems, work, Backend(engine, jobs, scheduler), ordered=True) as results:
+        for found in progress(results, len(work), "verify", "images"):
+            problems += found
+    return problems
+
+
+def _plan_checks(bench: Benchmark, sample: float) -> list[_Check]:
     images = [row for row in bench.manifest.images.to_pylist() if _draw_sample(row["image_id"], sample)]
     masks: dict[str, list[Row]] = {row["image_id"]: [] for row in images}
     levels: dict[str, list[Row]] = {row["image_id"]: [] for row in images}
-    for rows, groups in ((bench.manifest.masks, masks), (bench.manifest.degradations, levels)):
-        for row in rows.to_pylist():
-            if row["image_id"] in groups:
-                groups[row["image_id"]].append(row)
-    work = [(bench, row, masks[row["image_id"]], levels[row["image_id"]]) for row in images]
-    for found in progress(_each(work, jobs), len(work), "verify", "images"):
-        problems += found
-    return problems
+    chosen = pa.array(list(masks), pa.string())
+    for table, groups in ((bench.manifest.masks, masks), (bench.manifest.degradations, levels)):
+        for row in table.filter(pc.is_in(table["image_id"], chosen)).to_pylist():
+            groups[row["image_id"]].append(row)
+    return [
+        _Check(
+            row,
+            masks[row["image_id"]],
+            levels[row["image_id"]],
+            {
+                level["level"]: bench.stored_image(row["image_id"], level["level"])
+                for level in levels[row["image_id"]]
+                if level["level"] in bench.levels
+            },
+        )
+        for row in images
+    ]
 
 
 def _draw_sample(image_id: str, sample: float) -> bool:
     return key_words("verify", image_id)[0] < sample * 2**64
-
-
-def _each(work: Sequence[tuple[Benchmark, Row, list[Row], list[Row]]], jobs: int) -> Iterator[list[Problem]]:
-    if jobs == 1 or len(work) <= 1:
-        yield from (_image_problems(*item) for item in work)
-        return
-    from joblib import Parallel, delayed
-
-    # A benchmark pickles as its path; batches keep a worker from opening it again for every image.
-    batches = [work[start::jobs] for start in range(jobs)]
-    for found in Parallel(n_jobs=jobs, return_as="generator")(delayed(_batch)(batch) for batch in batches):
-        yield from found
-
-
-def _batch(work: Sequence[tuple[Benchmark, Row, list[Row], list[Row]]]) -> list[list[Problem]]:
-    return [_image_problems(*item) for item in work]
 
 
 def _digests(bench: Benchmark) -> Iterator[Problem]:
@@ -131,15 +148,19 @@ def _files(bench: Benchmark) -> Iterator[Problem]:
         yield Problem(path.relative_to(bench.path).as_posix(), "file is of no image of this benchmark")
 
 
-def _image_problems(bench: Benchmark, image: Row, masks: Sequence[Row], levels: Sequence[Row]) -> list[Problem]:
+def _image_problems(check: _Check) -> list[Problem]:
     """Return what is wrong with the pixels and masks of one image."""
     cv2.setNumThreads(1)
-    found = [problem for row in masks for problem in _mask_problems(bench, image, row)]
+    image, levels = check.image, check.levels
+    found = [problem for row in check.masks for problem in _mask_problems(image, row)]
     images: dict[str, Image] = {}
     for row in levels:
         where = f"{image['image_id']} {row['level']}"
         try:
-            picture = bench.image(image["image_id"], row["level"])
+            picture = check.pixels[row["level"]].read()
+        except KeyError:
+            found.append(Problem(where, "level is none of this benchmark"))
+            continue
         except DmsegError as error:
             found.append(Problem(where, str(error)))
             continue
@@ -179,12 +200,12 @@ def _replay_problems(images: dict[str, Image], levels: Sequence[Row]) -> Iterato
             yield Problem(where, f"the plan gives pixels that differ by up to {largest} grey from the stored ones")
 
 
-def _mask_problems(bench: Benchmark, image: Row, row: Row) -> Iterator[Problem]:
+def _mask_problems(image: Row, row: Row) -> Iterator[Problem]:
     if row["rle"] is None:
         return
     try:
-        mask: Mask = bench.mask(row["mask_id"])
-    except DmsegError as error:
+        mask: Mask = imaging.decode_rle(json.loads(row["rle"]))
+    except (DmsegError, ValueError) as error:
         yield Problem(row["mask_id"], str(error))
         return
     if mask.shape != (image["height"], image["width"]):

@@ -9,7 +9,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from dmseg.build.folder import BenchmarkFolder, BuildOptions
-from dmseg.build.parts import read_part
 from dmseg.build.phantom_edition import phantom_raw
 from dmseg.build.raw import FoundDataset, find_datasets
 from dmseg.build.tasks import check_options, tasks
@@ -55,7 +54,7 @@ def _measure_source(found: FoundDataset, options: BuildOptions, limit: int | Non
         # The first pass compiles kernels and fills caches; only the second is timed.
         for task in tasks(found, BenchmarkFolder(Path(scratch) / "warm"), options)[: _MEASURE["sources_tried"]]:
             run_task(task)
-            part = read_part(task.part_path)
+            part = task.read_part()
             if part is not None and part.images:
                 break
         else:

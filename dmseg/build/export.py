@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,9 +15,10 @@ from dmseg import datasets
 from dmseg.build.benchmark import Benchmark
 from dmseg.build.folder import BenchmarkFolder
 from dmseg.build.unit import list_stored_levels
-from dmseg.errors import UsageError
-from dmseg.files import write_text
-from dmseg.manifests import Manifest, arrow_schema, write_manifest
+from dmseg.errors import DataError, UsageError
+from dmseg.files import is_temporary, remove_temporaries, write_text
+from dmseg.jobs import INLINE, guard_disk, run
+from dmseg.manifests import HEADER_FILE, TABLES, Manifest, arrow_schema, write_manifest
 from dmseg.types import check_level
 
 
@@ -36,19 +37,37 @@ def export_manifest(
     """
     info = dict(manifest.info)
     info |= {key: value for key, value in (("edition", edition), ("version", version)) if value is not None}
-    kept = [
-        name
-        for name in info["recipes"]
-        if name in info.get("synthetic", ()) or (name in datasets.RECIPES and datasets.recipe(name).share_masks)
-    ]
-    dataset_of = dict(zip(manifest.images["image_id"].to_pylist(), manifest.images["dataset"].to_pylist(), strict=True))
-    shared = pa.array([dataset_of[image] in kept for image in manifest.masks["image_id"].to_pylist()], pa.bool_())
-    masks = _replace_column(manifest.masks, "masks", "rle", pc.if_else(shared, manifest.masks["rle"], None))
-    hashes = pa.nulls(manifest.degradations.num_rows, pa.string())
-    degradations = _replace_column(manifest.degradations, "degradations", "pixel_sha256", hashes)
-    exported = dataclasses.replace(manifest, info=info, masks=masks, degradations=degradations)
-    write_manifest(out, exported)
+    _check_place(out)
+    with guard_disk(out), run(functools.partial(_share, manifest), list(TABLES), INLINE) as tables:
+        exported = Manifest(info, **dict(zip(TABLES, tables, strict=True)))
+        remove_temporaries(out if out.is_dir() else out.parent, below=False)
+        write_manifest(out, exported)
     return exported
+
+
+def _check_place(out: Path) -> None:
+    """Refuse a folder that holds anything but a manifest, such as the benchmark itself, whose masks would be lost."""
+    own = {HEADER_FILE, *(f"{name}.parquet" for name in TABLES)}
+    if out.is_dir() and (others := sorted({path.name for path in out.iterdir() if not is_temporary(path)} - own)):
+        raise DataError(f"{out}: holds {others[0]}, which is no part of a manifest; give -o another folder or a .zip")
+
+
+def _share(manifest: Manifest, name: str) -> pa.Table:
+    """Return one table of a manifest as it may be shared."""
+    table = manifest.tables[name]
+    if name == "degradations":
+        return _replace_column(table, name, "pixel_sha256", pa.nulls(table.num_rows, pa.string()))
+    if name == "images":
+        return table
+    synthetic = manifest.info.get("synthetic", ())
+    kept = [
+        dataset
+        for dataset in manifest.info["recipes"]
+        if dataset in synthetic or (dataset in datasets.RECIPES and datasets.recipe(dataset).share_masks)
+    ]
+    images = manifest.images.filter(pc.is_in(manifest.images["dataset"], pa.array(kept, pa.string())))
+    shared = pc.is_in(table["image_id"], images["image_id"].combine_chunks())
+    return _replace_column(table, name, "rle", pc.if_else(shared, table["rle"], None))
 
 
 def _replace_column(table: pa.Table, name: str, column: str, values: Any) -> pa.Table:

@@ -15,6 +15,7 @@ from dmseg.build.parts import ERROR, LEFT_OUT, ReportRow
 from dmseg.build.raw import FoundDataset, find_recipe
 from dmseg.errors import DataError
 from dmseg.files import write_text
+from dmseg.jobs import guard_disk
 from dmseg.manifests import Manifest
 
 
@@ -94,12 +95,13 @@ def finish(
     Raises:
         DataError: a source is not done, no image could be built, two images share an id, the folder cannot be written.
     """
-    collected = Collected(read_parts(folder, listing.sources))
-    collected.report += listing.left_out
-    names = dict.fromkeys(dataset for dataset, _ in listing.sources)
-    own = {recipe.id: recipe for recipe in map(find_recipe, options.datasets or ())}
-    recipes = [own.get(name) or datasets.recipe(name) for name in names]
-    info = write_index(folder, options, recipes, collected, listing.synthetic, frozen)
+    with guard_disk(folder.path), folder.ledger.alone():
+        collected = Collected(read_parts(folder, listing.sources))
+        collected.report += listing.left_out
+        names = dict.fromkeys(dataset for dataset, _ in listing.sources)
+        own = {recipe.id: recipe for recipe in map(find_recipe, options.datasets or ())}
+        recipes = [own.get(name) or datasets.recipe(name) for name in names]
+        info = write_index(folder, options, recipes, collected, listing.synthetic, frozen)
     return BuildSummary(
         n_images=info["counts"]["images"],
         n_left_out=sum(row.n for row in collected.report if row.kind == LEFT_OUT),

@@ -6,17 +6,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import json
-from collections.abc import Sequence
+import functools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dmseg import tables
 from dmseg.errors import DataError, UsageError
-from dmseg.files import write_text
-from dmseg.manifests import HEADER_FILE, image_id
+from dmseg.jobs import Ledger
+from dmseg.manifests import HEADER_FILE
 
 STORAGES = ("png", "recipe")
 """``png``: every level as a file. ``recipe``: Clear only; the other levels are made on reading, pixel-identical."""
@@ -77,41 +78,57 @@ class BenchmarkFolder:
         """What the benchmark is made of, for ``merge``; the shards write it."""
         return self.memory / "listing.json"
 
-    def part(self, dataset: str, source_id: str) -> Path:
-        """The part of one source: rows, digests of its files, what was left out."""
-        return self.memory / "parts" / dataset / f"{image_id(dataset, source_id)}.json"
+    @property
+    def ledger(self) -> Ledger:
+        """The memory of the build: options, and one part per source."""
+        return Ledger(self.memory, (self.options,))
 
     def picture(self, dataset: str, level: str, identifier: str) -> Path:
         """The stored PNG of one image at one level."""
         return self.path / "images" / dataset / level / f"{identifier}.png"
 
-    def claim(self, options: BuildOptions, raw: Path) -> None:
-        """Make the folder this build's, or refuse without changing anything.
+    @contextlib.contextmanager
+    def session(self, options: BuildOptions, raw: Path) -> Iterator[None]:
+        """Make the folder this build's for the body, or refuse without changing anything.
 
         Raises:
             DataError: it is a file, holds something else, lies inside the raw data, or cannot be written.
-            UsageError: it was begun with other options.
+            UsageError: it was begun with other options, or is being built with fewer.
         """
         self._check_place(raw)
-        if self.options.is_file():
-            _check_same(self.read_options().json(), options, self.path)
-        elif self.path.is_dir() and any(entry != self.memory for entry in self.path.iterdir()):
-            holds = "a finished benchmark without its .build memory" if self.header.exists() else "something else"
-            raise DataError(f"{self.path}: the folder holds {holds}; give --out a new or empty folder")
-        try:
-            write_text(self.options, json.dumps(options.json(), indent=2) + "\n")
-        except OSError as error:
-            raise DataError(f"{self.path}: cannot write there: {error.strerror}; give --out another folder") from None
+        with contextlib.ExitStack() as stack:
+            try:
+                widens = functools.partial(self._is_widened_by, options)
+                stack.enter_context(self.ledger.session(options.json(), widens, self._refuse))
+            except OSError as error:
+                raise DataError(
+                    f"{self.path}: cannot write there: {error.strerror}; give --out another folder"
+                ) from None
+            yield
+
+    def _refuse(self) -> DataError:
+        holds = "a finished benchmark without its .build memory" if self.header.exists() else "something else"
+        return DataError(f"{self.path}: the folder holds {holds}; give --out a new or empty folder")
+
+    def _is_widened_by(self, options: BuildOptions, record: Mapping[str, Any]) -> bool:
+        before = self._options_of(record)
+        _check_same(before.json(), options, self.path)
+        return before != options
 
     def read_options(self) -> BuildOptions:
         """Return the options that the build was begun with.
 
         Raises:
-            DataError: the file that says so is damaged.
+            DataError: the file that says so is damaged, or not there.
         """
+        record = self.ledger.read_job()
+        if record is None:
+            raise DataError(f"{self.path}: no build was begun there")
+        return self._options_of(record)
+
+    def _options_of(self, record: Mapping[str, Any]) -> BuildOptions:
+        given = {name: value for name, value in record.items() if value is not None}
         try:
-            record: dict[str, Any] = json.loads(self.options.read_text(encoding="utf-8"))
-            given = {name: value for name, value in record.items() if value is not None}
             return tables.record(BuildOptions, given, str(self.options))
         except (ValueError, AttributeError) as error:
             raise DataError(f"{self.options}: not readable ({error}); give --out a new folder") from None

@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from dmseg import datasets, simulators
 from dmseg.build.folder import BenchmarkFolder, BuildOptions
-from dmseg.build.parts import ERROR, LEFT_OUT, BuildPart, ReportRow, Row, read_part
+from dmseg.build.parts import ERROR, LEFT_OUT, BuildPart, ReportRow, Row, part_name, read_part
 from dmseg.build.unit import list_stored_levels
 from dmseg.datasets import Recipe
 from dmseg.errors import DataError
@@ -34,6 +34,7 @@ from dmseg.manifests import (
     edition_of,
     manifest_digest,
     plan_digest,
+    read_header,
     sort_table,
     write_header,
     write_tables,
@@ -92,21 +93,26 @@ def write_index(
     evaluated = _frozen(frozen, tables, "evaluate") if frozen else _choose_evaluated(tables, recipes, options.seed)
     tables["masks"] = _fill_column(tables["masks"], "evaluate", evaluated)
     tables = {name: sort_table(name, table) for name, table in tables.items()}
-    try:
-        folder.header.unlink(missing_ok=True)
+    if not tables["images"].num_rows:
         write_report(folder.report, collected.report)
-        if not tables["images"].num_rows:
-            raise DataError(f"{folder.path}: no image could be built; {folder.report.name} there says why")
-        _remove_strays(folder, tables["images"], list_stored_levels(options.levels, options.storage))
-        info = header(options, recipes, tables, collected.report, synthetic)
+        raise DataError(f"{folder.path}: no image could be built; {folder.report.name} there says why")
+    info = header(options, recipes, tables, collected.report, synthetic)
+    if not _is_written(folder, info):
+        folder.header.unlink(missing_ok=True)
         write_tables(folder.path, tables)
+        write_report(folder.report, collected.report)
         write_header(folder.path, info)
-    except OSError as error:
-        raise DataError(
-            f"{folder.path}: cannot be written: {error.strerror}; "
-            "make room there and run the same command again, it goes on from where it stopped"
-        ) from None
+    _remove_strays(folder, tables["images"], list_stored_levels(options.levels, options.storage))
     return info
+
+
+def _is_written(folder: BenchmarkFolder, info: Mapping[str, Any]) -> bool:
+    """Tell whether this very index is there already, by another session of the same build."""
+    try:
+        written: bool = read_header(folder.path) == info
+    except DataError:
+        return False
+    return written
 
 
 def header(
@@ -250,7 +256,7 @@ def _remove_strays(folder: BenchmarkFolder, images: pa.Table, levels: Sequence[s
         for identifier, dataset in _dataset_of(images).items()
         for level in levels
     }
-    remove_temporaries(folder.path)
+    remove_temporaries(folder.path, everyone=True)  # it is held alone
     for image in (folder.path / "images").glob("*/*/*.png"):
         if image not in wanted:
             image.unlink()
@@ -262,14 +268,11 @@ def read_parts(folder: BenchmarkFolder, wanted: Iterable[tuple[str, str]]) -> It
     Raises:
         DataError: a part is missing, so the build (or one of its shards) has not finished.
     """
-    expected = set()
+    expected = []
     for dataset, source_id in wanted:
-        path = folder.part(dataset, source_id)
-        expected.add(path)
-        part = read_part(path)
+        expected.append(part_name(dataset, source_id))
+        part = read_part(folder, expected[-1])
         if part is None:
             raise DataError(f"{folder.path}: source {source_id} of {dataset} is not done yet; finish the build first")
         yield part
-    for path in (folder.memory / "parts").glob("*/*.json"):
-        if path not in expected:
-            path.unlink()
+    folder.ledger.keep_only(expected, "parts")

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
+from dmseg.build.folder import BenchmarkFolder
 from dmseg.build.raw import FileState
-from dmseg.files import write_text
+from dmseg.manifests import image_id
 
 Row = dict[str, Any]
 
@@ -53,19 +51,22 @@ class BuildPart:
         return [row for row in self.report if row.kind == ERROR]
 
 
-def write_part(path: Path, part: BuildPart) -> None:
-    """Write a part atomically. It is not synced: one that a power cut damages does not parse and is done again."""
-    # The rows are plain already; dataclasses.asdict would copy every one of them.
-    record = {entry.name: getattr(part, entry.name) for entry in dataclasses.fields(part)}
-    write_text(path, json.dumps(record, default=dataclasses.asdict) + "\n", sync=False)
+def part_name(dataset: str, source_id: str) -> str:
+    """Return where the ledger of a build keeps the part of one source."""
+    return f"parts/{dataset}/{image_id(dataset, source_id)}.json"
 
 
-def read_part(path: Path) -> BuildPart | None:
+def write_part(folder: BenchmarkFolder, name: str, part: BuildPart) -> None:
+    """Keep a part. It is not synced: one that a power cut damages does not parse and is done again."""
+    folder.ledger.write(name, part, sync=False)
+
+
+def read_part(folder: BenchmarkFolder, name: str) -> BuildPart | None:
     """Read a part; None where there is none, or where it was written by another version of this format."""
+    values = folder.ledger.read(name)
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
         values["files"] = {name: FileState(**state) for name, state in values["files"].items()}
         values["report"] = [ReportRow(**row) for row in values["report"]]
         return BuildPart(**values)
-    except (FileNotFoundError, ValueError, TypeError, KeyError):
+    except (TypeError, KeyError, AttributeError):
         return None

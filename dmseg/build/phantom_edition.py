@@ -10,6 +10,7 @@ from pathlib import Path
 
 from dmseg import datasets, phantoms
 from dmseg.canonical import digest
+from dmseg.datasets.synthetic import read_index
 from dmseg.errors import DataError
 from dmseg.files import cache_folder, lock
 from dmseg.tables import read_packaged_table
@@ -45,8 +46,9 @@ def phantom_raw(per_dataset: int = IMAGES_PER_DATASET, jobs: int = 1) -> Path:
 
 
 def _missing(folder: Path, names: Sequence[str]) -> list[str]:
-    index = phantoms.read_index(folder)
-    return [name for name in names if not any(file.startswith(f"{name}/") for file in index)]
+    index = read_index(folder)
+    known = {file.partition("/")[0] for file in index}
+    return [name for name in names if name not in known or not (folder / name).is_dir()]
 
 
 @contextlib.contextmanager

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from dmseg import datasets, phantoms
+from dmseg import datasets
 from dmseg.canonical import digest
-from dmseg.datasets import LeftOut, Reader, Recipe, Source
+from dmseg.datasets import LeftOut, Reader, Recipe, Source, synthetic
 from dmseg.errors import DataError, unknown_name
 from dmseg.files import sha256_file
-
-Entries = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +73,7 @@ def find_datasets(raw: Path, names: Iterable[str] | None = None) -> list[FoundDa
         unique,
         key=lambda name: (datasets.RECIPES.index(name) if name in datasets.RECIPES else len(datasets.RECIPES), name),
     )
-    entries = phantoms.read_index(raw)
+    entries = synthetic.read_index(raw)
     found = []
     for recipe in (unique[name] for name in order):
         entry = _find(raw, recipe, entries)
@@ -109,17 +106,17 @@ def find_recipe(name: str) -> Recipe:
     return datasets.recipe(name)
 
 
-def _find(raw: Path, recipe: Recipe, entries: Entries) -> FoundDataset | None:
+def _find(raw: Path, recipe: Recipe, entries: synthetic.Entries) -> FoundDataset | None:
     reader = datasets.reader_of(recipe)
     root = reader.find(raw)
     if root is None:
         return None
     sources = reader.sources(root)
-    drawn = _phantom_identities(raw, root, sources, entries)
+    drawn = _phantom_identities(raw, root, [file for source in sources for file in source.files], entries)
     return FoundDataset(recipe, reader, root, sources, reader.problems(root), drawn)
 
 
-def _phantom_identities(raw: Path, root: Path, sources: Iterable[Source], entries: Entries) -> dict[Path, str]:
+def _phantom_identities(raw: Path, root: Path, files: Iterable[Path], entries: synthetic.Entries) -> dict[Path, str]:
     """Return root-relative path -> identity of the sources' files that ``dmseg phantom`` wrote; empty for real data.
 
     The identity of a phantom's file is the sha256 of its entry in phantom.json (generator version, seed, key), because
@@ -128,5 +125,5 @@ def _phantom_identities(raw: Path, root: Path, sources: Iterable[Source], entrie
     folder, top = root.resolve(), raw.resolve()
     if not entries or not folder.is_relative_to(top):
         return {}
-    names = {file: (folder.relative_to(top) / file).as_posix() for source in sources for file in source.files}
+    names = {file: (folder.relative_to(top) / file).as_posix() for file in files}
     return {file: digest(entries[name]) for file, name in names.items() if name in entries}

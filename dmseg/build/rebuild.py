@@ -9,17 +9,16 @@ from pathlib import Path
 import pyarrow as pa
 
 from dmseg import datasets, simulators
-from dmseg.build.engine import check_engine, run_tasks
-from dmseg.build.finish import BuildSummary, Listing, finish
+from dmseg.build.finish import BuildSummary, finish
 from dmseg.build.folder import BenchmarkFolder
 from dmseg.build.index import read_parts, write_report
 from dmseg.build.parts import ERROR, ReportRow, Row
-from dmseg.build.phantom_edition import phantom_raw
-from dmseg.build.raw import find_datasets, find_recipe
-from dmseg.build.tasks import check_options, tasks
+from dmseg.build.raw import find_recipe
+from dmseg.build.run import Work
+from dmseg.build.tasks import check_options
 from dmseg.errors import DataError, UsageError
+from dmseg.jobs import Backend
 from dmseg.manifests import Manifest
-from dmseg.progress import progress
 
 _SHOWN = 10
 
@@ -33,12 +32,13 @@ def rebuild(
     jobs: int = 1,
     storage: str = "png",
     engine: str = "loky",
+    scheduler: str | None = None,
 ) -> BuildSummary:
     """Build the benchmark of a manifest: its images, seed, levels, splits and evaluation subset.
 
     Args:
         manifest: as read by :func:`dmseg.manifests.read_manifest`, or a published one.
-        raw, out, jobs, storage, engine: as for :func:`dmseg.build.build`.
+        raw, out, jobs, storage, engine, scheduler: as for :func:`dmseg.build.build`.
         recipes: paths of the recipes of those of the manifest's datasets that are not shipped.
 
     Raises:
@@ -51,18 +51,14 @@ def rebuild(
     _check_rules(manifest, names)
     options = check_options(info["seed"], info["levels"], storage, names, None)
     options = dataclasses.replace(options, manifest=manifest.digest)
-    check_engine(engine, jobs)
-    raw = phantom_raw() if raw is None else Path(raw)
-    folder = BenchmarkFolder(Path(out))
-    found = find_datasets(raw, names)
-    folder.claim(options, raw)
-    only = frozenset(manifest.images["image_id"].to_pylist())
-    work = [task for dataset in found for task in tasks(dataset, folder, options, only)]
-    for _ in progress(run_tasks(work, jobs, engine), len(work), "rebuild", "sources"):
-        pass
-    sources = [(task.dataset, task.source.id) for task in work]
-    _check_sources(folder, sources, manifest.images)
-    summary = finish(folder, options, Listing.of(found, sources), manifest)
+    work = Work.find(raw, out, options, Backend(engine, jobs, scheduler))
+    folder = work.folder
+    with work.session():
+        only = work.tasks(frozenset(manifest.images["image_id"].to_pylist()))
+        work.do(only, "rebuild")
+        listing = work.make_listing(only)
+        _check_sources(folder, listing.sources, manifest.images)
+    summary = finish(folder, options, listing, manifest)
     if summary.manifest_digest != manifest.digest:
         raise DataError(
             f"{folder.path}: all sources are those of the manifest, yet the result is {summary.manifest_digest} and "
@@ -108,7 +104,7 @@ def _check_rules(manifest: Manifest, names: Sequence[str]) -> None:
         )
 
 
-def _check_sources(folder: BenchmarkFolder, sources: list[tuple[str, str]], images: pa.Table) -> None:
+def _check_sources(folder: BenchmarkFolder, sources: Sequence[tuple[str, str]], images: pa.Table) -> None:
     """Compare what was built with the manifest's images; name every source that is missing or has changed."""
     built: dict[str, Row] = {}
     failed: list[ReportRow] = []

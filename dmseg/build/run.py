@@ -1,23 +1,25 @@
-"""``build``: find, plan the work, do it on any number of workers, write the index."""
+"""``build``, whole or in shards: find, plan the work, do it on any number of workers, write the index."""
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from dmseg import datasets, simulators
-from dmseg.build.engine import check_engine, run_tasks
 from dmseg.build.finish import BuildSummary, Listing, finish
-from dmseg.build.folder import BenchmarkFolder
+from dmseg.build.folder import BenchmarkFolder, BuildOptions
 from dmseg.build.phantom_edition import IMAGES_PER_DATASET, hold_folder, phantom_raw
-from dmseg.build.raw import find_datasets
+from dmseg.build.raw import FoundDataset, find_datasets
 from dmseg.build.tasks import check_options, tasks
-from dmseg.build.unit import Task
+from dmseg.build.unit import Task, TaskOutcome, run_task
 from dmseg.canonical import digest
 from dmseg.errors import DataError
 from dmseg.files import cache_folder
+from dmseg.jobs import Backend, check_shard, guard_disk, run, session_facts, take_shard
 from dmseg.manifests import SCHEMA_VERSION
 from dmseg.progress import progress
 from dmseg.types import LEVELS
@@ -35,6 +37,7 @@ def build(
     seed: int = 0,
     storage: str = "png",
     engine: str = "loky",
+    scheduler: str | None = None,
 ) -> BuildSummary:
     """Build a benchmark folder from raw downloads, or continue one; the result does not depend on jobs or order.
 
@@ -43,35 +46,112 @@ def build(
         out: the benchmark folder: new, empty, or one that was begun with the same options.
         datasets: names of datasets that must be there; None takes all that are found.
         levels: level ids.
-        jobs: worker processes.
+        jobs, engine, scheduler: where the sources are done, see :class:`dmseg.jobs.Backend`.
         limit: at most so many images of each dataset, the same ones every time.
         seed: seed of all keyed randomness.
         storage: ``png`` or ``recipe`` (see :data:`dmseg.build.folder.STORAGES`).
-        engine: ``loky`` or ``dask``.
 
     Raises:
         UsageError: an unknown name, or a folder that was begun with other options.
         DataError: unusable raw data or output folder; what was finished stays and the next build goes on from there.
     """
     options = check_options(seed, levels, storage, datasets, limit)
-    check_engine(engine, jobs)
-    raw = phantom_raw() if raw is None else Path(raw)
+    work = Work.find(raw, out, options, Backend(engine, jobs, scheduler))
+    with work.session():
+        done = _do_limited(work)
+    return finish(work.folder, options, work.make_listing(done))
+
+
+def build_shard(
+    raw: Path | str | None,
+    out: Path | str,
+    shard: tuple[int, int],
+    *,
+    datasets: Sequence[str] | None = None,
+    levels: Sequence[str] = LEVELS,
+    jobs: int = 1,
+    seed: int = 0,
+    storage: str = "png",
+    engine: str = "loky",
+    scheduler: str | None = None,
+) -> tuple[int, int]:
+    """Do one shard of a build in a folder that all shards share; :func:`merge` finishes the benchmark.
+
+    Args:
+        shard: (i, n), i of 1..n: every n-th source, from the i-th on.
+        raw, out, datasets, levels, jobs, seed, storage, engine, scheduler: as for :func:`build`, equal for all shards.
+
+    Returns:
+        Number of images done, and of sources that failed.
+    """
+    check_shard(shard)
+    options = check_options(seed, levels, storage, datasets, None)
+    work = Work.find(raw, out, options, Backend(engine, jobs, scheduler))
+    with work.session():
+        everything = work.tasks()
+        work.make_listing(everything).write(work.folder.listing)
+        outcomes = work.do(take_shard(everything, shard), f"shard {shard[0]}/{shard[1]}")
+    return sum(outcome.n_images for outcome in outcomes), sum(outcome.n_errors for outcome in outcomes)
+
+
+def merge(out: Path | str) -> BuildSummary:
+    """Finish a benchmark whose shards are all done.
+
+    Raises:
+        DataError: no shards there, or a source that no shard has done yet.
+    """
     folder = BenchmarkFolder(Path(out))
-    found = find_datasets(raw, datasets)
-    folder.claim(options, raw)
-    queues = {dataset.name: tasks(dataset, folder, options) for dataset in found}
-    done = _do(queues, limit, jobs, engine)
-    return finish(folder, options, Listing.of(found, done))
+    if not folder.options.is_file():
+        raise DataError(f"{folder.path}: no build was begun there; run `dmseg build ... --shard i/n` first")
+    return finish(folder, folder.read_options(), Listing.read(folder.listing))
 
 
-def _do(queues: Mapping[str, Sequence[Task]], limit: int | None, jobs: int, engine: str) -> Sequence[tuple[str, str]]:
-    """Do the sources, and return which (dataset, source id) the benchmark is made of.
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A build that is ready to begin: everything is found and checked, nothing is written."""
+
+    raw: Path
+    folder: BenchmarkFolder
+    found: Sequence[FoundDataset]
+    options: BuildOptions
+    backend: Backend
+
+    @classmethod
+    def find(cls, raw: Path | str | None, out: Path | str, options: BuildOptions, backend: Backend) -> Work:
+        """Find the datasets below ``raw``, or the phantom edition's where it is None."""
+        raw = phantom_raw() if raw is None else Path(raw)
+        return cls(raw, BenchmarkFolder(Path(out)), find_datasets(raw, options.datasets), options, backend)
+
+    @contextlib.contextmanager
+    def session(self) -> Iterator[None]:
+        """Hold the folder during the body, in which sources are done."""
+        with self.folder.session(self.options, self.raw), guard_disk(self.folder.path):
+            self.folder.ledger.note_session(session_facts("cpu", self.backend.jobs, self.backend.name))
+            yield
+
+    def tasks(self, only: frozenset[str] | None = None) -> list[Task]:
+        """Return one task per source; see :func:`dmseg.build.tasks.tasks`."""
+        return [task for found in self.found for task in tasks(found, self.folder, self.options, only)]
+
+    def do(self, work: Sequence[Task], label: str) -> list[TaskOutcome]:
+        """Do some sources, and return what became of them."""
+        with run(run_task, work, self.backend) as outcomes:
+            return list(progress(outcomes, len(work), label, "sources"))
+
+    def make_listing(self, done: Iterable[Task]) -> Listing:
+        """Return what a benchmark of these sources is made of."""
+        return Listing.of(self.found, [(task.dataset, task.source.id) for task in done])
+
+
+def _do_limited(work: Work) -> list[Task]:
+    """Do the sources, and return those that the benchmark is made of.
 
     With a limit, sources that turn out to give no image are made up for by the next ones in keyed order.
     """
-    waiting: dict[str, Iterator[Task]] = {name: iter(queue) for name, queue in queues.items()}
+    limit = work.options.limit
+    waiting = {found.name: iter(tasks(found, work.folder, work.options)) for found in work.found}
     built: Counter[str] = Counter()
-    done: list[tuple[str, str]] = []
+    done: list[Task] = []
     while True:
         batch = [
             task
@@ -80,8 +160,8 @@ def _do(queues: Mapping[str, Sequence[Task]], limit: int | None, jobs: int, engi
         ]
         if not batch:
             return done
-        done += [(task.dataset, task.source.id) for task in batch]
-        for outcome in progress(run_tasks(batch, jobs, engine), len(batch), "build", "sources"):
+        done += batch
+        for outcome in work.do(batch, "build"):
             built[outcome.dataset] += outcome.n_images
 
 

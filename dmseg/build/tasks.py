@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dmseg.build.folder import STORAGES, BenchmarkFolder, BuildOptions
-from dmseg.build.parts import read_part
+from dmseg.build.parts import part_name, read_part
 from dmseg.build.raw import FileState, FoundDataset
 from dmseg.build.unit import Task
 from dmseg.errors import UsageError, unknown_name
@@ -86,6 +86,6 @@ def _hash_shared_files(found: FoundDataset, folder: BenchmarkFolder) -> Mapping[
     for source in found.sources:
         for file in source.files:
             if uses[file] > 1 and file not in shared and (found.root / file).is_file():
-                before = read_part(folder.part(found.name, source.id))
+                before = read_part(folder, part_name(found.name, source.id))
                 shared[file] = FileState.of(found.root / file, before.files.get(file.as_posix()) if before else None)
     return shared

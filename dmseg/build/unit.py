@@ -1,12 +1,14 @@
 """The work unit of a build: one source is read, degraded, written and remembered, in whatever process runs it.
 
 The result depends on the task alone, never on other sources, on workers or on order. A source is done as a whole: it is
-either unchanged, or done again with all its images; a source that cannot be read or written becomes rows of the report.
+either unchanged, or done again with all its images. One that cannot be read becomes a row of the report; a write that
+fails, or a disk that goes away, is the machine's fault and stops the build.
 """
 
 from __future__ import annotations
 
 import errno
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,18 +18,23 @@ import cv2
 
 from dmseg import imaging, simulators
 from dmseg.build.folder import BenchmarkFolder
-from dmseg.build.parts import ERROR, LEFT_OUT, BuildPart, ReportRow, read_part, write_part
+from dmseg.build.parts import ERROR, LEFT_OUT, BuildPart, ReportRow, part_name, read_part, write_part
 from dmseg.build.raw import FileState
-from dmseg.build.stored import store
+from dmseg.build.stored import StoredSample, store
 from dmseg.canonical import digest
 from dmseg.datasets import LeftOut, Reader, Source
-from dmseg.errors import DataError, DmsegError
+from dmseg.errors import DmsegError, MachineError
 from dmseg.files import sync_together
 from dmseg.manifests import SCHEMA_VERSION, image_id
 from dmseg.types import Sample
 from dmseg.version import __version__
 
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+_LOST = tuple(
+    number
+    for name in ("ESTALE", "ENOTCONN", "EHOSTDOWN", "EHOSTUNREACH", "ETIMEDOUT", "ENODEV", "ENXIO", "EMFILE", "ENFILE")
+    if (number := getattr(errno, name, None)) is not None
+)
+"""Errors of a disk, a network or a system that is not there: they say nothing of the source that met them."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +69,13 @@ class Task:
         return self.reader.recipe.id
 
     @property
-    def part_path(self) -> Path:
-        """Where the result is remembered."""
-        return self.folder.part(self.dataset, self.source.id)
+    def part_name(self) -> str:
+        """Where the result is remembered, in the folder's ledger."""
+        return part_name(self.dataset, self.source.id)
+
+    def read_part(self) -> BuildPart | None:
+        """Return what is remembered of the source, None where nothing is."""
+        return read_part(self.folder, self.part_name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,32 +93,28 @@ def run_task(task: Task) -> TaskOutcome:
     """Do one source, unless its part shows that nothing has changed.
 
     Raises:
-        DataError: the output folder has no room left, or is read-only; what was finished stays.
+        MachineError: a file of the source was there when the build began, and is gone; its disk or network is lost.
+        OSError: the benchmark folder cannot be written.
     """
     start = time.perf_counter()
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
-        before = read_part(task.part_path)
-        states, missing = _file_states(task, before)
+        before = task.read_part()
+        states, unreadable = _file_states(task, before)
         key = _key(task, states)
         if before is not None and before.key == key and not before.errors and _images_are_there(task, before):
             return TaskOutcome(task.dataset, len(before.images), 0, False, time.perf_counter() - start)
         task.folder.header.unlink(missing_ok=True)
-        part = _record_failure(task, key, states, missing) if missing else _do_task(task, key, states)
-        write_part(task.part_path, part)
-    except OSError as error:
-        raise DataError(
-            f"{task.folder.path}: cannot be written: {error.strerror}; "
-            "make room there and run the same command again, it goes on from where it stopped"
-        ) from None
+        part = _record_failure(task, key, states, unreadable) if unreadable else _do_task(task, key, states)
+        write_part(task.folder, task.part_name, part)
     finally:
         cv2.setNumThreads(threads)
     return TaskOutcome(task.dataset, len(part.images), len(part.errors), True, time.perf_counter() - start)
 
 
-def _file_states(task: Task, before: BuildPart | None) -> tuple[dict[str, FileState], str]:
-    """Return the states of the source's files, and why one of them cannot be read (or an empty text)."""
+def _file_states(task: Task, before: BuildPart | None) -> tuple[dict[str, FileState], Exception | None]:
+    """Return the states of the source's files, and why one of them cannot be read."""
     states = {}
     for file in task.source.files:
         shared = (task.shared or {}).get(file)
@@ -115,8 +122,8 @@ def _file_states(task: Task, before: BuildPart | None) -> tuple[dict[str, FileSt
         try:
             states[file.as_posix()] = shared or FileState.of(task.root / file, known)
         except OSError as error:
-            return states, f"{file}: {error.strerror}"
-    return states, ""
+            return states, error
+    return states, None
 
 
 def _key(task: Task, states: Mapping[str, FileState]) -> str:
@@ -153,37 +160,61 @@ def list_stored_levels(levels: Sequence[str], storage: str) -> tuple[str, ...]:
     return tuple(levels) if storage == "png" else ("clear",)
 
 
-def _record_failure(task: Task, key: str, states: Mapping[str, FileState], reason: str) -> BuildPart:
+def _record_failure(task: Task, key: str, states: Mapping[str, FileState], error: Exception) -> BuildPart:
+    """Return the part of a source that cannot be read; where the machine is to blame, that is raised instead."""
+    _check_machine(task, error)
+    if isinstance(error, OSError):
+        reason = f"{error.filename or task.source.files[0]}: {error.strerror or error}"
+    else:
+        reason = str(error) if isinstance(error, DmsegError) else f"{type(error).__name__}: {error}"
     plain = reason.replace(f"{task.root}/", "").replace(f"{task.folder.path}/", "")
     return BuildPart(key, states, report=[ReportRow(task.dataset, task.source.id, ERROR, 1, plain)])
 
 
+def _check_machine(task: Task, error: Exception) -> None:
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, MachineError) or (isinstance(cause, OSError) and cause.errno in _LOST):
+            raise MachineError(f"{task.root}: {cause}; what was finished is kept, the same command goes on") from None
+        cause = cause.__context__
+    # A link to nothing is the source's own fault; a name that is no longer there is not.
+    gone = [file for file in task.source.files if not os.path.lexists(task.root / file)]
+    if gone:
+        raise MachineError(
+            f"{task.root / gone[0]}: was there when the build began, and is gone; is its disk still there? "
+            "What was finished is kept, the same command goes on"
+        ) from None
+
+
 def _do_task(task: Task, key: str, states: Mapping[str, FileState]) -> BuildPart:
-    """Read, degrade and write the source's images; any failure makes the source fail, and only it.
+    """Read, degrade and write the source's images; a failure to read makes the source fail, and only it.
 
     When this returns, every image that the part speaks of is on the disk, so no power cut can leave a part whose
     images are not whole.
     """
     part = BuildPart(key, states)
-    source_sha256 = _source_sha256(task, states)
-    try:
-        with sync_together() as sync:
-            for item in _read_wanted(task):
-                if isinstance(item, LeftOut):
-                    part.report.append(ReportRow(task.dataset, item.source, LEFT_OUT, 1, item.reason))
-                else:
-                    _store(task, item, source_sha256, part, sync)
-    except OSError as error:
-        if error.errno in _NO_ROOM:
-            raise
-        return _record_failure(
-            task, key, states, f"{error.filename or task.source.files[0]}: {error.strerror or error}"
-        )
-    except DmsegError as error:
-        return _record_failure(task, key, states, str(error))
-    except Exception as error:  # one strange image must not end a build of days; the row names the fault
-        return _record_failure(task, key, states, f"{type(error).__name__}: {error}")
-    return part
+    stored = _store_wanted(task, _source_sha256(task, states))
+    with sync_together() as sync:
+        while True:
+            try:
+                item = next(stored, None)
+            except Exception as error:  # one strange image must not end a build of days; the row names the fault
+                return _record_failure(task, key, states, error)
+            if item is None:
+                return part
+            if isinstance(item, ReportRow):
+                part.report.append(item)
+            else:
+                _write(task, item, part, sync)
+
+
+def _store_wanted(task: Task, source_sha256: str) -> Iterator[StoredSample | ReportRow]:
+    """Yield what is stored of the source's images, or why one is left out; nothing is written."""
+    for item in _read_wanted(task):
+        if isinstance(item, LeftOut):
+            yield ReportRow(task.dataset, item.source, LEFT_OUT, 1, item.reason)
+        else:
+            yield store(item, task.reader.recipe, source_sha256=source_sha256, levels=task.levels, seed=task.seed)
 
 
 def _read_wanted(task: Task) -> Iterator[Sample | LeftOut]:
@@ -201,12 +232,8 @@ def _read_wanted(task: Task) -> Iterator[Sample | LeftOut]:
     yield from (samples[(2 * k + 1) * len(samples) // (2 * n)] for k in range(n))
 
 
-def _store(task: Task, sample: Sample, source_sha256: str, part: BuildPart, sync: Callable[[Path], None]) -> None:
+def _write(task: Task, stored: StoredSample, part: BuildPart, sync: Callable[[Path], None]) -> None:
     """Write the images of one sample and add its rows to the part."""
-    stored = store(sample, task.reader.recipe, source_sha256=source_sha256, levels=task.levels, seed=task.seed)
-    if isinstance(stored, ReportRow):
-        part.report.append(stored)
-        return
     for level in list_stored_levels(task.levels, task.storage):
         path = task.folder.picture(task.dataset, level, stored.image["image_id"])
         imaging.write_png(path, stored.images[level], sync=False)

@@ -8,21 +8,22 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dmseg.cli.options import FILE, FOLDER, CommaList, jobs_option, levels_option, limit_option, seed_option
+from dmseg.cli.options import (
+    FILE,
+    FOLDER,
+    CommaList,
+    engine_options,
+    jobs_option,
+    levels_option,
+    limit_option,
+    seed_option,
+    shard_option,
+)
 from dmseg.errors import UsageError
 from dmseg.progress import clock
 
 if TYPE_CHECKING:
     from dmseg.build import BuildEstimate, BuildSummary
-
-
-def _shard(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int] | None:
-    if value is None:
-        return None
-    i, _, n = value.partition("/")
-    if not (i.isdecimal() and n.isdecimal()):
-        raise UsageError(f"--shard {value}: give i/n with i of 1..n, such as 1/4")
-    return int(i), int(n)
 
 
 @click.command("build")
@@ -51,8 +52,8 @@ def _shard(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
 @click.option(
     "--storage", default="png", show_default=True, help="png, or recipe (Clear only; the rest is made on reading)."
 )
-@click.option("--engine", default="loky", show_default=True, help="Where workers run: loky or dask.")
-@click.option("--shard", callback=_shard, default=None, metavar="I/N", help="Do one part of N; then dmseg merge.")
+@engine_options
+@shard_option
 @click.option("--manifest", default=None, help="Rebuild exactly this benchmark: folder, zip or published name.")
 @click.option("--dry-run", is_flag=True, help="Say how many images, bytes and how much time, and change nothing.")
 @click.pass_context
@@ -68,6 +69,7 @@ def command(
     seed: int,
     storage: str,
     engine: str,
+    scheduler: str | None,
     shard: tuple[int, int] | None,
     manifest: str | None,
     dry_run: bool,
@@ -94,7 +96,7 @@ def command(
         _refuse(ctx, "--shard", ("limit", "dry_run"))
     if raw is None:
         click.echo(f"no --raw given: using the phantom edition in {build.cache_folder()}", err=True)
-    where: dict[str, Any] = {"jobs": jobs, "storage": storage, "engine": engine}
+    where: dict[str, Any] = {"jobs": jobs, "storage": storage, "engine": engine, "scheduler": scheduler}
     own = tuple(str(path.resolve()) for path in recipes)
     if own:
         names = (*(names or ()), *own)

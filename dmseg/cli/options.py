@@ -77,6 +77,24 @@ window_option = click.option(
     help="Grey window center/width, such as 40/400 HU.",
 )
 jobs_option = click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Worker processes.")
+
+
+def _read_shard(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    from dmseg.jobs import read_shard
+
+    return None if value is None else read_shard(value)
+
+
+def engine_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``--engine`` and ``--scheduler``: where the units of a long job run."""
+    engine = click.option("--engine", default="loky", show_default=True, help="Where workers run: loky or dask.")
+    address = click.option("--scheduler", default=None, metavar="ADDRESS", help="Of a dask cluster, for --engine dask.")
+    return engine(address(function))
+
+
+shard_option = click.option(
+    "--shard", callback=_read_shard, default=None, metavar="I/N", help="Do every N-th unit of work, from the I-th on."
+)
 seed_option = click.option("--seed", type=int, default=0, show_default=True, help="Seed of all keyed randomness.")
 limit_option = click.option("--limit", type=click.IntRange(min=1), default=None, help="At most N images per dataset.")
 FOLDER = click.Path(file_okay=False, path_type=Path)

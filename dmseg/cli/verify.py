@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from dmseg.cli.options import FOLDER, jobs_option
+from dmseg.cli.options import FOLDER, engine_options, jobs_option
 from dmseg.errors import UsageError
 
 _SHOWN = 20
@@ -31,7 +31,8 @@ def _share(ctx: click.Context, param: click.Parameter, value: Any) -> float:
     "--sample", default="100%", show_default=True, callback=_share, help="Share of images to check the pixels of."
 )
 @jobs_option
-def command(bench: Path, sample: float, jobs: int) -> int:
+@engine_options
+def command(bench: Path, sample: float, jobs: int, engine: str, scheduler: str | None) -> int:
     """Check a built benchmark against its manifest: digests, files, pixels, masks, plans.
 
     \b
@@ -41,7 +42,7 @@ def command(bench: Path, sample: float, jobs: int) -> int:
     from dmseg import build
 
     opened = build.open_benchmark(bench)
-    problems = build.verify(opened, sample=sample, jobs=jobs)
+    problems = build.verify(opened, sample=sample, jobs=jobs, engine=engine, scheduler=scheduler)
     name = f"{opened.info['edition']} {opened.info['version']} ({opened.digest})"
     if not problems:
         click.echo(f"{bench}: in order; {name}")

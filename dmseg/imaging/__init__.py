@@ -23,6 +23,7 @@ from dmseg.imaging.opening import copy_unchanged, open_series, open_stored
 from dmseg.imaging.reading import (
     LoadedImage,
     image_header,
+    is_dicom_volume,
     read_dicom_series,
     read_grey,
     read_image,
@@ -33,7 +34,7 @@ from dmseg.imaging.reading import (
 from dmseg.imaging.resize import compute_stored_size, resize_image, resize_mask
 from dmseg.imaging.rle import Rle, decode_rle, encode_rle
 from dmseg.imaging.samples import grey_if_colourless
-from dmseg.imaging.stored import Derivation, StoredImage
+from dmseg.imaging.stored import Derivation, StoredImage, modality_of
 from dmseg.imaging.volumes import PLANES, Volume, acquisition_plane, cut, cut_spacing, describe_difference, radiological
 from dmseg.imaging.writing import png_bytes, write_mask, write_png
 
@@ -69,7 +70,9 @@ __all__ = [
     "grey_if_colourless",
     "highdicom",
     "image_header",
+    "is_dicom_volume",
     "kind_of",
+    "modality_of",
     "normalise",
     "open_series",
     "open_stored",

@@ -5,7 +5,7 @@ A job is a pure function ``unit -> result`` and a list of units. :func:`run` app
 units are is known to the layers above: sources of a build, blocks of an evaluation, images of a phantom.
 """
 
-from dmseg.jobs.backends import BACKENDS, Backend, WorkerLostError, run
+from dmseg.jobs.backends import BACKENDS, INLINE, Backend, WorkerLostError, run
 from dmseg.jobs.ledger import Ledger, guard_disk, write_json
 from dmseg.jobs.limits import Calls, CallTimeoutError, Watched, limit_time
 from dmseg.jobs.sessions import session_facts
@@ -13,6 +13,7 @@ from dmseg.jobs.shards import WHOLE, check_shard, read_shard, take_shard, torchr
 
 __all__ = [
     "BACKENDS",
+    "INLINE",
     "WHOLE",
     "Backend",
     "CallTimeoutError",

@@ -7,6 +7,7 @@ parent that is gone) ends all its workers within seconds; what is done stays don
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import queue
@@ -85,6 +86,9 @@ class Backend:
     def in_other_processes(self) -> bool:
         """Whether function and units are sent to other processes, and so have to be picklable."""
         return self.name in ("loky", "dask") and not self.in_this_process
+
+
+INLINE = Backend("inline")
 
 
 @contextlib.contextmanager
@@ -194,22 +198,29 @@ class _Threads(Executor):
 
 @contextlib.contextmanager
 def _processes(backend: Backend) -> Pool:
-    from joblib.externals.loky import get_reusable_executor
-
-    threads = str(max(1, (os.cpu_count() or 1) // backend.jobs))
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
-    executor = get_reusable_executor(
-        max_workers=backend.jobs,
-        timeout=_IDLE_S,
-        initializer=end_with_parent,
-        initargs=(os.getpid(),),
-        env={name: os.environ.get(name, threads) for name in names},
-    )
+    executor = _warm_processes(backend.jobs, os.getpid())
     try:
         yield executor, lambda: backend.jobs
     except BaseException:
+        _warm_processes.cache_clear()
         executor.shutdown(wait=True, kill_workers=True)
         raise
+
+
+@functools.lru_cache(maxsize=1)
+def _warm_processes(jobs: int, parent: int) -> Any:
+    """Return worker processes; they stay for the next job, apart from those that joblib keeps for itself."""
+    from joblib.externals.loky import ProcessPoolExecutor
+
+    threads = str(max(1, (os.cpu_count() or 1) // jobs))
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+    return ProcessPoolExecutor(
+        max_workers=jobs,
+        timeout=_IDLE_S,
+        initializer=end_with_parent,
+        initargs=(parent,),
+        env={name: os.environ.get(name, threads) for name in names},
+    )
 
 
 @contextlib.contextmanager

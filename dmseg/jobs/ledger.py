@@ -11,7 +11,6 @@ import contextlib
 import dataclasses
 import gzip
 import json
-import secrets
 import shutil
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,11 +20,12 @@ from typing import Any
 
 import numpy as np
 
-from dmseg.canonical import plain
+from dmseg.canonical import canonical_json, plain
 from dmseg.errors import DataError, DmsegError, MachineError, UsageError
-from dmseg.files import TEMPORARY_PREFIX, has_no_locks, lock, write_bytes, write_new
+from dmseg.files import is_temporary, lock, write_bytes, write_new
 
 Record = Mapping[str, Any]
+_SESSIONS = "sessions.jsonl"
 
 
 @contextlib.contextmanager
@@ -122,21 +122,12 @@ class Ledger:
         """Hold the folder alone, to finish it; waits until no session is at work there."""
         return self._held(shared=False)
 
-    @contextlib.contextmanager
-    def _held(self, *, shared: bool, wait: bool = True) -> Iterator[None]:
-        with contextlib.ExitStack() as stack:
-            try:
-                stack.enter_context(lock(self.folder / "lock", shared=shared, wait=wait))
-            except OSError as error:
-                if not has_no_locks(error):
-                    raise
-                # The claim itself needs no locks: only widening a job while another runs is not refused then.
-            yield
+    def _held(self, *, shared: bool, wait: bool = True) -> contextlib.AbstractContextManager[None]:
+        # The claim itself needs no locks: without them, only widening a job while another runs is not refused.
+        return lock(self.folder / "lock", shared=shared, wait=wait, needed=False)
 
     def _holds_something_else(self) -> bool:
-        return self.out.is_dir() and any(
-            path != self.folder and not path.name.startswith(TEMPORARY_PREFIX) for path in self.out.iterdir()
-        )
+        return self.out.is_dir() and any(path != self.folder and not is_temporary(path) for path in self.out.iterdir())
 
     def write(self, name: str, record: Any, *, sync: bool = True) -> None:
         """Keep what a unit gave, whole or not at all; unsynced, a power cut may damage it, and it is done again."""
@@ -159,7 +150,10 @@ class Ledger:
 
     def missing(self, names: Iterable[str]) -> list[str]:
         """Return the names of the units that are not done."""
-        done = {path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*.json*")}
+        try:
+            done = {path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*.json*")}
+        except FileNotFoundError:  # another session has finished the job, and removes its memory just now
+            done = set()
         return [name for name in names if name not in done]
 
     def stream(self, names: Iterable[str]) -> Iterator[Any]:
@@ -181,11 +175,15 @@ class Ledger:
 
     def note_session(self, facts: Record) -> None:
         """Keep facts about a session: host, versions, device."""
-        write_json(self.folder / f"session-{secrets.token_hex(4)}.json", facts)
+        with (self.folder / _SESSIONS).open("ab") as stream:
+            stream.write(canonical_json(facts).encode() + b"\n")
 
     def sessions(self) -> list[dict[str, Any]]:
-        """Return the facts about all sessions, by start."""
-        notes = [json.loads(path.read_text(encoding="utf-8")) for path in self.folder.glob("session-*.json")]
+        """Return the facts about all sessions, by start; a line that a kill has cut short is left out."""
+        notes = []
+        for line in (self.folder / _SESSIONS).read_text(encoding="utf-8").splitlines():
+            with contextlib.suppress(ValueError):
+                notes.append(json.loads(line))
         return sorted(notes, key=lambda facts: str(facts["started"]))
 
     def keep_only(self, names: Sequence[str], below: str) -> None:

@@ -17,7 +17,7 @@ def read_shard(text: str) -> Shard:
     """Read ``i/n``, i of 1..n."""
     index, slash, count = text.partition("/")
     if not (slash and index.isdecimal() and count.isdecimal()):
-        raise UsageError(f'shard "{text}": give i/n, for example 1/4')
+        raise UsageError(f"--shard {text}: give i/n with i of 1..n, such as 1/4")
     return check_shard((int(index), int(count)))
 
 
@@ -25,7 +25,7 @@ def check_shard(shard: Shard) -> Shard:
     """Return a shard (i, n), or raise :class:`~dmseg.errors.UsageError` where i is not one of 1..n."""
     index, count = shard
     if not 1 <= index <= count:
-        raise UsageError(f"shard {index}/{count}: give i/n with i from 1 to n")
+        raise UsageError(f"shard {index}/{count}: give i/n with i of 1..n, such as 1/4")
     return shard
 
 

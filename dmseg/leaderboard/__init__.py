@@ -4,24 +4,51 @@
 ``docs/leaderboard.md``.
 """
 
-from dmseg.leaderboard.api import Added, DiceDifference, RefusedError, add, build, check, compare, pack, request_text
+from dmseg.leaderboard.api import (
+    Added,
+    DiceDifference,
+    RefusedError,
+    add,
+    answer,
+    audit,
+    build,
+    challenge,
+    check,
+    compare,
+    confirm,
+    find_entry,
+    pack,
+    recheck,
+    request_text,
+)
+from dmseg.leaderboard.challenge import Challenge, Outcome, read_challenge
 from dmseg.leaderboard.checks import CODES, Finding, Verdict
-from dmseg.leaderboard.entries import default_root
+from dmseg.leaderboard.entries import default_root, read_entries
 from dmseg.leaderboard.show import show
 
 __all__ = [
     "CODES",
     "Added",
+    "Challenge",
     "DiceDifference",
     "Finding",
+    "Outcome",
     "RefusedError",
     "Verdict",
     "add",
+    "answer",
+    "audit",
     "build",
+    "challenge",
     "check",
     "compare",
+    "confirm",
     "default_root",
+    "find_entry",
     "pack",
+    "read_challenge",
+    "read_entries",
+    "recheck",
     "request_text",
     "show",
 ]

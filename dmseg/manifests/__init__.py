@@ -8,8 +8,10 @@ from dmseg.manifests.difference import ManifestDifference, diff
 from dmseg.manifests.files import (
     HEADER_FILE,
     Manifest,
+    check_tables,
     read_header,
     read_manifest,
+    read_table,
     write_header,
     write_manifest,
     write_tables,
@@ -22,7 +24,7 @@ from dmseg.manifests.identity import (
     sort_table,
     thumbprint,
 )
-from dmseg.manifests.ids import case_id, clean_text, image_id, mask_id
+from dmseg.manifests.ids import case_id, clean_text, image_id, mask_id, require_id, require_inside, safe_name
 from dmseg.manifests.published import LOCAL_EDITION, edition_of, find_published, list_published
 
 __all__ = [
@@ -38,6 +40,7 @@ __all__ = [
     "ManifestDifference",
     "arrow_schema",
     "case_id",
+    "check_tables",
     "clean_text",
     "diff",
     "edition_of",
@@ -51,6 +54,10 @@ __all__ = [
     "plan_digest",
     "read_header",
     "read_manifest",
+    "read_table",
+    "require_id",
+    "require_inside",
+    "safe_name",
     "sort_table",
     "thumbprint",
     "write_header",

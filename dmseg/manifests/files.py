@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -70,6 +71,7 @@ def write_header(folder: Path, info: Mapping[str, Any]) -> None:
 def write_manifest(path: Path, manifest: Manifest) -> None:
     """Write a manifest to a folder, or to a zip where ``path`` ends in ``.zip`` (same content, same bytes)."""
     if path.suffix.lower() != ".zip":
+        (path / HEADER_FILE).unlink(missing_ok=True)  # until the new one is there, the folder is no manifest
         write_tables(path, manifest.tables)
         write_header(path, manifest.info)
         return
@@ -105,20 +107,48 @@ def read_header(folder: Path) -> dict[str, Any]:
     return _header(_folder_member(folder, HEADER_FILE), f"{folder / HEADER_FILE}")
 
 
+def read_table(folder: Path, name: str, columns: Sequence[str]) -> pa.Table:
+    """Read some columns of one table of a manifest folder; errors as :func:`read_manifest`."""
+    where = f"{folder}/{name}.parquet"
+    with _opened(folder, name) as stream:
+        return _table(name, stream, where, columns)
+
+
+def check_tables(folder: Path) -> None:
+    """Check that the three tables of a folder are there with their columns; only their footers are read."""
+    for name in TABLES:
+        with _opened(folder, name) as stream:
+            _open_parquet(name, stream, f"{folder}/{name}.parquet")
+
+
+@contextlib.contextmanager
+def _opened(folder: Path, name: str) -> Iterator[BinaryIO]:
+    try:
+        stream = (folder / f"{name}.parquet").open("rb")
+    except OSError as error:
+        raise _unreadable(folder, f"{name}.parquet", error) from None
+    with stream:
+        yield stream
+
+
 def _read(where: str, member: Callable[[str], bytes]) -> Manifest:
     info = _header(member(HEADER_FILE), f"{where}/{HEADER_FILE}")
-    tables = {name: _table(name, member(f"{name}.parquet"), f"{where}/{name}.parquet") for name in TABLES}
+    tables = {name: _table(name, io.BytesIO(member(f"{name}.parquet")), f"{where}/{name}.parquet") for name in TABLES}
     return Manifest(info, **tables)
 
 
 def _folder_member(folder: Path, name: str) -> bytes:
     try:
         return (folder / name).read_bytes()
-    except FileNotFoundError:
-        reason = "the folder is no finished benchmark and no manifest; run the same `dmseg build` command to finish it"
-        raise DataError(f"{folder}: {name} is missing: {reason}") from None
     except OSError as error:
-        raise DataError(f"{folder / name}: cannot be read: {error.strerror}") from None
+        raise _unreadable(folder, name, error) from None
+
+
+def _unreadable(folder: Path, name: str, error: OSError) -> DataError:
+    if isinstance(error, FileNotFoundError):
+        reason = "the folder is no finished benchmark and no manifest; run the same `dmseg build` command to finish it"
+        return DataError(f"{folder}: {name} is missing: {reason}")
+    return DataError(f"{folder / name}: cannot be read: {error.strerror}")
 
 
 def _zip_member(archive: zipfile.ZipFile, name: str) -> bytes:
@@ -152,19 +182,29 @@ def _header(content: bytes, where: str) -> dict[str, Any]:
     return info
 
 
-def _table(name: str, content: bytes, where: str) -> pa.Table:
-    try:
-        table = pq.read_table(io.BytesIO(content))
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{where}: not a readable Parquet file: {error}") from None
-    version = (table.schema.metadata or {}).get(b"dmseg_schema_version", str(SCHEMA_VERSION).encode()).decode()
-    if version != str(SCHEMA_VERSION):
-        raise DataError(f"{where}: schema_version {version!r} is unknown to this dmseg, which reads {SCHEMA_VERSION}")
+def _table(name: str, stream: BinaryIO, where: str, columns: Sequence[str] | None = None) -> pa.Table:
+    file = _open_parquet(name, stream, where)
     schema = arrow_schema(name)
-    missing = [column for column in schema.names if column not in table.column_names]
-    if missing:
-        raise DataError(f"{where}: missing column(s): {', '.join(missing)}; it has {', '.join(table.column_names)}")
+    chosen = pa.schema([schema.field(column) for column in columns or schema.names], metadata=schema.metadata)
     try:
-        return table.select(schema.names).cast(schema)
+        return file.read(chosen.names).select(chosen.names).cast(chosen)
+    except OSError as error:
+        raise DataError(f"{where}: not a readable Parquet file: {error}") from None
     except (pa.ArrowException, ValueError) as error:
         raise DataError(f"{where}: a column has another type than documented: {error}") from None
+
+
+def _open_parquet(name: str, stream: BinaryIO, where: str) -> pq.ParquetFile:
+    """Open one table, and check its schema version and that no column is missing."""
+    try:
+        file = pq.ParquetFile(stream)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{where}: not a readable Parquet file: {error}") from None
+    found = file.schema_arrow
+    version = (found.metadata or {}).get(b"dmseg_schema_version", str(SCHEMA_VERSION).encode()).decode()
+    if version != str(SCHEMA_VERSION):
+        raise DataError(f"{where}: schema_version {version!r} is unknown to this dmseg, which reads {SCHEMA_VERSION}")
+    missing = [column for column in arrow_schema(name).names if column not in found.names]
+    if missing:
+        raise DataError(f"{where}: missing column(s): {', '.join(missing)}; it has {', '.join(found.names)}")
+    return file

@@ -7,23 +7,20 @@ is a function of (generator version, seed, key); ``phantom.json`` beside the dat
 from __future__ import annotations
 
 import itertools
-import json
-import secrets
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import joblib
-
+from dmseg.datasets.synthetic import read_index, write_index
 from dmseg.errors import DataError, UsageError, unknown_name
-from dmseg.files import TEMPORARY_PREFIX, write_text
+from dmseg.files import TEMPORARY_PREFIX, lock, remove_temporaries, temporary_sibling
+from dmseg.jobs import Backend, guard_disk, run
 from dmseg.phantoms.folder import DrawnItem, PhantomFolder
 from dmseg.phantoms.sets import SETS, draw_item, tasks
 from dmseg.progress import progress
 
 GENERATOR_VERSION = "1"
-INDEX = "phantom.json"
 DATASETS: tuple[str, ...] = tuple(SETS)
 
 
@@ -60,33 +57,15 @@ def write_phantoms(
     index = read_index(out)
     for name in names:
         _check_replaceable(out / name, index)
+    remove_temporaries(out, below=False)
     planned = [task for name in names for task in tasks(name, per_dataset, seed)]
-    items = iter(progress(_draw_items(planned, jobs), len(planned), "phantoms", "pictures"))
-    for name in names:
-        count = len(tasks(name, per_dataset, seed))
-        entries = _write_dataset(out, name, seed, itertools.islice(items, count))
-        index = {file: entry for file, entry in index.items() if not file.startswith(f"{name}/")} | entries
-        write_text(out / INDEX, json.dumps(dict(sorted(index.items())), indent=0) + "\n")
-    next(items, None)  # ends the progress report
+    with guard_disk(out), run(draw_item, planned, Backend("loky", jobs), ordered=True) as results:
+        items = iter(progress(results, len(planned), "phantoms", "images"))
+        for name in names:
+            count = len(tasks(name, per_dataset, seed))
+            _write_dataset(out, name, seed, itertools.islice(items, count))
+        next(items, None)  # ends the progress report
     return [out / name for name in names]
-
-
-def read_index(out: Path) -> dict[str, dict[str, Any]]:
-    """Return ``out/phantom.json``: file (relative, ``/``) -> {version, seed, key}; empty where there is none.
-
-    Raises:
-        DataError: the file is not such an index.
-    """
-    path = out / INDEX
-    if not path.is_file():
-        return {}
-    try:
-        index = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"{path}: not readable as JSON ({error}); remove it together with the phantoms") from None
-    if not isinstance(index, dict):
-        raise DataError(f"{path}: expected a table of files; remove it together with the phantoms")
-    return index
 
 
 def _check_replaceable(folder: Path, index: dict[str, dict[str, Any]]) -> None:
@@ -100,26 +79,37 @@ def _check_replaceable(folder: Path, index: dict[str, dict[str, Any]]) -> None:
             )
 
 
-def _draw_items(planned: list[Any], jobs: int) -> Iterable[DrawnItem]:
-    if jobs == 1:
-        return map(draw_item, planned)
-    parallel = joblib.Parallel(n_jobs=jobs, return_as="generator", batch_size=1)
-    results: Iterable[DrawnItem] = parallel(joblib.delayed(draw_item)(task) for task in planned)
-    return results
-
-
-def _write_dataset(out: Path, name: str, seed: int, items: Iterator[DrawnItem]) -> dict[str, dict[str, Any]]:
-    """Write one data set into a temporary folder, then move it into place; return its index entries."""
-    temporary = out / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
+def _write_dataset(out: Path, name: str, seed: int, items: Iterator[DrawnItem]) -> None:
+    """Write one data set into a temporary folder, then put it into its place and into the index."""
+    temporary = temporary_sibling(out / name)
     folder = PhantomFolder(temporary, seed, name)
     try:
         temporary.mkdir(parents=True)
         SETS[name].write(folder, items)
-        if (out / name).exists():
-            shutil.rmtree(out / name)
-        temporary.rename(out / name)
+        _publish(out, name, temporary, {file: _entry(seed, key) for file, key in folder.keys.items()})
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return {
-        f"{name}/{file}": {"version": GENERATOR_VERSION, "seed": seed, "key": key} for file, key in folder.keys.items()
-    }
+
+
+def _entry(seed: int, key: str) -> dict[str, Any]:
+    return {"version": GENERATOR_VERSION, "seed": seed, "key": key}
+
+
+def _publish(out: Path, name: str, written: Path, entries: dict[str, dict[str, Any]]) -> None:
+    """Put a finished folder into its place; others may write other data sets, or the same, at this moment.
+
+    The index is changed while the folder is away: a process that is killed here leaves entries without files, which
+    mean nothing, never files under the entries of others.
+    """
+    before = temporary_sibling(out / name)
+    try:
+        with lock(out / f"{TEMPORARY_PREFIX}lock", needed=False):
+            index = read_index(out)
+            _check_replaceable(out / name, index)
+            if (out / name).exists():
+                (out / name).rename(before)
+            kept = {file: entry for file, entry in index.items() if not file.startswith(f"{name}/")}
+            write_index(out, kept | {f"{name}/{file}": entry for file, entry in entries.items()})
+            written.rename(out / name)
+    finally:
+        shutil.rmtree(before, ignore_errors=True)

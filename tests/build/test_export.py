@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import pickle
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pycocotools.mask
@@ -25,6 +28,8 @@ from dmseg.build import (
 from dmseg.errors import DataError, UsageError
 from dmseg.imaging import read_image
 from dmseg.manifests import diff, manifest_digest, read_manifest
+from dmseg.manifests import files as files_module
+from dmseg.rng import Stream
 
 
 @pytest.fixture
@@ -170,3 +175,53 @@ def test_the_histogram_is_a_picture_with_ink_where_the_objects_are(bench, tmp_pa
     picture = read_image(tmp_path / "h.png").pixels
     blue = (picture[..., 2].astype(int) - picture[..., 0] > 100).mean()
     assert 0.001 < blue < 0.5
+
+
+@pytest.mark.parametrize("name", ["thesis.txt", "images"])
+def test_a_manifest_is_not_exported_over_something_else(bench, tmp_path, name):
+    (tmp_path / "other" / name).mkdir(parents=True)
+    with pytest.raises(DataError, match=f"holds {name}, which is no part of a manifest"):
+        export_manifest(bench.manifest, tmp_path / "other")
+    with pytest.raises(DataError, match="no part of a manifest"):
+        export_manifest(bench.manifest, bench.path)
+
+
+def test_an_export_that_is_stopped_leaves_no_mixed_manifest(bench, tmp_path, monkeypatch):
+    export_manifest(bench.manifest, tmp_path / "m", version="1")
+    real = files_module.write_header
+
+    def stop(*given):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(files_module, "write_header", stop)
+        export_manifest(bench.manifest, tmp_path / "m", version="2")
+    with pytest.raises(DataError, match=r"benchmark\.json is missing"):
+        read_manifest(tmp_path / "m")
+    assert real is files_module.write_header
+    export_manifest(bench.manifest, tmp_path / "m", version="2")
+    assert read_manifest(tmp_path / "m").info["version"] == "2"
+
+
+@pytest.mark.slow
+def test_ten_kills_of_an_export_leave_nothing_and_change_no_byte(bench, tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "dmseg",
+        "manifest",
+        "export",
+        str(bench.path),
+        "-o",
+        str(tmp_path / "out" / "m.zip"),
+    ]
+    subprocess.run(command, check=True, capture_output=True)
+    expected = (tmp_path / "out" / "m.zip").read_bytes()
+    draw = Stream("export kills")
+    for _ in range(10):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        time.sleep(draw.uniform(0.8, 1.6))
+        process.kill()
+        process.wait()
+    subprocess.run(command, check=True, capture_output=True)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == {"m.zip": expected}

@@ -5,13 +5,16 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
 
-from dmseg import imaging
-from dmseg.build import build, open_benchmark, verify
-from dmseg.errors import DataError, UsageError
+from dmseg import datasets, imaging
+from dmseg.build import build, open_benchmark, unit, verify
+from dmseg.build import raw as raw_module
+from dmseg.errors import DataError, ImageFileError, MachineError, UsageError
+from dmseg.jobs import ledger
 from dmseg.types import LEVELS
 
 
@@ -112,8 +115,6 @@ def failing(real, number, when):
 
 
 def test_an_unreadable_source_fails_alone(raw, tmp_path, monkeypatch):
-    from dmseg.build import raw as raw_module
-
     refuse = failing(raw_module.sha256_file, errno.EACCES, lambda path: path.name == "case1.npz")
     monkeypatch.setattr(raw_module, "sha256_file", refuse)
     summary = build(raw, tmp_path / "b", levels=["clear"])
@@ -122,16 +123,71 @@ def test_an_unreadable_source_fails_alone(raw, tmp_path, monkeypatch):
     assert verify(open_benchmark(tmp_path / "b")) == []
 
 
-def test_a_write_that_fails_once_fails_that_source_and_is_made_up_for(raw, tmp_path, monkeypatch):
+@pytest.mark.parametrize("number", [errno.EIO, errno.EFBIG, errno.EACCES, errno.ENOSPC])
+def test_a_write_that_fails_is_the_machine_s_fault_and_not_the_source_s(raw, tmp_path, monkeypatch, number):
     expected = build(raw, tmp_path / "whole").manifest_digest
-    broken = failing(imaging.write_png, errno.EIO, lambda path: path.name == "Toy__case2_z001.png")
+    broken = failing(imaging.write_png, number, lambda path: path.name == "Toy__case2_z001.png")
     with monkeypatch.context() as patch:
         patch.setattr(imaging, "write_png", broken)
-        summary = build(raw, tmp_path / "b")
-    assert (summary.n_images, summary.exit_code) == (8, 1)
-    assert "Input/output error" in summary.errors[0]
-    assert not list((tmp_path / "b" / "images").rglob("*case2*"))
+        with pytest.raises(MachineError, match=rf"{os.strerror(number)}.*case2_z001.*run the same command again"):
+            build(raw, tmp_path / "b")
+    assert not (tmp_path / "b" / "benchmark.json").exists()
+    assert not (tmp_path / "b" / ".build" / "parts" / "Toy" / "Toy__case2.json").exists(), "nothing is recorded of it"
     assert build(raw, tmp_path / "b").manifest_digest == expected
+
+
+def vanish(raw, monkeypatch, when):
+    """Let the files of the dataset go away when the n-th source is begun: a disk that is taken out."""
+    from dmseg.build import run as run_module
+
+    calls = []
+
+    def run_task(task):
+        calls.append(task)
+        if len(calls) == when:
+            (raw / "Toy").rename(raw / "away")
+        return unit.run_task(task)
+
+    monkeypatch.setattr(run_module, "run_task", run_task)
+
+
+@pytest.mark.parametrize("when", [1, 3])
+def test_sources_that_vanish_stop_the_build_and_are_tried_again(raw, tmp_path, monkeypatch, when):
+    expected = build(raw, tmp_path / "whole").manifest_digest
+    with monkeypatch.context() as patch:
+        vanish(raw, patch, when)
+        with pytest.raises(MachineError, match=r"\.npz: was there when the build began, and is gone.*goes on") as error:
+            build(raw, tmp_path / "b")
+    assert error.value.exit_code == 2
+    assert len(list((tmp_path / "b" / ".build" / "parts").rglob("*.json"))) == when - 1
+    (raw / "away").rename(raw / "Toy")
+    summary = build(raw, tmp_path / "b")
+    assert (summary.manifest_digest, summary.errors) == (expected, ())
+
+
+def test_a_file_that_vanishes_while_it_is_read_stops_the_build(raw, tmp_path, monkeypatch, toy):
+    def read(self, root, source):
+        (root / source.files[0]).unlink()
+        raise ImageFileError("nothing to read there")
+
+    monkeypatch.setattr(type(datasets.reader_of(toy())), "read", read)
+    with pytest.raises(MachineError, match="is gone"):
+        build(raw, tmp_path / "b")
+
+
+@pytest.mark.parametrize("number", [errno.ESTALE, errno.ENOTCONN, errno.EMFILE])
+def test_a_lost_network_or_too_many_open_files_stop_the_build(raw, tmp_path, monkeypatch, number):
+    refuse = failing(raw_module.sha256_file, number, lambda path: path.name == "case1.npz")
+    monkeypatch.setattr(raw_module, "sha256_file", refuse)
+    with pytest.raises(MachineError, match=re.escape(os.strerror(number))):
+        build(raw, tmp_path / "b", levels=["clear"])
+
+
+def test_a_link_to_nothing_is_the_source_s_own_fault(raw, tmp_path):
+    (raw / "Toy" / "case1.npz").unlink()
+    (raw / "Toy" / "case1.npz").symlink_to("nowhere.npz")
+    summary = build(raw, tmp_path / "b", levels=["clear"])
+    assert summary.errors == ("Toy/case1: case1.npz: No such file or directory",)
 
 
 def test_a_full_disk_stops_the_build_with_one_message_and_it_goes_on_later(raw, tmp_path, monkeypatch):
@@ -151,15 +207,17 @@ def test_a_full_disk_stops_the_build_with_one_message_and_it_goes_on_later(raw, 
 def test_a_disk_that_is_full_at_the_index_leaves_no_half_benchmark(raw, tmp_path, monkeypatch, name):
     from dmseg import files
 
-    real = Path.replace
+    def is_full_at(real):
+        def move(source, target):
+            if Path(target).name == name:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
+            return real(source, target)
 
-    def replace(self, target):
-        if Path(target).name == name:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
-        return real(self, target)
+        return move
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "replace", replace)
+        patch.setattr(Path, "replace", is_full_at(Path.replace))
+        patch.setattr(os, "link", is_full_at(os.link))
         with pytest.raises(DataError, match="No space left"):
             build(raw, tmp_path / "b", levels=["clear"])
     with pytest.raises(DataError):
@@ -219,7 +277,6 @@ def test_a_part_of_the_levels_can_be_built(raw, tmp_path):
 
 def test_every_picture_is_on_the_disk_before_the_part_that_speaks_of_it(raw, tmp_path, monkeypatch):
     from dmseg import files
-    from dmseg.build import unit
 
     synced: set[str] = set()
     sync, write = files._sync, unit.write_part
@@ -228,35 +285,32 @@ def test_every_picture_is_on_the_disk_before_the_part_that_speaks_of_it(raw, tmp
         sync(path)
         synced.add(path.name)
 
-    def check(path, part):
+    def check(folder, name, part):
         for row in part.images:
             for level in ("clear", "lq1"):
                 assert (tmp_path / "b" / "images" / "Toy" / level / f"{row['image_id']}.png").is_file()
             assert f"{row['image_id']}.png" in synced
-        write(path, part)
+        write(folder, name, part)
 
     monkeypatch.setattr(files, "_sync", note)
     monkeypatch.setattr(unit, "write_part", check)
     assert build(raw, tmp_path / "b", levels=["clear", "lq1"]).n_images == 10
 
 
-def test_a_picture_that_cannot_be_synced_fails_its_source(raw, tmp_path, monkeypatch):
+def test_an_image_that_cannot_be_synced_stops_the_build(raw, tmp_path, monkeypatch):
     from dmseg import files
 
     sync = files._sync
     with monkeypatch.context() as patch:
         patch.setattr(files, "_sync", failing(sync, errno.EIO, lambda path: path.name == "Toy__case2_z001.png"))
-        summary = build(raw, tmp_path / "b", levels=["clear", "lq1"])
-    assert (summary.n_images, summary.exit_code) == (8, 1)
-    assert "Toy__case2_z001.png: Input/output error" in summary.errors[0]
+        with pytest.raises(MachineError, match=r"Input/output error.*Toy__case2_z001\.png"):
+            build(raw, tmp_path / "b", levels=["clear", "lq1"])
     assert build(raw, tmp_path / "b", levels=["clear", "lq1"]).n_images == 10
 
 
 def test_an_output_folder_that_may_not_be_written_is_named_and_left_alone(raw, tmp_path, monkeypatch, tree):
-    from dmseg.build import folder
-
     before = tree(tmp_path)
-    monkeypatch.setattr(folder, "write_text", failing(folder.write_text, errno.EACCES, lambda path: True))
+    monkeypatch.setattr(ledger, "write_new", failing(ledger.write_new, errno.EACCES, lambda path: True))
     with pytest.raises(DataError, match=r"b: cannot write there: Permission denied; give --out another folder"):
         build(raw, tmp_path / "b")
     assert tree(tmp_path) == before

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from synthetic_runs import write_run
+from synthetic_runs import declare, write_run
 
 from dmseg.cli import main
 
@@ -23,10 +23,8 @@ def _run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, s
 def local(tmp_path: Path) -> Path:
     """A complete run on a local edition."""
     run = write_run(tmp_path / "run", "mine")
-    info = json.loads((run / "run.json").read_text())
-    info["benchmark"] |= {"edition": "local", "version": "0+abababab"}
-    info["model"]["code_url"] = None
-    (run / "run.json").write_text(json.dumps(info))
+    declare(run, "model", code_url=None)
+    declare(run, "benchmark", edition="local", version="0+abababab")
     return run
 
 

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from dmseg.errors import DataError, UsageError
+from dmseg import phantoms
+from dmseg.datasets.synthetic import read_index
+from dmseg.errors import DataError, MachineError, UsageError
 from dmseg.files import TEMPORARY_PREFIX
-from dmseg.phantoms import DATASETS, GENERATOR_VERSION, read_index, write_phantoms
+from dmseg.phantoms import DATASETS, GENERATOR_VERSION, write_phantoms
 from dmseg.phantoms.sets import SETS, PhantomSet, draw_item, tasks
+from dmseg.rng import Stream
 
 GOLDEN = json.loads((Path(__file__).parent / "golden_masks.json").read_text())
 FAST = ("NerveUS", "CHAOS")
@@ -114,7 +121,7 @@ def test_a_failure_half_way_leaves_the_sets_that_were_complete(tmp_path: Path, m
         raise OSError("disk full")
 
     monkeypatch.setitem(SETS, "CHAOS", PhantomSet(SETS["CHAOS"].draw, failing, stacks=True))
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(MachineError, match=r"disk full.*run the same command again"):
         write_phantoms(tmp_path, per_dataset=1, datasets=FAST)
     assert {path.name for path in tmp_path.iterdir()} == {"NerveUS", "phantom.json"}
     assert not list(tmp_path.rglob(f"{TEMPORARY_PREFIX}*"))
@@ -140,3 +147,64 @@ def test_drawing_is_a_pure_function_of_its_task() -> None:
     task = tasks("BUSI", 2, 5)[1]
     first, second = draw_item(task).content, draw_item(task).content
     assert np.array_equal(first.image, second.image)
+
+
+def test_two_sets_written_at_once_are_both_in_the_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    both_are_at_work = threading.Barrier(2)
+
+    def wait_and_draw(task: Any) -> Any:
+        both_are_at_work.wait(60)
+        return draw_item(task)
+
+    monkeypatch.setattr(phantoms, "draw_item", wait_and_draw)
+    threads = [
+        threading.Thread(target=write_phantoms, args=(tmp_path,), kwargs={"per_dataset": 1, "datasets": [name]})
+        for name in ("BUSI", "NerveUS")
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {file.partition("/")[0] for file in read_index(tmp_path)} == {"BUSI", "NerveUS"}
+    assert {path.name for path in tmp_path.iterdir()} == {"BUSI", "NerveUS", "phantom.json"}
+
+
+def test_the_index_never_speaks_for_files_that_it_does_not_mean(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that ends at any point of putting a set into its place can be followed by the same command."""
+    write_phantoms(tmp_path / "raw", per_dataset=1, datasets=["BUSI"], seed=1)
+    write_phantoms(tmp_path / "whole", per_dataset=1, datasets=["BUSI"], seed=2)
+    real = Path.rename
+    for call in (1, 2):
+        calls: list[Path] = []
+
+        def stop_at(self: Path, target: Path, call: int = call, calls: list[Path] = calls) -> Path:
+            calls.append(self)
+            if len(calls) == call:
+                raise KeyboardInterrupt
+            return real(self, target)
+
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(Path, "rename", stop_at)
+            write_phantoms(tmp_path / "raw", per_dataset=1, datasets=["BUSI"], seed=2)
+        for file, entry in read_index(tmp_path / "raw").items():
+            assert entry["seed"] == 1 or not (tmp_path / "raw" / file).exists()
+    write_phantoms(tmp_path / "raw", per_dataset=1, datasets=["BUSI"], seed=2)
+    assert content(tmp_path / "raw") == content(tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_ten_kills_leave_nothing_and_change_no_byte(tmp_path: Path) -> None:
+    write_phantoms(tmp_path / "whole", per_dataset=2, datasets=FAST)
+    command = [sys.executable, "-m", "dmseg", "phantom", "--out", str(tmp_path / "raw"), "--per-dataset", "2"]
+    command += ["--datasets", ",".join(FAST), "--jobs", "2"]
+    draw, killed = Stream("phantom kills"), 0
+    while killed < 10:
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(draw.uniform(0.5, 6.0))
+        killed += process.poll() is None
+        process.kill()  # the workers are left to themselves
+        process.wait()
+    subprocess.run(command, check=True, capture_output=True)
+    assert content(tmp_path / "raw") == content(tmp_path / "whole")
