@@ -15,16 +15,13 @@ _SHOWN = 10
 @click.argument("folder", type=FOLDER)
 @click.option("--modality", required=True, help="ultrasound, mri, ct, xray, dental, endoscopy, dermoscopy, microscopy.")
 @click.option("--name", default=None, help="Name of the dataset; default: the folder's.")
-@click.option(
-    "--rescale", default="", help="CT values to HU: hu, hu+1024, hu+32768, 0..1, 0..1=-160..240."
-)
+@click.option("--rescale", default="", help="CT values to HU: hu, hu+1024, hu+32768, 0..1, 0..1=-160..240.")
 @click.option("--out", type=FILE, default=None, help="Recipe file to write; default: NAME.toml here.")
 @click.option("--force", is_flag=True, help="Replace the recipe file if it is there.")
 def command(folder: Path, modality: str, name: str | None, rescale: str, out: Path | None, force: bool) -> int:
     """Guess a recipe for your own folder of images and masks, and say what did not match.
 
-    Images (PNG, JPEG, TIFF, BMP, GIF, DICOM) with mask files, or with COCO, LabelMe or Label Studio annotations; volumes
-    (NIfTI, MetaImage, NRRD) with label volumes; DICOM series with segmentations (SEG), structure sets (RTSTRUCT) or
+    Images (PNG, JPEG, TIFF, BMP, GIF, DICOM) with mask files, or with COCO, LabelMe or Label Studio files; volumes (NIfTI, MetaImage, NRRD) with label volumes; DICOM series with segmentations (SEG), structure sets (RTSTRUCT) or
     label volumes; at any depth. What the values of masks mean is decided from all of them. There is always a recipe:
     what was not understood stands in it as comments, to be corrected by hand (exit code 1 if nothing could be paired).
     """

@@ -130,17 +130,11 @@ def command(
 
 def read_as_shown(source: Path, modality: str | None, window: Window | None, key: str | None) -> Subject:
     """Return an image file as it is shown: 8 bits, through its window where it has deeper values."""
-    import numpy as np
-
     from dmseg import imaging
-    from dmseg.simulators.files import Request
+    from dmseg.simulators.files import Request, show_file
 
-    loaded = imaging.read_image(source)
-    pixels = np.asarray(loaded.pixels)
-    if pixels.dtype != np.uint8:
-        window = Request("clear", modality, window=window).grey_window(pixels, loaded.window)
-        pixels = imaging.apply_window(pixels, window)
-    return Subject(key if key is not None else imaging.stem(source), modality, pixels, window)
+    pixels, shown = show_file(source, Request("clear", modality, window=window))
+    return Subject(key if key is not None else imaging.stem(source), modality, pixels, shown or window)
 
 
 def _benchmark(folder: Path, limit: int) -> Iterator[Subject]:

@@ -24,6 +24,7 @@ MASK_WORD = re.compile(
 IMAGE_WORD = re.compile(r"^(?:jpeg|png)?(?:image|img|frame|scan|photo|input|original|raw)s?(?:tr|ts)?$", re.IGNORECASE)
 _BEGINNING = re.compile(r"^(?:mask|seg|segmentation|label|gt)s?(?=$|[ _\d-])", re.IGNORECASE)
 _AFTER = r"(?=(?:[ _-]?\d+|[ _-][a-h])?$)"  # a number, or the letter of a reader
+_SAMPLE = 100_000
 _RULES = read_packaged_table("dmseg.datasets", "datasets.toml")["labels"]
 
 
@@ -54,11 +55,17 @@ def looks_like_labels(values: NDArray[Any]) -> bool:
     """Return whether pixel values are those of a label map or a mask: few whole numbers in large flat areas.
 
     Args:
-        values: (H, W), (H, W, 3) or (Z, Y, X) of any real type.
+        values: (H, W) or (H, W, 3), or a stack of them, of any real type.
     """
-    if values.size < 2 or (values.dtype.kind == "f" and not (values == np.round(values)).all()):
+    if values.size < 2:
         return False
-    if values.ndim == 3 and values.shape[2] == 3:  # colours: a drawing has few of them too
+    colour = values.ndim > 2 and values.shape[-1] == 3
+    sample = values.reshape(-1)[:: max(1, values.size // _SAMPLE)]
+    if not colour and np.unique(sample).size > _RULES["most_values"]:
+        return False  # most images: told from a part of their pixels
+    if values.dtype.kind == "f" and not (values == np.round(values)).all():
+        return False
+    if colour:  # a drawing has few colours too
         values = values.astype(np.uint32) @ np.array([65536, 256, 1], np.uint32)
     distinct = np.unique(values).size
     if distinct <= 2:

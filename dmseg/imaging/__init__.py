@@ -25,6 +25,7 @@ from dmseg.imaging.reading import (
     LoadedImage,
     image_header,
     image_orientation,
+    is_dicom_volume,
     read_dicom_series,
     read_grey,
     read_image,
@@ -36,7 +37,7 @@ from dmseg.imaging.reading import (
 from dmseg.imaging.resize import compute_stored_size, resize_image, resize_mask
 from dmseg.imaging.rle import Rle, decode_rle, encode_rle
 from dmseg.imaging.samples import grey_if_colourless, orient
-from dmseg.imaging.stored import Derivation, StoredImage
+from dmseg.imaging.stored import Derivation, StoredImage, modality_of
 from dmseg.imaging.volumes import (
     PLANES,
     Volume,
@@ -82,7 +83,9 @@ __all__ = [
     "highdicom",
     "image_header",
     "image_orientation",
+    "is_dicom_volume",
     "kind_of",
+    "modality_of",
     "normalise",
     "open_series",
     "open_stored",

@@ -215,6 +215,16 @@ def read_series(source: Path | Sequence[Path]) -> Volume:
     return Volume(image.values(), spacing, axes, tuple(files), affine, axes)
 
 
+def is_volume(files: Sequence[Path]) -> bool:
+    """Return whether single-frame grey files of one series are slices at different places of one stack."""
+    headers = [_dataset(path, pixels=False) for path in files]
+    if any(not str(dataset.get("PhotometricInterpretation")).startswith("MONOCHROME") for dataset in headers):
+        return False
+    _check_one_series(files, files, headers)
+    _, positions = _slice_order(files, files, headers)
+    return positions is not None
+
+
 def load_series(
     source: Path | Sequence[Path],
 ) -> tuple[list[Path], DicomImage, tuple[float, float, float] | None]:

@@ -231,3 +231,17 @@ def read_dicom_series(source: str | Path | Sequence[str | Path]) -> Volume:
     files = Path(source) if isinstance(source, (str, Path)) else [Path(path) for path in source]
     with decoding(files if isinstance(files, Path) else Path(*files[:1]), DICOM):
         return dicom.read_series(files)
+
+
+def is_dicom_volume(files: Sequence[str | Path]) -> bool:
+    """Return whether the files of one DICOM series are slices at different places of one stack; headers alone are read.
+
+    Raises:
+        DataError: different sizes or orientations, two slices at one place.
+        ImageFileError: a file is no DICOM image of one frame.
+    """
+    from dmseg.imaging import dicom
+
+    paths = [Path(path) for path in files]
+    with decoding(Path(*paths[:1]), DICOM):
+        return dicom.is_volume(paths)

@@ -13,7 +13,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dmseg.tables import read_packaged_table
 from dmseg.types import Window
+
+_MODALITIES: dict[str, str] = read_packaged_table("dmseg.imaging", "scales.toml")["modalities"]
+
+
+def modality_of(code: str | None) -> str | None:
+    """Return one of :data:`dmseg.types.MODALITIES` for a DICOM modality code, or None where it says nothing.
+
+    >>> modality_of("MR"), modality_of("OT"), modality_of(None)
+    ('mri', None, None)
+    """
+    return _MODALITIES.get((code or "").strip().upper())
 
 
 @dataclass(frozen=True, slots=True)

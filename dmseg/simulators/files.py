@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmseg import canonical, imaging
+from dmseg.errors import DataError, UsageError
+from dmseg.imaging import Derivation, StoredImage
 from dmseg.simulators.plan import Plan, plan
 from dmseg.simulators.tables import default_window, tables_digest
-from dmseg.types import Window
+from dmseg.types import LEVEL_LABELS, MODALITIES, Window
 
 
 @dataclass(frozen=True)
@@ -21,10 +24,16 @@ class Request:
 
     Attributes:
         level: one of :data:`dmseg.types.LEVELS`.
-        modality, domain, ops, seed: as in :func:`dmseg.simulators.plan`.
-        window: used wherever values deeper than 8 bit become grey; None: the modality's for values that can be
-            Hounsfield units (signed), else the file's own, else the 0.5 to 99.5 percentile above the background.
+        modality: None: that of the DICOM tag, where a file has one.
+        domain, ops, seed: as in :func:`dmseg.simulators.plan`.
+        window: used wherever values deeper than 8 bit become grey (CT: in HU); None: the file's own, else the
+            modality's, else what ``bits`` hold, else the 0.5 to 99.5 percentile above the background.
+        rescale: name of the conversion of CT values that are no HU (:func:`dmseg.imaging.parse_rescale`).
+        bits: significant bits of unsigned samples; None: what the file says.
+        volume: which volume of a NIfTI file of several.
+        plane: plane that volumes are cut into; None: that of acquisition.
         keep_patient: keep the patient module of DICOM files.
+        keep_references: keep the identifiers of DICOM files, so that what refers to them still fits.
     """
 
     level: str
@@ -34,84 +43,281 @@ class Request:
     window: Window | None = None
     seed: int = 0
     keep_patient: bool = False
+    rescale: str | None = None
+    bits: int | None = None
+    volume: int | None = None
+    plane: str | None = None
+    keep_references: bool = False
 
     def series(self) -> str:
         """Return what all files of one request have in common: it names the derived DICOM series."""
         window = None if self.window is None else [self.window.center, self.window.width]
-        return canonical.digest(
-            [self.level, self.modality, self.domain, self.ops, window, self.seed, self.keep_patient, tables_digest()]
-        )
+        more = [value for value in (self.rescale, self.bits, self.plane) if value is not None]
+        asked = [self.level, self.modality, self.domain, self.ops, window, self.seed, self.keep_patient, *more]
+        return canonical.digest([*asked, tables_digest()])
 
-    def grey_window(self, values: NDArray[Any], own: Window | None) -> Window:
-        """Return the window for values deeper than 8 bit; ``own`` is the one that their file declares."""
-        if self.window is not None:
-            return self.window
-        # Unsigned 16 bit is no Hounsfield scale: the modality's window would show nothing.
-        standard = default_window(self.modality) if self.modality and values.dtype.name != "uint16" else None
-        return standard or own or imaging.percentile_window(values)
+    def check(self, modality: str | None) -> None:
+        """Refuse LQ-3+ where nothing says which degradations it adds.
+
+        Raises:
+            UsageError: no modality, no dataset and no operations.
+        """
+        if self.level == "lq3plus" and modality is None and self.ops is None and self.domain is None:
+            raise UsageError(
+                f"{LEVEL_LABELS[self.level]} adds degradations of the modality: give --modality "
+                f"({', '.join(MODALITIES)}) or --dataset"
+            )
 
 
-def degrade_file(source: Path, target: Path, request: Request, key: str) -> str:
-    """Degrade one file and return in words what was done.
+class LabelsFound(DataError):
+    """The file holds labels: degraded, it would be a wrong mask."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was done to a file: a line, the whole plan in words, and whether it has an EXIF orientation."""
+
+    line: str
+    words: str
+    turned: bool = False
+
+
+@dataclass(frozen=True)
+class _View:
+    """How the values of a file are looked at: after a conversion, through a window; None: 8 bit as it is."""
+
+    values: NDArray[Any]
+    window: Window | None
+    modality: str | None
+    rescale: imaging.Rescale | None
+    notes: tuple[str, ...]
+
+
+def degrade_file(
+    source: Path,
+    target: Path,
+    request: Request,
+    key: str,
+    is_label: Callable[[NDArray[Any]], bool] | None = None,
+) -> Report:
+    """Degrade one file.
+
+    Args:
+        source, target: what to read and where to write; the same format.
+        request: what is asked for.
+        key: names the file in all draws.
+        is_label: says of the pixel values whether they are labels.
 
     Raises:
-        DmsegError: the file cannot be read, is too small, or the target is not allowed; nothing was written then.
+        LabelsFound: ``is_label`` says so.
+        DmsegError: the file cannot be read, is too small, is a segmentation, shows nothing in its window, is CT that is
+            not in HU, or the target is not allowed; nothing was written then.
     """
     kind = imaging.kind_of(source)
     imaging.check_target(source, target, kind)
-    if kind == "NIfTI":
-        values, digest, words = _volume(source, request, key)
-    else:
-        loaded = imaging.read_image(source)
-        values, drawn, words = _picture(loaded.pixels, request, key, loaded.window)
-        digest = drawn.digest(request.level)
-    imaging.write_like(
-        source, target, values, derivation=digest, series=request.series(), keep_patient=request.keep_patient
+    stored = imaging.open_stored(source, volume=request.volume, plane=request.plane)
+    if is_label is not None and is_label(stored.values):
+        raise LabelsFound(f"{source}: its values are those of a mask or a label map")
+    if request.level == "clear" and kind != "DICOM":
+        imaging.copy_unchanged(source, target, kind)
+        return _copied(str(source), stored)
+    values, digest, report = _degrade_stored(stored, request, key, str(source))
+    stored.write(target, values, _derivation(request, digest))
+    return report
+
+
+def degrade_series(files: Sequence[Path], folder: Path, request: Request, key: str) -> tuple[list[Path], Report]:
+    """Degrade the DICOM files of one series as the volume that they are; they keep their names in ``folder``.
+
+    Returns:
+        The files in slice order, and what was done.
+
+    Raises:
+        DataError: the files are no volume; nothing was written.
+    """
+    stored = imaging.open_series(files)
+    values, digest, report = _degrade_stored(stored, request, key, f"{files[0].parent} ({len(files)} files)")
+    stored.write(folder, values, _derivation(request, digest))
+    return list(stored.files), report
+
+
+def show_file(source: Path, request: Request) -> tuple[NDArray[Any], Window | None]:
+    """Return a file as it is looked at, uint8 (H, W) or (H, W, 3), and the window; of a stack the middle one.
+
+    Raises:
+        DmsegError: as :func:`degrade_file`.
+    """
+    stored = imaging.open_stored(source, volume=request.volume, plane=request.plane)
+    view = _view(
+        stored, replace(request, modality=request.modality or imaging.modality_of(stored.modality)), str(source)
     )
-    return f"{source}: {words}"
+    values = view.values[len(view.values) // 2] if stored.stack else view.values
+    return (values if view.window is None else imaging.apply_window(values, view.window)), view.window
 
 
-def _picture(
-    values: NDArray[Any], request: Request, key: str, own_window: Window | None
-) -> tuple[NDArray[Any], Plan, str]:
-    """Return one degraded image in its own type and units, its plan, and words.
+def _derivation(request: Request, digest: str) -> Derivation:
+    return Derivation(digest, request.series(), request.keep_patient, request.keep_references)
+
+
+def _copied(where: str, stored: StoredImage) -> Report:
+    line = "; ".join([f"{where}: nothing: the image as it is", *stored.notes])
+    return Report(line, line, stored.orientation != 1)
+
+
+def _degrade_stored(stored: StoredImage, request: Request, key: str, where: str) -> tuple[NDArray[Any], str, Report]:
+    """Return new values for an open file, the digest of what was done, and words."""
+    modality = request.modality or imaging.modality_of(stored.modality)
+    request.check(modality)
+    if request.level == "clear":
+        drawn = plan(key, modality=modality, domain=request.domain, ops=request.ops, seed=request.seed)
+        return stored.values, drawn.digest(request.level), _copied(where, stored)
+    view = _view(stored, replace(request, modality=modality), where)
+    if stored.stack:
+        made, digest, words, operations = _degrade_stack(view, request, key, stored.what)
+    else:
+        made, drawn, words = _degrade_image(view.values, request, key, view)
+        digest, operations = drawn.digest(request.level), _operations(drawn, request.level)
+    if not stored.stack and view.values.ndim == 2 and _two_values(stored.values):
+        warning = "only two grey values; if this is a mask, leave it out with --exclude"
+        view = replace(view, notes=(*view.notes, warning))
+    new = _return(stored, view, made, request.bits or stored.bits)
+    seen = "" if view.window is None else f"; grey window {view.window.center:g}/{view.window.width:g}"
+    line = f"{where}: {', '.join(operations) or 'no operation'}{seen}"
+    notes = "".join(f"\nnote: {note}" for note in view.notes)
+    short = "".join(f"; {note}" for note in view.notes)
+    return new, digest, Report(line + short, f"{where}: {words}{notes}", stored.orientation != 1)
+
+
+def _two_values(values: NDArray[Any]) -> bool:
+    return bool(((values == values.min()) | (values == values.max())).all())
+
+
+def _operations(drawn: Plan, level: str) -> list[str]:
+    steps = (*drawn.general, *(drawn.domain if level == "lq3plus" else ()))
+    return [step.operation for step in steps]
+
+
+def _view(stored: StoredImage, request: Request, where: str) -> _View:
+    """Choose how a file is looked at; see :class:`Request` for the rules.
+
+    Raises:
+        DataError: CT that is not in HU, or a window that shows nothing.
+    """
+    notes = list(stored.notes)
+    code = imaging.modality_of(stored.modality)
+    if code is not None and request.modality is not None and code != request.modality:
+        notes.append(f"the file says {stored.modality}, degraded as {request.modality}")
+    values = stored.values
+    colour = values.ndim == (4 if stored.stack else 3)
+    image = values if stored.padding is None else values[~stored.padding]
+    rescale = _rescale(request, image, colour, where)
+    if rescale is None and values.dtype == np.uint8:
+        return _View(values, None, request.modality, None, tuple(notes))
+    if rescale is not None:
+        values, image = rescale.to_hu(values), rescale.to_hu(image)
+    window, said = _window(stored, request, image, colour, where)
+    return _View(values, window, request.modality, rescale, (*notes, *said))
+
+
+def _rescale(request: Request, image: NDArray[Any], colour: bool, where: str) -> imaging.Rescale | None:
+    """Return the conversion to HU that is asked for; refuse CT that is in need of one."""
+    standard = default_window("ct")
+    if request.rescale is not None:
+        if request.modality != "ct" or colour:
+            raise UsageError(f"{where}: --rescale is for grey CT values; give --modality ct")
+        return imaging.parse_rescale(request.rescale, request.window or standard)
+    if request.modality == "ct" and not colour and image.dtype != np.uint8:
+        imaging.check_hounsfield(image, where)
+    return None
+
+
+def _window(
+    stored: StoredImage, request: Request, image: NDArray[Any], colour: bool, where: str
+) -> tuple[Window, list[str]]:
+    """Return the grey window of values deeper than 8 bit, and notes on those that were passed over."""
+    if request.window is not None:
+        imaging.check_visible(image, request.window, where)
+        return request.window, []
+    notes: list[str] = []
+    # Declared windows speak of the file's own units, which a conversion by name replaces.
+    own = stored.windows[len(stored.windows) // 2] if stored.windows and request.rescale is None else None
+    standard = default_window(request.modality) if request.modality else None
+    for window, name in ((own, "the file's window"), (standard, "the window of the modality")):
+        if window is None:
+            continue
+        if not imaging.shows_nothing(image, window):
+            return window, notes
+        notes.append(f"{name} {window.center:g}/{window.width:g} shows nothing")
+    bits = request.bits or (stored.bits if request.modality not in ("mri", "ct") else None)
+    if image.dtype.kind == "u" and (bits is not None or colour):
+        return _full_window(image, bits), notes
+    if colour and image.dtype.kind == "f" and image.min() >= 0 and image.max() <= 1:
+        return Window(0.5, 1.0), notes
+    try:
+        return imaging.percentile_window(image), notes
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from None
+
+
+def _full_window(image: NDArray[Any], bits: int | None) -> Window:
+    """Return the window from 0 to the largest number that the bits hold, if no value is larger."""
+    white = float((1 << (bits or 8 * image.itemsize)) - 1)
+    if float(image.max(initial=0)) > white:
+        raise DataError(f"values up to {image.max()} do not fit {bits} bits; give --bits {8 * image.itemsize}")
+    return Window(white / 2, white)
+
+
+def _degrade_image(values: NDArray[Any], request: Request, key: str, view: _View) -> tuple[NDArray[Any], Plan, str]:
+    """Return one degraded image in the type and units of the view, its plan, and words.
 
     8-bit images are degraded as they are. Deeper ones (CT, MR, 16 bit) are degraded as they look in the window, and
-    the change times the width of the window is added to the values. ``own_window``
-    is the one that the file declares.
+    the change times the width of the window is added to the values.
     """
-    deep = values.dtype.name != "uint8"
-    window = request.grey_window(values, own_window) if deep else request.window
-    image = imaging.normalise(values, window) if deep and window is not None else values
+    window = view.window
+    image = values if window is None else imaging.normalise(values, window)
     drawn = plan(
         key,
-        modality=request.modality,
+        modality=view.modality,
         domain=request.domain,
         ops=request.ops,
         image=image,
         seed=request.seed,
-        window=window,
+        window=window or request.window,
     )
     degraded = drawn.apply(image, request.level)
     words = drawn.describe(request.level)
-    if values.ndim == 2 and ((values == values.min()) | (values == values.max())).all():
-        words += "\nnote: only two grey values; if this is a mask, leave it out with --exclude"
-    if deep and window is not None:
-        if "grey window" not in words:
-            words += f"\ngrey window {window.center:g}/{window.width:g} (center/width)"
-        return imaging.add_change(values, image, degraded, window), drawn, words
-    return degraded, drawn, words
+    if window is None:
+        return degraded, drawn, words
+    if "grey window" not in words:
+        words += f"\ngrey window {window.center:g}/{window.width:g} (center/width)"
+    return imaging.add_change(values, image, degraded, window), drawn, words
 
 
-def _volume(source: Path, request: Request, key: str) -> tuple[NDArray[Any], str, str]:
-    """Return a degraded NIfTI volume, the digest of its plans, and words; slices have keys ``<key>_z012``."""
-    volume = imaging.read_volume(source)
-    values = np.array(volume.values)
-    window = None if values.dtype.name == "uint8" else request.grey_window(values, None)
+def _degrade_stack(view: _View, request: Request, key: str, what: str) -> tuple[NDArray[Any], str, str, list[str]]:
+    """Return a degraded stack of slices, pages or frames; slices have keys ``<key>_z012``, blank ones are copied."""
+    made = np.array(view.values)
     digests: list[str] = []
-    words = ""
-    for z in range(len(values)):
-        values[z], drawn, described = _picture(values[z], request, f"{key}_z{z:03d}", window)
+    words, operations, blank = "", [""], 0
+    for z, one in enumerate(view.values):
+        if one.min() == one.max() or not np.isfinite(one).any():
+            blank += 1
+            continue
+        made[z], drawn, described = _degrade_image(one, request, f"{key}_z{z:03d}", view)
         digests.append(drawn.digest(request.level))
-        words = described if z == len(values) // 2 else words
-    return values, canonical.digest(digests), f"{len(values)} axial slices, each its own draw; the middle one:\n{words}"
+        if not words or z <= len(made) // 2:
+            words, operations = described, _operations(drawn, request.level)
+    copied = f", {blank} blank ones copied" if blank else ""
+    words = f"{len(made)} {what}{copied}, each its own draw; the middle one:\n{words}"
+    return made, canonical.digest(digests), words, [f"{len(made)} {what}{copied}", *operations]
+
+
+def _return(stored: StoredImage, view: _View, made: NDArray[Any], bits: int | None) -> NDArray[Any]:
+    """Return degraded values in the type and units of the file; what did not change, and padding, exactly."""
+    same = made == view.values
+    new = made
+    if view.rescale is not None:
+        new = view.rescale.from_hu(made, stored.values.dtype)
+    if view.window is not None and stored.values.dtype.kind == "u" and bits and bits < 8 * stored.values.itemsize:
+        new = np.minimum(new, (1 << bits) - 1)
+    keep = same if stored.padding is None else same | stored.padding
+    return np.where(keep, stored.values, new).astype(stored.values.dtype)

@@ -122,25 +122,80 @@ def test_deep_pictures_without_any_window_use_their_own_range(tmp_path: Path, ru
     assert 0.01 < spread < 0.05  # the noise of lq1, relative to the window; clipping takes a part
 
 
-def test_unsigned_deep_values_are_no_hounsfield_units(tmp_path: Path, run: Command) -> None:
-    values = _picture().astype(np.uint16) * 8 + 30_000  # a CT slice exported with an offset, as some archives do
-    (tmp_path / "a.png").write_bytes(imaging.png_bytes(values))
-    _, out, _ = run("degrade", tmp_path / "a.png", tmp_path / "b.png", "--level", "lq1", "--modality", "ct")
-    assert "grey window 40/400" not in out
+def test_ct_that_is_not_in_hounsfield_units_is_refused_or_converted_by_name(tmp_path: Path, run: Command) -> None:
+    hu = _picture().astype(np.int32) * 2 - 200
+    hu[:6] = -1000
+    (tmp_path / "a.png").write_bytes(imaging.png_bytes((hu + 32768).astype(np.uint16)))
+    arguments = ("degrade", tmp_path / "a.png", tmp_path / "b.png", "--level", "lq3plus", "--modality", "ct")
+    status, _, err = run(*arguments)
+    assert status == 2
+    assert "give --rescale hu+32768" in err
+    assert "values 31768.." in err
+    assert not (tmp_path / "b.png").exists()
+    status, out, _ = run(*arguments, "--rescale", "hu+32768")
+    assert status == 0
+    assert "grey window 40/400" in out
+    expected = dmseg.degrade(hu.astype(np.int16), "lq3plus", modality="ct", key="a", window=Window(40, 400))
     again = imaging.read_image(tmp_path / "b.png").pixels
-    assert (again != values).mean() > 0.5
-    _, out, _ = run(
-        "degrade",
-        tmp_path / "a.png",
-        tmp_path / "b.png",
-        "--level",
-        "lq1",
-        "--modality",
-        "ct",
-        "--window",
-        "30800/1600",
-    )
-    assert "grey window 30800/1600" in out
+    assert again.dtype == np.uint16
+    assert np.array_equal(again.astype(int) - 32768, expected)
+    status, _, err = run(*arguments, "--rescale", "hu*3")
+    assert status == 2
+    assert "hu+N" in err
+    status, _, err = run("degrade", tmp_path / "a.png", tmp_path / "c.png", "--level", "lq1", "--rescale", "hu+1024")
+    assert status == 2
+    assert "--modality ct" in err
+
+
+@pytest.mark.parametrize(("kind", "low", "high"), [(np.float32, 0, 1), (np.int16, 0, 255), (np.float64, -1, 1)])
+def test_ct_saved_through_a_window_is_refused_or_spread_over_it(
+    tmp_path: Path, run: Command, kind: type, low: float, high: float
+) -> None:
+    hu = np.stack([_picture(48).astype(float) * 2 - 200 + 5 * z for z in range(3)])
+    hu[:, :6] = -1000
+    seen = np.clip((hu + 160) / 400, 0, 1)
+    stored = (low + seen * (high - low)).astype(kind)
+    nibabel.save(nibabel.Nifti1Image(stored.transpose(2, 1, 0), np.diag([0.8, 0.8, 4, 1])), tmp_path / "a.nii.gz")
+    arguments = ("degrade", tmp_path / "a.nii.gz", tmp_path / "b.nii.gz", "--level", "lq2", "--modality", "ct")
+    status, _, err = run(*arguments)
+    assert status == 2
+    assert f"--rescale {low}..{high}" in err
+    status, out, _ = run(*arguments, "--rescale", f"{low}..{high}")
+    assert status == 0, out
+    again = nibabel.load(tmp_path / "b.nii.gz")
+    assert again.get_data_dtype() == kind
+    values = np.asarray(again.dataobj, float).transpose(2, 1, 0)
+    assert values.min() >= low - 1e-6
+    assert values.max() <= high + 1e-6
+    for z in range(3):
+        assert np.corrcoef(values[z].ravel(), stored[z].ravel())[0, 1] > 0.5
+    assert (values != stored).mean() > 0.3
+
+
+def test_a_window_that_shows_nothing_is_an_error_and_writes_nothing(tmp_path: Path, run: Command) -> None:
+    _slice(tmp_path / "a.dcm")
+    arguments = ("degrade", tmp_path / "a.dcm", tmp_path / "b.dcm", "--level", "lq1", "--window", "9000/400")
+    status, _, err = run(*arguments)
+    assert status == 2
+    assert "the window 9000/400 (8800..9200) shows nothing" in err
+    assert not (tmp_path / "b.dcm").exists()
+    _slice(tmp_path / "c.dcm", WindowCenter=9000, WindowWidth=400)
+    status, out, _ = run("degrade", tmp_path / "c.dcm", tmp_path / "d.dcm", "--level", "lq1")
+    assert status == 0
+    assert "note: the file's window 9000/400 shows nothing" in out
+    assert "grey window 40/400" in out
+
+
+def test_the_dicom_tags_say_the_modality_and_the_window_and_may_be_empty(tmp_path: Path, run: Command) -> None:
+    _slice(tmp_path / "a.dcm", WindowCenter=-50, WindowWidth=700)
+    status, out, _ = run("degrade", tmp_path / "a.dcm", tmp_path / "b.dcm", "--level", "lq3plus")
+    assert status == 0
+    assert "ct_ring" in out
+    assert "grey window -50/700" in out
+    _slice(tmp_path / "c.dcm", WindowCenter="", WindowWidth="")
+    status, out, _ = run("degrade", tmp_path / "c.dcm", tmp_path / "d.dcm", "--level", "lq3plus", "--modality", "mri")
+    assert status == 0
+    assert "the file says CT, degraded as mri" in out
 
 
 def test_every_axial_slice_of_a_volume_is_degraded_whatever_its_orientation(tmp_path: Path, run: Command) -> None:
@@ -209,13 +264,90 @@ def test_a_folder_is_mirrored_and_jobs_change_nothing(tmp_path: Path, run: Comma
     )
 
 
-def test_what_looks_like_a_mask_is_pointed_out(tmp_path: Path, run: Command) -> None:
+def test_masks_and_label_files_are_left_alone(tmp_path: Path, run: Command) -> None:
+    labels = (_picture() > 90).astype(np.uint8) + (_picture() > 130)
+    folder = tmp_path / "in"
+    imaging.write_png(folder / "imagesTr" / "a.png", _picture())
+    imaging.write_png(folder / "labelsTr" / "a.png", labels)
+    imaging.write_png(folder / "imagesTr" / "a_mask.png", _picture())
+    imaging.write_png(folder / "imagesTr" / "quiet.png", labels)
+    imaging.write_mask(folder / "imagesTr" / "outline.png", _picture() > 90)
+    status, out, _ = run("degrade", folder, tmp_path / "out", "--level", "lq1")
+    assert status == 0
+    assert [path.name for path in sorted((tmp_path / "out").rglob("*.png"))] == ["a.png"]
+    for name in ("labelsTr/a.png: a mask by its name", "a_mask.png: a mask by its name", "quiet.png: its values"):
+        assert name in out
+    assert "left alone: 4 masks and label files" in out
+    assert "wrote 1 of 1 files" in out
+    status, out, _ = run("degrade", folder, tmp_path / "more", "--level", "lq1", "--include", "*quiet*")
+    assert sorted(path.name for path in (tmp_path / "more").rglob("*.png")) == ["a.png", "quiet.png"]
+    status, out, _ = run("degrade", folder / "imagesTr" / "outline.png", tmp_path / "o.png", "--level", "lq1")
+    assert status == 0
+    assert "only two grey values; if this is a mask" in out
+
+
+def test_a_folder_prints_one_line_per_file_and_plans_on_demand(tmp_path: Path, run: Command) -> None:
+    for name in ("a", "b"):
+        imaging.write_png(tmp_path / "in" / f"{name}.png", _picture())
+    _, out, _ = run("degrade", tmp_path / "in", tmp_path / "out", "--level", "lq1", "--ops", "jpeg,gamma")
+    assert [line.split(": ")[1] for line in out.splitlines()[:2]] == ["jpeg, gamma"] * 2
+    assert "1. jpeg (light)" not in out
+    _, out, _ = run("degrade", tmp_path / "in", tmp_path / "more", "--level", "lq1", "--ops", "jpeg", "-v")
+    assert out.count("1. jpeg (light)") == 2
+
+
+def test_nothing_is_replaced_without_being_asked(tmp_path: Path, run: Command) -> None:
     imaging.write_png(tmp_path / "in" / "a.png", _picture())
-    _, out, _ = run("degrade", tmp_path / "in", tmp_path / "out", "--level", "lq1")
-    assert "if this is a mask" not in out
-    imaging.write_mask(tmp_path / "in" / "a_mask.png", _picture() > 90)
-    _, out, _ = run("degrade", tmp_path / "in", tmp_path / "out", "--level", "lq1")
-    assert out.count("if this is a mask, leave it out with --exclude") == 1
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a.png").write_text("mine")
+    for arguments in ((tmp_path / "in", tmp_path / "out"), (tmp_path / "in" / "a.png", tmp_path / "out" / "a.png")):
+        status, _, err = run("degrade", *arguments, "--level", "lq1")
+        assert status == 2
+        assert "--overwrite" in err
+        assert (tmp_path / "out" / "a.png").read_text() == "mine"
+    assert run("degrade", tmp_path / "in", tmp_path / "out", "--level", "lq1", "--overwrite")[0] == 0
+    assert imaging.read_image(tmp_path / "out" / "a.png").pixels.shape == (64, 80)
+
+
+def test_dicom_segmentations_are_never_degraded(tmp_path: Path, run: Command) -> None:
+    seg = {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.66.4", "Modality": "SEG", "SegmentSequence": []}
+    _slice(tmp_path / "in" / "seg.dcm", 7, SeriesInstanceUID="1.2.9", **seg)
+    _slice(tmp_path / "in" / "ct.dcm")
+    status, _, err = run("degrade", tmp_path / "in" / "seg.dcm", tmp_path / "o.dcm", "--level", "lq1")
+    assert status == 2
+    assert "a DICOM segmentation" in err
+    assert not (tmp_path / "o.dcm").exists()
+    status, out, _ = run("degrade", tmp_path / "in", tmp_path / "out", "--level", "lq1")
+    assert status == 0
+    assert "seg.dcm: a DICOM segmentation" in out
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["ct.dcm"]
+
+
+def test_padding_pixels_stay_and_do_not_set_the_window(tmp_path: Path, run: Command) -> None:
+    hu = _slice(tmp_path / "a.dcm", PixelPaddingValue=0)
+    status, _, _ = run("degrade", tmp_path / "a.dcm", tmp_path / "b.dcm", "--level", "lq3", "--ops", "gaussian_noise")
+    assert status == 0
+    again = imaging.read_image(tmp_path / "b.dcm").pixels
+    assert (again[hu == -1000] == -1000).all()
+    assert (again != hu)[hu != -1000].mean() > 0.5
+    run("degrade", tmp_path / "a.dcm", tmp_path / "c.dcm", "--level", "clear")
+    assert np.array_equal(imaging.read_image(tmp_path / "c.dcm").pixels, hu)
+
+
+def test_twelve_bit_samples_are_degraded_within_their_bits(tmp_path: Path, run: Command) -> None:
+    values = _picture().astype(np.uint16) * 16
+    (tmp_path / "a.png").write_bytes(imaging.png_bytes(values))
+    arguments = ("--level", "lq3", "--ops", "salt_pepper")
+    status, out, _ = run("degrade", tmp_path / "a.png", tmp_path / "b.png", "--bits", 12, *arguments)
+    assert status == 0
+    assert "grey window 2047.5/4095" in out
+    assert imaging.read_image(tmp_path / "b.png").pixels.max() == 4095
+    _slice(tmp_path / "d.dcm", Modality="DX", BitsStored=12, HighBit=11, PixelRepresentation=0, RescaleIntercept=0)
+    _, out, _ = run("degrade", tmp_path / "d.dcm", tmp_path / "e.dcm", *arguments)
+    assert "grey window 2047.5/4095" in out
+    status, _, err = run("degrade", tmp_path / "a.png", tmp_path / "c.png", "--bits", 10, *arguments)
+    assert status == 2
+    assert "do not fit 10 bits" in err
 
 
 def test_broken_files_are_named_and_the_rest_is_done(tmp_path: Path, run: Command) -> None:
