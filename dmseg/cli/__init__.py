@@ -35,6 +35,7 @@ COMMANDS: dict[str, str] = {
     "selfcheck": "Check a model before it is run for hours.",
     "evaluate": "Run a model under the click protocol and score every step.",
     "train": "Train a network, or a part of one, on a built benchmark.",
+    "click": "Click it yourself: a page on this machine; clicks can be kept and replayed.",
     "explain": "Draw what a network makes of one object: guidance, features, masks, step by step.",
     "score": "Score anyone's masks against reference masks.",
     "summary": "Tables of a run with intervals: Markdown, LaTeX, CSV.",
@@ -48,6 +49,10 @@ COMMANDS: dict[str, str] = {
 }
 
 
+MODULES = {"click": "click_page"}
+"""Modules that are not named as their command: a module ``click`` here would stand in the place of the library."""
+
+
 class LazyGroup(click.Group):
     """A click group that imports a command's module when the command is used."""
 
@@ -57,7 +62,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"dmseg.cli.{cmd_name.replace('-', '_')}")
+        module = importlib.import_module(f"dmseg.cli.{MODULES.get(cmd_name, cmd_name.replace('-', '_'))}")
         command: click.Command = module.command
         return command
 

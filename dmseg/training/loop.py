@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
+from dmseg.baselines.networks.precision import use_full_fp32
 from dmseg.baselines.pge_sam import EnhancedNetwork
 from dmseg.baselines.registry import resolve_device
 from dmseg.baselines.trained import save_trained
@@ -98,7 +99,7 @@ def train(
         precision=PRECISIONS[config.precision],  # type: ignore[arg-type]
     )
     fabric.launch()
-    with ThreadPoolExecutor(jobs) as executor:
+    with ThreadPoolExecutor(jobs) as executor, use_full_fp32():
         return Training(config, benchmark, out, fabric, executor, base_weights, cache, half).run()
 
 
