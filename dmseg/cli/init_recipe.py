@@ -21,7 +21,8 @@ _SHOWN = 10
 def command(folder: Path, modality: str, name: str | None, rescale: str, out: Path | None, force: bool) -> int:
     """Guess a recipe for your own folder of images and masks, and say what did not match.
 
-    Images (PNG, JPEG, TIFF, BMP, GIF, DICOM) with mask files, or with COCO, LabelMe or Label Studio files; volumes (NIfTI, MetaImage, NRRD) with label volumes; DICOM series with segmentations (SEG), structure sets (RTSTRUCT) or
+    Images (PNG, JPEG, TIFF, BMP, GIF, DICOM) with mask files, or with COCO, LabelMe or Label Studio files; volumes
+    (NIfTI, MetaImage, NRRD) with label volumes; DICOM series with segmentations (SEG), structure sets (RTSTRUCT) or
     label volumes; at any depth. What the values of masks mean is decided from all of them. There is always a recipe:
     what was not understood stands in it as comments, to be corrected by hand (exit code 1 if nothing could be paired).
     """
