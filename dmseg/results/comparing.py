@@ -57,7 +57,7 @@ def compare(first: Run, second: Run, metric: str = "dice") -> list[RunDifference
     """
     if metric not in METRICS:
         raise unknown_name("metric", metric, METRICS)
-    _require_same(first, second)
+    require_pair(first, second)
     mine, theirs = case_tables(first.steps), case_tables(second.steps)
     groups = _mask_groups(first.steps)
     found: list[RunDifference] = []
@@ -66,9 +66,14 @@ def compare(first: Run, second: Run, metric: str = "dice") -> list[RunDifference
     return found
 
 
-def _require_same(first: Run, second: Run) -> None:
-    wanted = [("protocol", key) for key in ("id", "preset", "corrective", "steps", "seed")]
-    wanted += [("benchmark", "manifest_digest")]
+def require_pair(first: Run, second: Run) -> None:
+    """Refuse two runs whose rows do not pair: another protocol, benchmark, metric setting, or other objects.
+
+    Raises:
+        UsageError: says in what they differ.
+    """
+    wanted = [("protocol", key) for key in ("id", "preset", "corrective", "steps", "seed", "prompts_sha256")]
+    wanted += [("benchmark", "manifest_digest")] + [("metrics", key) for key in ("grid", "boundary", "hd95")]
     for part, key in wanted:
         one, other = first.info[part].get(key), second.info[part].get(key)
         if one != other:
