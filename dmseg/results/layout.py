@@ -16,19 +16,6 @@ FORMATS: tuple[str, ...] = ("markdown", "latex", "csv")
 _TEX = str.maketrans(
     {**{mark: f"\\{mark}" for mark in "&%_#${}"}, "^": r"\^{}", "~": r"\~{}", "\\": r"\textbackslash{}"}
 )
-    {
-        "&": r"\&",
-        "%": r"\%",
-        "_": r"\_",
-        "#": r"\#",
-        "$": r"\$",
-        "{": r"\{",
-        "}": r"\}",
-        "^": r"\^{}",
-        "~": r"\~{}",
-        "\\": r"\textbackslash{}",
-    }
-)
 
 
 def escape_tex(text: str) -> str:
