@@ -100,7 +100,7 @@ def build_tables(
     if over not in OVERS:
         raise unknown_name("mean", over, OVERS)
     for run in runs[1:]:
-        require_pair(runs[0], run)
+        require_pair(runs[0], run, runs[0].steps, run.steps)
     tables = [case_tables(run.steps) for run in runs]
     names = name_runs(runs)
     return [
