@@ -27,11 +27,13 @@ from dmseg.baselines.medsam import MedSamAdapter
 from dmseg.baselines.networks.mini import build_mini_sam
 from dmseg.baselines.networks.robust_sam import RobustSAMNetwork
 from dmseg.baselines.networks.sam import PromptedNetwork, build_sam
+from dmseg.baselines.networks.sam_hq import build_sam_hq
 from dmseg.baselines.networks.sam_med2d import build_sam_med2d
 from dmseg.baselines.networks.tiny_vit import build_lite_medsam, build_mobile_sam
 from dmseg.baselines.prompted import PromptedAdapter
 from dmseg.baselines.robust_sam import RobustSamAdapter
 from dmseg.baselines.sam import SamAdapter
+from dmseg.baselines.sam_hq import SamHqAdapter
 from dmseg.baselines.sam_med2d import SamMed2dAdapter
 from dmseg.baselines.trained import Trained, is_trained, read_trained
 from dmseg.errors import ModelError
@@ -84,6 +86,11 @@ FAMILIES: dict[str, Family] = {
     "robust-sam-b": Family(RobustSamAdapter, partial(RobustSAMNetwork, "vit_b"), "robust_sam_b"),
     "robust-sam-l": Family(RobustSamAdapter, partial(RobustSAMNetwork, "vit_l"), "robust_sam_l"),
     "gle-sam": Family(GleSamAdapter, _build_gle_sam, "vit_l", load_companions),
+    "sam-hq-b": Family(SamHqAdapter, partial(build_sam_hq, "vit_b"), "sam_hq_b"),
+    "sam-hq-l": Family(SamHqAdapter, partial(build_sam_hq, "vit_l"), "sam_hq_l"),
+    "sam-hq-h": Family(SamHqAdapter, partial(build_sam_hq, "vit_h"), "sam_hq_h"),
+    "sam-hq-tiny": Family(SamHqAdapter, partial(build_sam_hq, "vit_tiny"), "sam_hq_tiny"),
+    "robust-medsam": Family(RobustSamAdapter, partial(RobustSAMNetwork, "vit_b"), "robust_sam_b"),
     "mini-sam": Family(SamAdapter, build_mini_sam, "mini_sam"),
 }
 

@@ -53,6 +53,11 @@ FACTORIES: dict[str, str] = {
             "robust-sam-b",
             "robust-sam-l",
             "gle-sam",
+            "sam-hq-b",
+            "sam-hq-l",
+            "sam-hq-h",
+            "sam-hq-tiny",
+            "robust-medsam",
             "mini-sam",
         ),
         "dmseg.baselines.families:load_network_model",
@@ -70,6 +75,7 @@ FACTORIES: dict[str, str] = {
         ),
         "dmseg.baselines.trained_models:load_trained_model",
     ),
+    "gara-sam": "dmseg.baselines.unpublished:refuse_unpublished",
 }
 """Name -> ``module:callable`` of every model that ships; each has a card of the same name in ``models.toml``.
 

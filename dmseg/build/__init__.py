@@ -4,8 +4,8 @@ What a dataset is lives in :mod:`dmseg.datasets`, what a degradation is in :mod:
 in :mod:`dmseg.manifests`.
 """
 
-from dmseg.build.benchmark import Benchmark, find_manifest, open_benchmark
-from dmseg.build.checks import Problem, check_digests, verify
+from dmseg.build.benchmark import Benchmark, StoredImage, find_manifest, open_benchmark
+from dmseg.build.checks import Problem, verify
 from dmseg.build.citation import cite
 from dmseg.build.description import capped_shares, counts_by, level_table, split_counts, write_histogram
 from dmseg.build.estimate import BuildEstimate, estimate
@@ -25,11 +25,11 @@ __all__ = [
     "BuildEstimate",
     "BuildSummary",
     "Problem",
+    "StoredImage",
     "build",
     "build_shard",
     "cache_folder",
     "capped_shares",
-    "check_digests",
     "cite",
     "counts_by",
     "estimate",

@@ -63,7 +63,7 @@ def verify(
     Returns:
         The problems found, in manifest order; empty when all is well.
     """
-    problems = [*check_digests(bench), *_rows(bench), *_files(bench)]
+    problems = [*_digests(bench), *_rows(bench), *_files(bench)]
     work = _plan_checks(bench, sample)
     with run(_image_problems, work, Backend(engine, jobs, scheduler), ordered=True) as results:
         for found in progress(results, len(work), "verify", "images"):
@@ -98,8 +98,7 @@ def _draw_sample(image_id: str, sample: float) -> bool:
     return key_words("verify", image_id)[0] < sample * 2**64
 
 
-def check_digests(bench: Benchmark) -> Iterator[Problem]:
-    """Yield in what benchmark.json contradicts its tables: digests and counts."""
+def _digests(bench: Benchmark) -> Iterator[Problem]:
     tables = bench.manifest.tables
     for name, value in (
         ("manifest_digest", manifest_digest(bench.info, tables)),

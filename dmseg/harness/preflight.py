@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
-from dmseg.build import Benchmark, check_digests
+from dmseg.build import Benchmark
 from dmseg.errors import DataError
 from dmseg.harness.replay import Replay, Rows
 from dmseg.harness.selection import Selection
-from dmseg.manifests import LOCAL_EDITION, diff, find_published, list_published
+from dmseg.manifests import LOCAL_EDITION, TABLES, diff, find_published, list_published, manifest_digest
 
 _SHOWN = 3
 
@@ -20,7 +20,11 @@ def require_digests(benchmark: Benchmark) -> None:
         DataError: a table was changed, or the edition it says it is has other rows; the message says what differs.
     """
     info = benchmark.info
-    problems = [problem.what for problem in check_digests(benchmark)]
+    names = {name: [column.name for column in columns if column.identity] for name, columns in TABLES.items()}
+    found_digest = manifest_digest(info, {name: benchmark.table(name, columns) for name, columns in names.items()})
+    problems = []
+    if found_digest != benchmark.digest:
+        problems.append(f"manifest_digest is {benchmark.digest[:12]}..., the tables give {found_digest[:12]}...")
     name = f"{info['edition']}-{info['version']}"
     if info["edition"] != LOCAL_EDITION and name in list_published():
         published = find_published(name)
@@ -91,6 +95,6 @@ def _require_rows(rows: Rows, step: int, size: tuple[int, int], where: str) -> N
 
 def read_sizes(benchmark: Benchmark) -> dict[str, tuple[int, int]]:
     """Return image_id -> (height, width) of a benchmark's images."""
-    images = benchmark.images
+    images = benchmark.frame("images", ("image_id", "height", "width"))
     pairs = zip(images["height"], images["width"], strict=True)
     return {name: (int(h), int(w)) for name, (h, w) in zip(images["image_id"], pairs, strict=True)}
