@@ -137,7 +137,7 @@ def _run(arguments: list[str] | None) -> int:
         say(f"error: {error}")
         return error.exit_code
     except SystemExit as leaving:
-        if type(sys.stdout).__name__ != "PacifyFlushWrapper":  # what click puts there when the reader went away
+        if "PacifyFlush" not in type(sys.stdout).__name__:  # what click puts there when the reader went away
             raise
         say("error: the output was closed before everything was written")
         return DmsegError.exit_code if leaving.code else 0
