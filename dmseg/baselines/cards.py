@@ -13,7 +13,7 @@ from dmseg import tables
 from dmseg.baselines.checkpoints import Checkpoint
 from dmseg.errors import ModelError
 
-KINDS: tuple[str, ...] = ("classical", "network", "self-test")
+KINDS: tuple[str, ...] = ("classical", "network", "self-test", "unpublished")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,8 @@ class ModelCard:
     """What makes one model, and facts about it for ``dmseg models`` and for the ``model`` part of a run's record.
 
     Attributes:
-        kind: ``classical`` (no weights), ``network``, or ``self-test`` (is shown the reference).
+        kind: ``classical`` (no weights), ``network``, ``self-test`` (is shown the reference), or ``unpublished`` (named
+            in the literature; there is nothing to run).
         summary: one sentence.
         license: SPDX name of the licence of method code and weights.
         capabilities: subset of :data:`dmseg.baselines.interface.CAPABILITIES`.

@@ -309,6 +309,10 @@ class NetworkRestorer:
         return torch.tensor(values, device=self.device).view(count, 1, experts)
 
 
+_FACTS = ("device", "precision", "mode", "card")
+"""Attributes of a model that its cascade has as well."""
+
+
 class Restored:
     """A model that sees restored images; everything else about it is the model's own.
 
@@ -327,12 +331,16 @@ class Restored:
         self.weights_sha256 = digest(list(both)) if restorer.weights_sha256 else both[1]
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("model", "restorer"):  # not yet there: copied or unpickled
+        # Facts alone: what else a model offers (``prepare``, ``encode_prepared``) would pass the restorer by.
+        if name not in _FACTS:
             raise AttributeError(name)
-        if name == "params":
-            own = getattr(self.model, "params", None)
-            return None if own is None else own + self.restorer.params
         return getattr(self.model, name)
+
+    @property
+    def params(self) -> int | None:
+        """The parameters of both, None where the model states none."""
+        own: int | None = getattr(self.model, "params", None)
+        return None if own is None else own + self.restorer.params
 
     def encode(self, images: Sequence[Image]) -> Sequence[Any]:
         """Restore the images and encode them."""

@@ -12,6 +12,7 @@ import cv2
 
 from dmseg.baselines import ModelAdapter, SelfTestAdapter, load_model
 from dmseg.baselines.bridge import Bridge, load_isolated
+from dmseg.baselines.restorers import Restored
 from dmseg.harness.calling import GuardedModel
 from dmseg.harness.engine import Engine
 from dmseg.harness.options import RunOptions
@@ -72,8 +73,9 @@ def make_engine(setup: Setup, model: GuardedModel) -> Engine:
 def guard_model(setup: Setup, model: ModelAdapter | SelfTestAdapter, calls: Calls | None = None) -> GuardedModel:
     """Return a loaded model behind its guard, with the run's time limit and threshold."""
     options = setup.options
-    if isinstance(model, Bridge):
-        model.begin_run(setup.out)
+    inner = model.model if isinstance(model, Restored) else model
+    if isinstance(inner, Bridge):
+        inner.begin_run(setup.out)
     return GuardedModel(model, options.timeout, threshold=options.rules.threshold, calls=calls)
 
 

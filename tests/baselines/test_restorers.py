@@ -160,3 +160,28 @@ def test_routing_noise_is_keyed_by_the_image(lightning_file: Path) -> None:
     assert noise.shape == (10, 1, 4) and torch.equal(noise, restorer._noise("one"))
     assert not torch.equal(noise, restorer._noise("two"))
     assert 0.15 < float(noise.std()) < 0.35
+
+
+def test_a_model_that_prepares_images_gets_the_restored_ones(brighter: NetworkRestorer) -> None:
+    """The harness calls ``prepare`` where a model has it; the restorer must not be passed by."""
+    from dmseg.baselines import PreparingAdapter
+
+    class Preparing:
+        name = "preparing"
+        capabilities = frozenset({"points"})
+        device = "cpu"
+
+        def prepare(self, picture: Any) -> Any:
+            return picture
+
+        def encode_prepared(self, prepared: Any) -> Any:
+            return list(prepared)
+
+        def encode(self, images: Any) -> Any:
+            return list(images)
+
+        def predict(self, *_: Any) -> Any: ...
+
+    cascade = Restored(brighter, Preparing())
+    assert not isinstance(cascade, PreparingAdapter) and cascade.device == "cpu"
+    assert np.array_equal(cascade.encode([image()])[0], expected(image()))
