@@ -61,6 +61,13 @@ def header(path: Path, kind: str) -> tuple[int, int]:
         return (image.width, image.height) if turned else (image.height, image.width)
 
 
+def orientation(path: Path, kind: str) -> int:
+    """Return the orientation 1..8 that a file declares, 1 where it declares none or none that exists."""
+    with _open_raster(path, kind) as image:
+        found = int(image.getexif().get(_ORIENTATION, 1)) if kind != GIF else 1
+    return found if 1 <= found <= 8 else 1
+
+
 def samples(path: Path, kind: str) -> DecodedSamples:
     """Decode a PNG, JPEG, TIFF, BMP or GIF file (of several frames the first, said in the notes).
 
