@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
@@ -29,7 +28,7 @@ class Target:
 
     def reference(self) -> Mask:
         """Return the object's mask, bool (H, W)."""
-        return imaging.decode_rle(json.loads(self.rle))
+        return imaging.decode_rle(self.rle)
 
 
 @dataclass(frozen=True, slots=True)
