@@ -2,6 +2,7 @@
 #   make demo       install, run the main job on the embedded phantom edition (under 2 minutes once installed)
 #   make test       install, run the quick tests          make test-all   the slow ones too
 #   make lint       ruff, mypy, layers                    make bench      speed against the peers, as ratios
+#   make gpu-round  all checks and figures that need a GPU, in eight minutes
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
@@ -19,7 +20,7 @@ bracketed = $(if $(strip $(1)),[$(call install_names,$(1))],)
 PEERS := benchmarks/.venv
 BENCHMARKS := $(patsubst benchmarks/bench_%.py,bench-%,$(wildcard benchmarks/bench_*.py))
 
-.PHONY: demo install install-test test test-all coverage lint bench clean
+.PHONY: demo install install-test test test-all coverage lint bench gpu-round clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -77,8 +78,15 @@ bench-build: install
 bench-train: install
 	$(BIN)/python benchmarks/bench_train.py
 
+bench-click: install-test
+	$(BIN)/python benchmarks/bench_click.py
+
 bench-bridge: install
 	$(BIN)/python benchmarks/bench_bridge.py
+
+# Every check and figure that needs a CUDA device, in at most eight minutes; figures in gpu_round.json.
+gpu-round: install-test
+	$(BIN)/python benchmarks/gpu_round.py --out gpu_round.json
 
 clean:
 	rm -rf demo dist build .pytest_cache .mypy_cache .ruff_cache .coverage .coverage.*

@@ -145,9 +145,13 @@ def lock(path: Path, *, shared: bool = False, wait: bool = True, needed: bool = 
     Raises:
         OSError: the file cannot be made, or its file system has no locks.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     while True:
-        with path.open("ab") as handle:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            opened = path.open("ab")
+        except FileNotFoundError:  # the folder went away just now, with the job that it was of
+            continue
+        with opened as handle:
             try:
                 _hold(handle, shared, wait)
             except OSError as error:

@@ -4,7 +4,7 @@ What a dataset is lives in :mod:`dmseg.datasets`, what a degradation is in :mod:
 in :mod:`dmseg.manifests`.
 """
 
-from dmseg.build.benchmark import Benchmark, find_manifest, open_benchmark
+from dmseg.build.benchmark import Benchmark, StoredImage, find_manifest, open_benchmark
 from dmseg.build.checks import Problem, verify
 from dmseg.build.citation import cite
 from dmseg.build.description import capped_shares, counts_by, level_table, split_counts, write_histogram
@@ -25,6 +25,7 @@ __all__ = [
     "BuildEstimate",
     "BuildSummary",
     "Problem",
+    "StoredImage",
     "build",
     "build_shard",
     "cache_folder",

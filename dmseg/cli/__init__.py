@@ -35,9 +35,11 @@ COMMANDS: dict[str, str] = {
     "selfcheck": "Check a model before it is run for hours.",
     "evaluate": "Run a model under the click protocol and score every step.",
     "train": "Train a network, or a part of one, on a built benchmark.",
+    "click": "Click it yourself: a page on this machine; clicks can be kept and replayed.",
     "explain": "Draw what a network makes of one object: guidance, features, masks, step by step.",
     "score": "Score anyone's masks against reference masks.",
     "summary": "Tables of a run with intervals: Markdown, LaTeX, CSV.",
+    "table": "Several runs in one table: models x levels x metrics, for a paper or a page.",
     "compare": "Two runs, paired: differences by level, dataset, modality, structure, size.",
     "report": "Write one HTML page about a run.",
     "digest": "Print the digest that names a run's results.",
@@ -46,6 +48,10 @@ COMMANDS: dict[str, str] = {
     "cite": "Print BibTeX and licences of a benchmark's sources.",
     "doctor": "Print what is installed and what was found, to paste into an issue.",
 }
+
+
+MODULES = {"click": "click_page"}
+"""Modules that are not named as their command: a module ``click`` here would stand in the place of the library."""
 
 
 class LazyGroup(click.Group):
@@ -57,7 +63,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"dmseg.cli.{cmd_name.replace('-', '_')}")
+        module = importlib.import_module(f"dmseg.cli.{MODULES.get(cmd_name, cmd_name.replace('-', '_'))}")
         command: click.Command = module.command
         return command
 

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dmseg.cli.options import FILE, FOLDER, jobs_option, levels_option, limit_option, seed_option, split_option
+from dmseg.cli.options import (
+    FILE,
+    FOLDER,
+    engine_options,
+    jobs_option,
+    levels_option,
+    limit_option,
+    seed_option,
+    shard_option,
+    split_option,
+)
 from dmseg.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,15 +37,6 @@ def model_arguments(ctx: click.Context, param: click.Parameter, given: tuple[str
         except ValueError:
             arguments[key] = value
     return arguments
-
-
-def _shard(ctx: click.Context, param: click.Parameter, given: str | None) -> tuple[int, int] | None:
-    if given is None:
-        return None
-    index, slash, count = given.partition("/")
-    if not (slash and index.isdigit() and count.isdigit()):
-        raise UsageError(f'--shard "{given}": give i/n, for example 1/4')
-    return int(index), int(count)
 
 
 @click.command("evaluate")
@@ -64,9 +65,8 @@ def _shard(ctx: click.Context, param: click.Parameter, given: str | None) -> tup
 @jobs_option
 @click.option("--chunk", type=click.IntRange(min=1), default=None, help="Masks per call; default 4 (GPU: 32).")
 @click.option("--batch-images", type=click.IntRange(min=1), default=1, help="Images per encoder call; default 1.")
-@click.option(
-    "--shard", default=None, metavar="I/N", callback=_shard, help="Do every N-th work unit, from the I-th on."
-)
+@engine_options
+@shard_option
 @click.option("--timeout", type=float, default=None, help="Seconds that one call of the model may take.")
 @click.option("--prompts", type=FILE, default=None, help="Replay the prompts.parquet of another run.")
 @click.option("--grid", type=click.IntRange(min=16), default=None, help="Longest side to score at.")

@@ -28,7 +28,7 @@ def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def page(title: str, body: str, *, style: str = "", script: str = "") -> str:
+def page(title: str, body: str, *, style: str = "", script: str = "", asks_itself: bool = False) -> str:
     """Return the HTML document.
 
     Args:
@@ -36,6 +36,7 @@ def page(title: str, body: str, *, style: str = "", script: str = "") -> str:
         body: HTML of the body, every given text in it already escaped; no style attributes, no event attributes.
         style: rules beside the common ones.
         script: plain JavaScript, run at the end of the body; empty for none.
+        asks_itself: whether the script may ask the address that the page came from, and nobody else.
     """
     sheet = _page_css() + FIGURE_CSS + style
     policy = [
@@ -43,6 +44,7 @@ def page(title: str, body: str, *, style: str = "", script: str = "") -> str:
         "img-src data:",
         f"style-src {_hash(sheet)}",
         f"script-src {_hash(script) if script else chr(39) + 'none' + chr(39)}",
+        *(["connect-src 'self'"] if asks_itself else []),
         "base-uri 'none'",
         "form-action 'none'",
     ]

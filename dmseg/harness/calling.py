@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import FrameType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,6 +13,7 @@ from numpy.typing import NDArray
 
 from dmseg.baselines import ModelAdapter, PreparingAdapter, SelfTestAdapter
 from dmseg.errors import MachineError
+from dmseg.jobs import Calls, CallTimeoutError, limit_time
 from dmseg.types import Image, Mask, Prompts
 
 T = TypeVar("T")
@@ -69,16 +66,8 @@ class Answer:
     state: Any
 
 
-class CallTimeoutError(BaseException):
-    """Raised inside a call that takes too long; no ``except Exception`` of a model can swallow it."""
-
-
 class AnswerError(Exception):
     """A model's answer that is not what the interface asks for."""
-
-
-def _nothing(name: str) -> None:
-    """Do nothing: calls are not watched."""
 
 
 class GuardedModel:
@@ -92,8 +81,7 @@ class GuardedModel:
         model: the model.
         timeout: seconds that one call may take, or None; enforced in the main thread of a process on POSIX.
         threshold: probability (sigmoid of the logit) above which a pixel is foreground.
-        known: calls by name that are known to end badly, with their failure; they are not made.
-        before, after: called with a call's name before and after it is made (see :mod:`dmseg.harness.watchdog`).
+        calls: told of every call; those that it knows to end badly are not made (see :class:`dmseg.jobs.Watched`).
 
     Attributes:
         halvings: how often a batch was halved for lack of memory.
@@ -105,15 +93,12 @@ class GuardedModel:
         timeout: float | None = None,
         *,
         threshold: float = 0.5,
-        known: Mapping[str, CallFailure] | None = None,
-        before: Callable[[str], None] = _nothing,
-        after: Callable[[str], None] = _nothing,
+        calls: Calls | None = None,
     ) -> None:
         self._model = model
         self._timeout = timeout
         self._cut = math.log(threshold / (1 - threshold))
-        self._known = known or {}
-        self._before, self._after = before, after
+        self._calls = calls or Calls()
         self._largest: dict[str, int] = {}
         self.halvings = 0
 
@@ -149,7 +134,7 @@ class GuardedModel:
         largest = self._largest.get(kind, sys.maxsize)
         if len(items) > largest:
             return self._in_parts(items, largest, call, name)
-        failure = self._known.get(name)
+        failure = self._lost(name)
         if failure is None:
             try:
                 return self._call(items, call, name)
@@ -175,14 +160,21 @@ class GuardedModel:
         ]
 
     def _call(self, items: Sequence[Any], call: Callable[[Sequence[Any]], list[Any]], name: str) -> list[Any]:
-        self._before(name)
+        self._calls.tell(name)
         try:
-            with _time_limit(self._timeout):
+            with limit_time(self._timeout):
                 results = call(items)
                 _wait(self._model)
                 return results
         finally:
-            self._after(name)
+            self._calls.tell(None)
+
+    def _lost(self, name: str) -> CallFailure | None:
+        """Return the failure of a call that has ended a process before, None for any other."""
+        how = self._calls.lost.get(name)
+        if how == "timeout":
+            return CallFailure("timeout", f"no answer within {self._timeout:g} s")
+        return None if how is None else CallFailure("error", "the process ended during this call")
 
     def _encode(self, prepared: Sequence[Any]) -> list[Any]:
         model = self._model
@@ -269,22 +261,3 @@ def _free_memory() -> None:
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()
-
-
-@contextlib.contextmanager
-def _time_limit(seconds: float | None) -> Iterator[None]:
-    """Raise :class:`CallTimeoutError` in the body after so many seconds."""
-    if seconds is None or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(signum: int, frame: FrameType | None) -> None:
-        raise CallTimeoutError
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)

@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dmseg.build import Benchmark
-from dmseg.errors import ImageFileError
+from dmseg.errors import ImageFileError, MachineError
 from dmseg.harness.calling import Answer, CallFailure, GuardedModel, Question
 from dmseg.harness.options import RunOptions
 from dmseg.harness.replay import Replay
-from dmseg.harness.selection import Block, Selection
+from dmseg.harness.selection import Block, BlockItem
 from dmseg.harness.sequence import ClickSession, Row
 from dmseg.manifests import thumbprint
 from dmseg.protocol import Click, candidate_prompts, first_prompts, next_click
@@ -54,6 +53,7 @@ class ImageAtLevel:
     pixels: NDArray[np.uint8] | None
     sequences: list[ClickSession]
     watch: PhaseClock
+    plan_digest: str
     embedding: Any = None
 
 
@@ -70,26 +70,24 @@ class Engine:
     """Runs work units of one run on one model.
 
     Args:
-        benchmark: where images come from.
-        selection: objects by image.
         model: the guarded model. Several threads may share it: one is at the network, while others read and prepare
             images, prompt and score.
         options: the run's choices.
+        manifest_digest: of the benchmark; it decides which objects are audited.
         device, shard: facts for timing.parquet.
         replay: recorded prompts, or None for the simulated user.
     """
 
     def __init__(
         self,
-        benchmark: Benchmark,
-        selection: Selection,
         model: GuardedModel,
         options: RunOptions,
+        manifest_digest: str,
         device: str = "cpu",
         shard: str = "1/1",
         replay: Replay | None = None,
     ) -> None:
-        self._benchmark, self._selection, self._model, self._options = benchmark, selection, model, options
+        self._model, self._options, self._manifest_digest = model, options, manifest_digest
         self._rules = options.rules
         self._where = {"device": device, "host": socket.gethostname(), "shard": shard}
         self._replay = replay
@@ -97,7 +95,7 @@ class Engine:
 
     def run(self, block: Block) -> BlockResult:
         """Return the rows of one work unit."""
-        items = [self._open_image(image_id, level) for image_id, level in block]
+        items = [self._open_image(item) for item in block.items]
         self._encode(items)
         tables: dict[str, list[Row]] = {"steps": [], "prompts": [], "inputs": [], "timing": []}
         audit: list[Row] = []
@@ -117,13 +115,18 @@ class Engine:
             halvings, self._model.halvings = self._model.halvings, 0
         return BlockResult(tables, audit, halvings)
 
-    def _open_image(self, image_id: str, level: str) -> ImageAtLevel:
+    def _open_image(self, item: BlockItem) -> ImageAtLevel:
         watch = PhaseClock()
-        image = self._selection.images[image_id]
+        image, level = item.image, item.pixels.level
         pixels, failure = None, None
         try:
-            pixels = as_rgb(self._benchmark.image(image_id, level))
+            pixels = as_rgb(item.pixels.read())
         except ImageFileError as error:
+            if not item.pixels.path.is_file():
+                raise MachineError(
+                    f"{item.pixels.path}: was built, and is gone; is the disk of the benchmark still there? Nothing of "
+                    "it is counted: mend that (dmseg verify says what is missing); the same command goes on"
+                ) from None
             failure = CallFailure("error", str(error))
         watch.stop("load")
         sequences = []
@@ -135,7 +138,7 @@ class Engine:
             if failure is not None:
                 sequences[-1].take(failure)
         watch.stop("prompt")
-        return ImageAtLevel(level, image_id, pixels, sequences, watch)
+        return ImageAtLevel(level, image.image_id, pixels, sequences, watch, item.plan_digest)
 
     def _first(self, mask_id: str, level: str, reference: Mask) -> Prompts:
         if self._replay is not None:
@@ -220,7 +223,7 @@ class Engine:
         )
 
     def _audit(self, sequence: ClickSession, step: int) -> list[Row]:
-        if not (self._options.keep_predictions or is_audited(self._benchmark.digest, sequence.target.mask_id)):
+        if not (self._options.keep_predictions or is_audited(self._manifest_digest, sequence.target.mask_id)):
             return []
         record = sequence.audit(step, self._options.seed)
         return [] if record is None else [record]
@@ -229,7 +232,7 @@ class Engine:
         return {
             "image_id": item.image_id,
             "level": item.level,
-            "plan_digest": self._selection.plan_digests[item.image_id, item.level],
+            "plan_digest": item.plan_digest,
             "thumbprint": None if item.pixels is None else thumbprint(item.pixels).tobytes().hex(),
         }
 

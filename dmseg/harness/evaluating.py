@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import os
@@ -14,15 +15,16 @@ from typing import Any
 
 from dmseg.baselines import FunctionAdapter, ModelAdapter, SelfTestAdapter, model_facts
 from dmseg.build import Benchmark, open_benchmark
-from dmseg.errors import DataError, UsageError
+from dmseg.errors import UsageError
+from dmseg.files import remove_temporaries
 from dmseg.harness.merging import merge
-from dmseg.harness.options import RunOptions, run_info, with_defaults
-from dmseg.harness.parts import Parts
-from dmseg.harness.selection import Selection, levels_of, select
+from dmseg.harness.options import RunOptions, differences, run_info, with_defaults
+from dmseg.harness.selection import Block, Chosen, Selection, block_name, levels_of, select
 from dmseg.harness.setup import ModelChoice, Setup
-from dmseg.harness.workers import loads_elsewhere, run_blocks, shard_of
-from dmseg.jobs import session_facts
+from dmseg.harness.workers import loads_elsewhere, open_ledger, run_blocks
+from dmseg.jobs import Backend, Ledger, check_shard, guard_disk, session_facts, take_shard, torchrun_shard
 from dmseg.progress import progress
+from dmseg.results.columns import RUN_FILE
 from dmseg.results.runs import open_run
 from dmseg.types import LEVELS
 
@@ -66,10 +68,10 @@ class RunPlan:
     selection: Selection
     info: Mapping[str, Any]
     shard: tuple[int, int]
-    by_name: bool
+    backend: Backend
 
     @property
-    def blocks(self) -> list[Any]:
+    def blocks(self) -> Sequence[Block]:
         """All work units of the run."""
         return self.selection.blocks(self.setup.options.batch_images)
 
@@ -113,6 +115,8 @@ def prepare(
     prompts: Path | str | None = None,
     timeout: float | None = None,
     jobs: int = 1,
+    engine: str = "loky",
+    scheduler: str | None = None,
     shard: tuple[int, int] | None = None,
     submitter: str | None = None,
     isolate: bool = False,
@@ -128,7 +132,8 @@ def prepare(
         chunk: masks per call of the model; default by device.
         batch_images: images per call of the encoder and work unit.
         grid, boundary, hd95, prompts, timeout: see :class:`Options`.
-        jobs: worker processes; on a GPU threads around the one model.
+        jobs, engine, scheduler: where work units are done, see :class:`dmseg.jobs.Backend`; on a GPU, threads around
+            the one model take the place of worker processes.
         shard: (i, n): only every n-th work unit, from the i-th on; default from RANK and WORLD_SIZE (torchrun).
         submitter: whom the run is by, for the leaderboard.
         isolate: run the model in a process of its own, which sees neither benchmark nor run folder, nor a network
@@ -136,7 +141,8 @@ def prepare(
         keep_predictions: keep every prediction in the run folder, so that a leaderboard's challenge can be answered.
     """
     opened = benchmark if isinstance(benchmark, Benchmark) else open_benchmark(benchmark)
-    shard = _check_shard(shard or _torchrun_shard())
+    backend = Backend(engine, jobs, scheduler)
+    shard = check_shard(shard or torchrun_shard())
     if device == "auto" and "LOCAL_RANK" in os.environ and "WORLD_SIZE" in os.environ:
         device = _local_device()
     options = RunOptions(
@@ -155,17 +161,15 @@ def prepare(
         isolate=isolate,
         hidden=(opened.path.absolute(), Path(out).absolute()),
     )
-    loaded = _load_for_run(model, choice, jobs)
+    loaded = _load_for_run(model, choice, backend)
     _check_capabilities(options, loaded)
     where = str(getattr(loaded, "device", "cpu"))
     options = with_defaults(options, where, loaded.capabilities, chunk)
     selection = select(opened, options)
     info = run_info(options, opened, model_facts(loaded, arguments), submitter)
-    setup = Setup(opened.path, Path(out), choice, options, where, f"{shard[0]}/{shard[1]}", jobs)
-    by_name = isinstance(model, str)
-    if loads_elsewhere(setup, by_name):
-        return RunPlan(setup, None, selection, info, shard, by_name)
-    return RunPlan(setup, loaded, selection, info, shard, by_name)
+    setup = Setup(opened.digest, Path(out), choice, options, where, f"{shard[0]}/{shard[1]}", jobs)
+    elsewhere = loads_elsewhere(where, options.timeout, backend, isinstance(model, str))
+    return RunPlan(setup, None if elsewhere else loaded, selection, info, shard, backend)
 
 
 def perform(plan: RunPlan) -> RunSummary:
@@ -175,38 +179,61 @@ def perform(plan: RunPlan) -> RunSummary:
         UsageError: the folder holds another run, or something else.
         DataError: the folder cannot be written, or a worker process was ended; what was finished is kept.
     """
-    try:
+    with guard_disk(plan.setup.out):
         return _perform(plan)
-    except OSError as error:
-        raise DataError(f"{plan.setup.out}: {error}; what was finished is kept, the same command goes on") from error
 
 
 def _perform(plan: RunPlan) -> RunSummary:
-    parts = Parts(plan.setup.out)
-    blocks = plan.blocks
-    if parts.claim(plan.info):
-        mine = shard_of(blocks, plan.shard)
-        missing = {number: mine[number] for number in parts.missing(len(blocks)) if number in mine}
-        if len(missing) < len(mine):
-            print(f"going on: {len(mine) - len(missing)} of {len(mine)} work units are done", file=sys.stderr)
-        parts.note_session(session_facts(plan.setup.device, plan.setup.jobs, plan.setup.shard))
-        done = run_blocks(plan.setup, plan.model, missing, by_name=plan.by_name)
+    out, ledger, blocks = plan.setup.out, open_ledger(plan.setup), plan.blocks
+    finished = out / RUN_FILE
+    with ledger.session(plan.info, functools.partial(_check_run, plan), functools.partial(_refuse, out)):
+        if not finished.is_file():
+            _do_missing(plan, ledger, blocks)
+    names = [block_name(number) for number in range(len(blocks))]
+    left = ledger.missing(names)
+    if left and not finished.is_file():
+        return RunSummary(out, False, len(plan.selection.images), plan.selection.n_masks, 0, len(left))
+    with ledger.alone():
+        if not finished.is_file():
+            merge(out, ledger, plan.info, names)
+        ledger.remove()
+        remove_temporaries(out, everyone=True)
+    info = open_run(out).info
+    return RunSummary(out, True, len(plan.selection.images), info["n_masks"], info["n_errors"], 0)
+
+
+def _do_missing(plan: RunPlan, ledger: Ledger, blocks: Sequence[Block]) -> None:
+    mine = take_shard(range(len(blocks)), plan.shard)
+    lacking = set(ledger.missing(block_name(number) for number in mine))
+    missing = Chosen(blocks, [number for number in mine if block_name(number) in lacking])
+    if len(missing) < len(mine):
+        print(f"going on: {len(mine) - len(missing)} of {len(mine)} work units are done", file=sys.stderr)
+    ledger.note_session(session_facts(plan.setup.device, plan.setup.jobs, plan.setup.shard))
+    with run_blocks(plan.setup, plan.model, missing, plan.backend) as done:
         for _ in progress(done, len(missing), "evaluate", "work units"):
             pass
-        left = len(parts.missing(len(blocks))) if parts.folder.is_dir() else 0
-        if left:
-            return RunSummary(plan.setup.out, False, len(plan.selection.images), plan.selection.n_masks, 0, left)
-        merge(parts, plan.info, len(blocks))
-    info = open_run(plan.setup.out).info
-    return RunSummary(plan.setup.out, True, len(plan.selection.images), info["n_masks"], info["n_errors"], 0)
 
 
-def _load_for_run(model: ModelLike, choice: ModelChoice, jobs: int) -> ModelAdapter | SelfTestAdapter:
+def _check_run(plan: RunPlan, before: Mapping[str, Any]) -> bool:
+    """Refuse a folder that holds another run; a run is never widened."""
+    if before.get("run_key") != plan.info["run_key"]:
+        raise UsageError(
+            f"{plan.setup.out} holds another run ({'; '.join(differences(before, plan.info)) or 'other key'}); "
+            "give another --out, or remove that folder"
+        )
+    return False
+
+
+def _refuse(out: Path) -> UsageError:
+    return UsageError(f"{out} is not empty and holds no run; give --out a new or empty folder")
+
+
+def _load_for_run(model: ModelLike, choice: ModelChoice, backend: Backend) -> ModelAdapter | SelfTestAdapter:
     if isinstance(model, str):
         return choice.load()
     if choice.isolate:
         raise UsageError("a model object cannot be isolated: name the model (pkg.mod:Class, file.py:Class)")
-    if jobs > 1:
+    if backend.jobs > 1 or backend.name == "dask":
         raise UsageError("a model object runs in this process: use jobs=1, or name the model (pkg.mod:Class)")
     if isinstance(model, (ModelAdapter, SelfTestAdapter)):
         return model
@@ -231,23 +258,6 @@ def _check_capabilities(options: RunOptions, model: ModelAdapter | SelfTestAdapt
             f'preset "{options.preset}" needs {", ".join(missing)}, which model "{model.name}" does not take '
             f"(it takes {', '.join(sorted(model.capabilities))}); choose another --preset: see dmseg presets"
         )
-
-
-def _check_shard(shard: tuple[int, int]) -> tuple[int, int]:
-    index, count = shard
-    if not 1 <= index <= count:
-        raise UsageError(f"shard {index}/{count}: give i/n with i from 1 to n")
-    return shard
-
-
-def _torchrun_shard() -> tuple[int, int]:
-    """Return this process's share under torchrun (RANK of WORLD_SIZE), else everything."""
-    rank, size = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
-    if not (rank.isdigit() and size.isdigit()):
-        raise UsageError(
-            f"RANK={rank} and WORLD_SIZE={size} are set but are no numbers; unset them, or give --shard i/n"
-        )
-    return int(rank) + 1, int(size)
 
 
 def _local_device() -> str:

@@ -1,67 +1,88 @@
-"""From parts to a finished run folder: tables, audit file, run.json last."""
+"""From parts to a finished run folder: tables, audit file, run.json last. Memory does not grow with the rows."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dmseg.files import atomic_path, remove_temporaries
-from dmseg.harness.parts import Parts, write_json
-from dmseg.results.audit import AUDIT_FILE, PREDICTIONS_FILE, AuditRecord, is_audited, write_audit
+from dmseg.files import atomic_path
+from dmseg.jobs import Ledger, write_json
+from dmseg.results.audit import AUDIT_FILE, PREDICTIONS_FILE, AuditRecord, AuditWriter, is_audited
 from dmseg.results.columns import ENVIRONMENT_FILE, RUN_FILE, TABLES, run_schema
 
+_GROUP_ROWS = 20_000
+"""Rows of a group of a Parquet file, and held at a time."""
 
-def merge(parts: Parts, info: Mapping[str, Any], n_blocks: int) -> None:
-    """Write the tables from all parts, then run.json, then remove the parts.
 
-    The order of rows is that of the work units, whoever did them. Two processes that finish at once may both merge:
-    they write the same files, and the one that finds the other's work done has nothing left to do.
+def merge(out: Path, ledger: Ledger, info: Mapping[str, Any], names: Sequence[str]) -> None:
+    """Write the tables from all parts, in the order of the work units, then run.json.
+
+    Args:
+        out: the run folder, held alone.
+        ledger: holds the parts.
+        info: run.json without the counts.
+        names: of all work units, in order.
+
+    Raises:
+        DataError: a part is missing or damaged.
     """
-    try:
-        _merge(parts, info, n_blocks)
-    except FileNotFoundError:
-        if not (parts.out / RUN_FILE).is_file():
-            raise
+    digest = str(info["benchmark"]["manifest_digest"])
+    masks: set[str] = set()
+    errors = halvings = 0
+    with contextlib.ExitStack() as stack:
+        tables = {name: stack.enter_context(_TableWriter(out, name)) for name in TABLES}
+        audited, kept = (stack.enter_context(AuditWriter(out / name)) for name in (AUDIT_FILE, PREDICTIONS_FILE))
+        for part in ledger.stream(names):
+            for name, rows in part["tables"].items():
+                tables[name].add(rows)
+            for fields in part["audit"]:
+                record = AuditRecord(**fields)
+                kept.add(record)
+                if is_audited(digest, record.mask_id):
+                    audited.add(record)
+            masks.update(row["mask_id"] for row in part["tables"]["steps"])
+            errors += sum(row["status"] != "ok" for row in part["tables"]["steps"])
+            halvings += part["halvings"]
+        if kept.number == audited.number:  # only the audited ones were kept
+            kept.forget()
+    write_json(out / ENVIRONMENT_FILE, {"sessions": ledger.sessions()})
+    write_json(out / RUN_FILE, {**info, "n_masks": len(masks), "n_errors": errors, "halved_for_memory": halvings})
 
 
-def _merge(parts: Parts, info: Mapping[str, Any], n_blocks: int) -> None:
-    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
-    audit: list[AuditRecord] = []
-    halvings = 0
-    for result in parts.read(n_blocks):
-        for name, some in result.tables.items():
-            rows[name] += some
-        audit += [AuditRecord(**record) for record in result.audit]
-        halvings += result.halvings
-    sessions = parts.sessions()
-    for row in rows["inputs"]:
-        row["thumbprint"] = None if row["thumbprint"] is None else bytes.fromhex(row["thumbprint"])
-    for name, content in rows.items():
-        _write_table(parts.out / f"{name}.parquet", pa.Table.from_pylist(content, schema=run_schema(name)))
-    _write_predictions(parts.out, str(info["benchmark"]["manifest_digest"]), audit)
-    write_json(parts.out / ENVIRONMENT_FILE, {"sessions": sessions})
-    counts = {
-        "n_masks": len({row["mask_id"] for row in rows["steps"]}),
-        "n_errors": sum(row["status"] != "ok" for row in rows["steps"]),
-        "halved_for_memory": halvings,
-    }
-    write_json(parts.out / RUN_FILE, {**info, **counts})
-    parts.remove()
-    remove_temporaries(parts.out)
+class _TableWriter(contextlib.ExitStack):
+    """Writes one table of a run, group by group; it is there when the block ends well."""
 
+    def __init__(self, out: Path, name: str) -> None:
+        super().__init__()
+        self._schema, self._is_inputs = run_schema(name), name == "inputs"
+        self._waiting: list[dict[str, Any]] = []
+        self._path = out / f"{name}.parquet"
 
-def _write_predictions(out: Path, manifest_digest: str, kept: list[AuditRecord]) -> None:
-    """Write the audited predictions, and beside them all that were kept where the run was asked to keep them."""
-    audited = [record for record in kept if is_audited(manifest_digest, record.mask_id)]
-    write_audit(out / AUDIT_FILE, audited)
-    if len(audited) < len(kept):
-        write_audit(out / PREDICTIONS_FILE, kept)
+    def __enter__(self) -> _TableWriter:
+        temporary = self.enter_context(atomic_path(self._path))
+        stream = self.enter_context(temporary.open("wb"))
+        self._writer = self.enter_context(pq.ParquetWriter(stream, self._schema, compression="zstd"))
+        return self
 
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> bool:
+        if kind is None:
+            self._write()
+        return bool(super().__exit__(kind, error, trace))
 
-def _write_table(path: Path, table: pa.Table) -> None:
-    with atomic_path(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+    def add(self, rows: list[dict[str, Any]]) -> None:
+        """Add rows after those that were added."""
+        if self._is_inputs:
+            for row in rows:
+                row["thumbprint"] = None if row["thumbprint"] is None else bytes.fromhex(row["thumbprint"])
+        self._waiting += rows
+        if len(self._waiting) >= _GROUP_ROWS:
+            self._write()
+
+    def _write(self) -> None:
+        self._writer.write_table(pa.Table.from_pylist(self._waiting, schema=self._schema))
+        self._waiting = []

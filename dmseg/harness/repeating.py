@@ -35,7 +35,7 @@ def repeat_predictions(plan: RunPlan, mask_ids: Collection[str]) -> Iterator[Aud
         raise UsageError(f"{len(lacking)} objects are not part of this run, the first is {lacking[0]}")
     setup = dataclasses.replace(plan.setup, options=dataclasses.replace(plan.setup.options, keep_predictions=True))
     engine = make_engine(setup, guard_model(setup, plan.model or setup.model.load()))
-    blocks = [block for block in plan.blocks if any(image_id in images for image_id, _ in block)]
+    blocks = [block for block in plan.blocks if any(item.image.image_id in images for item in block.items)]
     for block in progress(iter(blocks), len(blocks), "repeat", "work units"):
         for record in engine.run(block).audit:
             if record["mask_id"] in wanted:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 import pandas as pd
 
 from dmseg import imaging
-from dmseg.build import Benchmark
+from dmseg.build import Benchmark, StoredImage
 from dmseg.errors import DataError, UsageError, unknown_name
 from dmseg.harness.options import RunOptions
 from dmseg.types import LEVELS, Mask
 
-Block = tuple[tuple[str, str], ...]
-"""A work unit: consecutive (image_id, level) items."""
+_IMAGE_COLUMNS = ("image_id", "dataset", "modality", "split", "case_id", "spacing_y", "spacing_x")
+_BATCH_ROWS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,29 +45,110 @@ class SelectedImage:
     targets: tuple[Target, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class BlockItem:
+    """One image at one level: what a worker needs, without the benchmark's index."""
+
+    image: SelectedImage
+    pixels: StoredImage
+    plan_digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A work unit: its number in the run, and consecutive items."""
+
+    number: int
+    items: tuple[BlockItem, ...]
+
+    @property
+    def name(self) -> str:
+        """Where its result is kept, in the run's ledger."""
+        return block_name(self.number)
+
+
+def block_name(number: int) -> str:
+    """Return where the result of a work unit is kept, in the run's ledger."""
+    return f"block-{number:07d}.json.gz"
+
+
 @dataclass(frozen=True)
 class Selection:
     """What a run is about.
 
     Attributes:
+        benchmark: where the images are.
         images: image_id -> image, in manifest order.
         levels: level ids, in benchmark order.
-        plan_digests: (image_id, level) -> digest of the plan.
+        plan_digests: image_id -> digests of its plans, in the order of the levels.
     """
 
+    benchmark: Benchmark
     images: Mapping[str, SelectedImage]
     levels: tuple[str, ...]
-    plan_digests: Mapping[tuple[str, str], str]
+    plan_digests: Mapping[str, tuple[str, ...]]
 
     @property
     def n_masks(self) -> int:
         """Number of objects."""
         return sum(len(image.targets) for image in self.images.values())
 
-    def blocks(self, batch_images: int) -> list[Block]:
+    def blocks(self, batch_images: int) -> Sequence[Block]:
         """Return the work units: ``batch_images`` consecutive items: by image, within it by level."""
-        items = [(image_id, level) for image_id in self.images for level in self.levels]
-        return [tuple(items[start : start + batch_images]) for start in range(0, len(items), batch_images)]
+        return _Blocks(self, batch_images)
+
+
+class Chosen(Sequence[Block]):
+    """Some of the work units of a run, by number."""
+
+    def __init__(self, blocks: Sequence[Block], numbers: Sequence[int]) -> None:
+        self._blocks, self._numbers = blocks, numbers
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @overload
+    def __getitem__(self, place: int) -> Block: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[Block]: ...
+
+    def __getitem__(self, place: int | slice) -> Block | list[Block]:
+        if isinstance(place, slice):
+            return [self._blocks[number] for number in self._numbers[place]]
+        return self._blocks[self._numbers[place]]
+
+
+class _Blocks(Sequence[Block]):
+    """The work units of a run, made when they are asked for: a benchmark has a few hundred thousand."""
+
+    def __init__(self, selection: Selection, size: int) -> None:
+        self._selection, self._size = selection, size
+        self._images = list(selection.images.values())
+
+    def __len__(self) -> int:
+        return -(-len(self._images) * len(self._selection.levels) // self._size)
+
+    @overload
+    def __getitem__(self, place: int) -> Block: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[Block]: ...
+
+    def __getitem__(self, place: int | slice) -> Block | list[Block]:
+        if isinstance(place, slice):
+            return [self[number] for number in range(*place.indices(len(self)))]
+        if not 0 <= place < len(self):
+            raise IndexError(place)
+        last = len(self._images) * len(self._selection.levels)
+        start = place * self._size
+        return Block(place, tuple(self._item(number) for number in range(start, min(start + self._size, last))))
+
+    def _item(self, number: int) -> BlockItem:
+        image_number, level_number = divmod(number, len(self._selection.levels))
+        image, level = self._images[image_number], self._selection.levels[level_number]
+        pixels = self._selection.benchmark.stored_image(image.image_id, level)
+        return BlockItem(image, pixels, self._selection.plan_digests[image.image_id][level_number])
 
 
 def levels_of(benchmark: Benchmark, wanted: tuple[str, ...]) -> tuple[str, ...]:
@@ -93,8 +174,9 @@ def select(benchmark: Benchmark, options: RunOptions) -> Selection:
         UsageError: nothing is left; the message says what the benchmark has.
         DataError: masks are missing from the manifest, so that nothing can be scored.
     """
-    evaluated = benchmark.masks[benchmark.masks["evaluate"]].sort_values("mask_id")
-    images = benchmark.images.sort_values("image_id")
+    masks = benchmark.frame("masks", ("mask_id", "image_id", "structure", "rle", "evaluate"))
+    evaluated = masks[masks["evaluate"]].sort_values("mask_id")
+    images = benchmark.frame("images", _IMAGE_COLUMNS).sort_values("image_id")
     images = images[images["image_id"].isin(set(evaluated["image_id"]))]
     chosen = images[images["split"].isin(options.splits)]
     if options.limit is not None:
@@ -111,9 +193,20 @@ def select(benchmark: Benchmark, options: RunOptions) -> Selection:
     for row in evaluated.to_dict("records"):
         targets.setdefault(row["image_id"], []).append(Target(row["mask_id"], row["structure"], row["rle"]))
     pictures = {row["image_id"]: _select_image(row, targets[row["image_id"]]) for row in chosen.to_dict("records")}
-    plans = benchmark.degradations[benchmark.degradations["image_id"].isin(set(pictures))]
-    keys = zip(plans["image_id"], plans["level"], strict=True)
-    return Selection(pictures, options.levels, dict(zip(keys, plans["plan_digest"], strict=True)))
+    return Selection(benchmark, pictures, options.levels, _read_plan_digests(benchmark, pictures, options.levels))
+
+
+def _read_plan_digests(
+    benchmark: Benchmark, chosen: Mapping[str, SelectedImage], levels: tuple[str, ...]
+) -> dict[str, tuple[str, ...]]:
+    """Return image_id -> digests of its plans at these levels, in their order."""
+    table = benchmark.table("degradations", ("image_id", "level", "plan_digest"))
+    found: dict[str, dict[str, str]] = {name: {} for name in chosen}
+    for batch in table.to_batches(max_chunksize=_BATCH_ROWS):
+        for name, level, text in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+            if name in found:
+                found[name][level] = text
+    return {name: tuple(texts[level] for level in levels) for name, texts in found.items()}
 
 
 def _select_image(row: Mapping[Any, Any], targets: list[Target]) -> SelectedImage:

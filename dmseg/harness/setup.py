@@ -13,12 +13,11 @@ import cv2
 from dmseg.baselines import ModelAdapter, SelfTestAdapter, load_model
 from dmseg.baselines.bridge import Bridge, load_isolated
 from dmseg.baselines.restorers import Restored
-from dmseg.build import open_benchmark
 from dmseg.harness.calling import GuardedModel
 from dmseg.harness.engine import Engine
 from dmseg.harness.options import RunOptions
 from dmseg.harness.replay import read_replay
-from dmseg.harness.selection import select
+from dmseg.jobs import Calls
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +43,18 @@ class ModelChoice:
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """Everything that a worker process needs in order to do work units of a run."""
+    """Everything that a worker process needs in order to do work units of a run; they bring their own images.
 
-    benchmark: Path
+    Attributes:
+        manifest_digest: of the benchmark.
+        out: the run folder.
+        model, options: what is run.
+        device: where the model is, as it says itself.
+        shard: i/n, for timing.parquet.
+        jobs: worker processes that share the machine's cores.
+    """
+
+    manifest_digest: str
     out: Path
     model: ModelChoice
     options: RunOptions
@@ -58,19 +66,17 @@ class Setup:
 def make_engine(setup: Setup, model: GuardedModel) -> Engine:
     """Return the engine of a run around a loaded and guarded model."""
     cv2.setNumThreads(1)
-    benchmark = open_benchmark(setup.benchmark)
     replay = None if setup.options.prompts is None else read_replay(setup.options.prompts)
-    selection = select(benchmark, setup.options)
-    return Engine(benchmark, selection, model, setup.options, setup.device, setup.shard, replay)
+    return Engine(model, setup.options, setup.manifest_digest, setup.device, setup.shard, replay)
 
 
-def guard_model(setup: Setup, model: ModelAdapter | SelfTestAdapter, **watched: Any) -> GuardedModel:
+def guard_model(setup: Setup, model: ModelAdapter | SelfTestAdapter, calls: Calls | None = None) -> GuardedModel:
     """Return a loaded model behind its guard, with the run's time limit and threshold."""
     options = setup.options
     inner = model.model if isinstance(model, Restored) else model
     if isinstance(inner, Bridge):
         inner.begin_run(setup.out)
-    return GuardedModel(model, options.timeout, threshold=options.rules.threshold, **watched)
+    return GuardedModel(model, options.timeout, threshold=options.rules.threshold, calls=calls)
 
 
 def load_here(setup: Setup) -> ModelAdapter | SelfTestAdapter:

@@ -1,92 +1,114 @@
-"""Where work units run: in this process, in threads around one model on a GPU, or in worker processes."""
+"""Where work units of a run are done: on any backend, with or without a process that watches the model."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 from dmseg.baselines import ModelAdapter, SelfTestAdapter
-from dmseg.errors import DataError
 from dmseg.harness.engine import Engine
-from dmseg.harness.parts import Parts
 from dmseg.harness.selection import Block
 from dmseg.harness.setup import Setup, guard_model, load_here, make_engine
-from dmseg.harness.watchdog import watch_blocks
+from dmseg.jobs import INLINE, Backend, Calls, Ledger, Watched, run
+from dmseg.results.columns import PARTS_FOLDER, RUN_FILE
 
 GPU_THREADS = 3
 """Work units in flight on a GPU: while one is at the model, the others click, score and read."""
 
 
+def open_ledger(setup: Setup) -> Ledger:
+    """Return the memory of a run; a finished one says which it was in its run.json."""
+    folder = setup.out / PARTS_FOLDER
+    return Ledger(folder, (setup.out / RUN_FILE, folder / RUN_FILE))
+
+
+@contextlib.contextmanager
 def run_blocks(
-    setup: Setup, model: ModelAdapter | SelfTestAdapter | None, blocks: Mapping[int, Block], *, by_name: bool
-) -> Iterator[int]:
-    """Do the work units, write their parts, and yield their numbers as they are done.
+    setup: Setup, model: ModelAdapter | SelfTestAdapter | None, blocks: Sequence[Block], backend: Backend
+) -> Iterator[Iterator[str]]:
+    """Do the work units and keep their results in the ledger; the block gets their names as they are done.
 
     Args:
         setup: the run.
         model: the loaded model; None where :func:`loads_elsewhere` says that other processes load their own.
-        blocks: number -> work unit.
-        by_name: whether worker processes can load the model: it was given by name and not as an object.
+        blocks: the work units.
+        backend: as the caller asked for it: on a GPU, threads around the one model take the place of processes.
     """
     on_gpu = setup.device.startswith("cuda")
-    if loads_elsewhere(setup, by_name) and setup.options.timeout is not None:
-        yield from watch_blocks(setup, blocks, 1 if on_gpu else setup.jobs)
-        return
-    if loads_elsewhere(setup, by_name):
-        yield from _in_processes(setup, blocks)
-        return
-    if model is None:
-        model = setup.model.load()
-    engine, parts = make_engine(setup, guard_model(setup, model)), Parts(setup.out)
-
-    def do(number: int) -> int:
-        parts.write(number, engine.run(blocks[number]))
-        return number
-
-    if not on_gpu or setup.options.timeout is not None:  # a time limit needs the main thread
-        yield from map(do, blocks)
-        return
-    with ThreadPoolExecutor(max(setup.jobs, GPU_THREADS)) as pool:
-        for done in as_completed([pool.submit(do, number) for number in blocks]):
-            yield done.result()
+    limit = setup.options.timeout
+    with contextlib.ExitStack() as stack:
+        function: Callable[[Block], str]
+        if model is None and limit is not None:
+            watched = Watched(_StartEngine(setup), limit)
+            stack.enter_context(watched.ending())
+            function = watched  # whose process does the work, so that a thread can wait for it
+            if backend.name == "loky":
+                backend = INLINE if on_gpu else Backend("threads", backend.jobs)
+        elif model is None:
+            function = _DoBlock(setup)
+        else:
+            function = _Recorder(setup, make_engine(setup, guard_model(setup, model)))
+            # a time limit needs the main thread
+            backend = Backend("threads", max(backend.jobs, GPU_THREADS)) if on_gpu and limit is None else INLINE
+        yield stack.enter_context(run(function, blocks, backend))
 
 
-def loads_elsewhere(setup: Setup, by_name: bool) -> bool:
+def loads_elsewhere(device: str, timeout: float | None, backend: Backend, by_name: bool) -> bool:
     """Return whether the model of a run is loaded by other processes, so that this one need not hold it."""
-    on_gpu = setup.device.startswith("cuda")
-    return by_name and (setup.options.timeout is not None or (setup.jobs > 1 and not on_gpu))
+    if not by_name:
+        return False
+    on_gpu = device.startswith("cuda")
+    return backend.name == "dask" or timeout is not None or (not backend.in_this_process and not on_gpu)
 
 
-def _in_processes(setup: Setup, blocks: Mapping[int, Block]) -> Iterator[int]:
-    from joblib import Parallel, delayed, parallel_config
-    from joblib.externals.loky.process_executor import BrokenProcessPool
+@dataclass(frozen=True)
+class _Recorder:
+    """Does a work unit with an engine, unless another session has done it, and keeps its result."""
 
-    with parallel_config(backend="loky", n_jobs=setup.jobs):
-        try:
-            yield from Parallel(return_as="generator_unordered")(
-                delayed(_do_block)(setup, number, block) for number, block in blocks.items()
-            )
-        except BrokenProcessPool as error:
-            raise DataError(
-                f"a worker was ended by the system, most often for lack of memory ({error}); "
-                "run the same command with fewer --jobs, it goes on from where it stopped"
-            ) from None
+    setup: Setup
+    engine: Engine
+
+    def __call__(self, block: Block) -> str:
+        ledger = open_ledger(self.setup)
+        if not ledger.has(block.name):
+            ledger.write(block.name, self.engine.run(block))
+        return block.name
 
 
-def _do_block(setup: Setup, number: int, block: Block) -> int:
-    """Do one work unit in a worker process."""
-    Parts(setup.out).write(number, _engine_here(setup).run(block))
-    return number
+@dataclass(frozen=True)
+class _DoBlock:
+    """Does a work unit in a worker process, which loads the model once."""
+
+    setup: Setup
+
+    def __call__(self, block: Block) -> str:
+        return _recorder_here(self.setup)(block)
 
 
-@functools.lru_cache(maxsize=1)
-def _engine_here(setup: Setup) -> Engine:
-    """Return this worker process's engine; benchmark and model are loaded once."""
-    return make_engine(setup, guard_model(setup, load_here(setup)))
+@dataclass(frozen=True)
+class _StartEngine:
+    """Loads the model in a watched process, and gives what does its work units."""
+
+    setup: Setup
+
+    def __call__(self, calls: Calls) -> Callable[[Block], str]:
+        return _load_recorder(self.setup, calls)
 
 
-def shard_of(blocks: Sequence[Block], shard: tuple[int, int]) -> dict[int, Block]:
-    """Return number -> work unit of shard i of n (1-based): every n-th, from the i-th on."""
-    index, count = shard
-    return {number: block for number, block in enumerate(blocks) if number % count == index - 1}
+_HERE: list[_Recorder] = []
+_LOADING = threading.Lock()
+
+
+def _recorder_here(setup: Setup) -> _Recorder:
+    """Return this worker process's recorder; the model of the run before goes before the next one comes."""
+    with _LOADING:
+        if not _HERE or _HERE[0].setup != setup:
+            _HERE.clear()
+            _HERE.append(_load_recorder(setup))
+        return _HERE[0]
+
+
+def _load_recorder(setup: Setup, calls: Calls | None = None) -> _Recorder:
+    return _Recorder(setup, make_engine(setup, guard_model(setup, load_here(setup), calls)))

@@ -150,7 +150,10 @@ class Ledger:
 
     def missing(self, names: Iterable[str]) -> list[str]:
         """Return the names of the units that are not done."""
-        done = {path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*.json*")}
+        try:
+            done = {path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*.json*")}
+        except FileNotFoundError:  # another session has finished the job, and removes its memory just now
+            done = set()
         return [name for name in names if name not in done]
 
     def stream(self, names: Iterable[str]) -> Iterator[Any]:

@@ -8,6 +8,7 @@ process does the same unit again without making it. A crash is treated alike.
 from __future__ import annotations
 
 import contextlib
+import multiprocessing.process
 import os
 import signal
 import threading
@@ -66,7 +67,7 @@ class Watched:
     """A function ``unit -> result`` that runs in a process of its own, one for each thread that calls it.
 
     Attributes:
-        start: hashable and picklable; called in the process with its :class:`Calls`, and gives the function.
+        start: picklable, equal by value; called in the process with its :class:`Calls`, and gives the function.
         seconds: how long one call may take.
     """
 
@@ -79,17 +80,25 @@ class Watched:
         Raises:
             WorkerLostError: the process ended outside of any call.
         """
-        key = (self, threading.get_ident())
         lost: dict[str, str] = {}
         while True:
-            child = _CHILDREN.get(key)
-            if child is None or not child.process.is_alive():
-                child = _CHILDREN[key] = _Child(self.start)
+            child = self._child()
             done, value = self._follow(child, unit, lost)
             if done:
                 return value
             lost[value[0]] = value[1]
             child.kill()
+
+    def _child(self) -> _Child:
+        thread = threading.get_ident()
+        owner, child = _CHILDREN.get(thread, (None, None))
+        if child is not None and owner == self and child.process.is_alive():
+            return child
+        if child is not None:
+            child.kill()
+        child = _Child(self.start)
+        _CHILDREN[thread] = (self, child)
+        return child
 
     def _follow(self, child: _Child, unit: Any, lost: dict[str, str]) -> tuple[bool, Any]:
         """Return (True, result), or (False, (call, how it was lost)) where the process has to be replaced."""
@@ -116,8 +125,20 @@ class Watched:
         try:
             yield
         finally:
-            for key in [key for key in _CHILDREN if key[0] == self]:
-                _CHILDREN.pop(key).kill()
+            for thread in [thread for thread, (owner, _) in list(_CHILDREN.items()) if owner == self]:
+                _CHILDREN.pop(thread)[1].kill()
+
+
+@contextlib.contextmanager
+def _may_have_children() -> Iterator[None]:
+    """Let a daemonic process (a worker of dask) start one all the same: this child ends with its parent by itself."""
+    config = multiprocessing.process.current_process()._config  # type: ignore[attr-defined]
+    daemonic = config.pop("daemon", None)
+    try:
+        yield
+    finally:
+        if daemonic is not None:
+            config["daemon"] = daemonic
 
 
 class _Child:
@@ -129,7 +150,8 @@ class _Child:
         context = get_context("loky")
         self.pipe, far = context.Pipe()
         self.process = context.Process(target=_serve, args=(start, far, os.getpid()), daemon=True)
-        self.process.start()
+        with _may_have_children():
+            self.process.start()
         far.close()
 
     def kill(self) -> None:
@@ -141,7 +163,7 @@ class _Child:
         self.pipe.close()
 
 
-_CHILDREN: dict[tuple[Watched, int], _Child] = {}
+_CHILDREN: dict[int, tuple[Watched, _Child]] = {}
 
 
 def _serve(start: Callable[[Calls], Callable[[Any], Any]], pipe: Connection, parent: int) -> None:

@@ -4,24 +4,49 @@
 ``docs/leaderboard.md``.
 """
 
-from dmseg.leaderboard.api import Added, DiceDifference, RefusedError, add, build, check, compare, pack, request_text
+from dmseg.leaderboard.api import (
+    Added,
+    RefusedError,
+    add,
+    answer,
+    audit,
+    build,
+    challenge,
+    check,
+    confirm,
+    find_entry,
+    find_pairs,
+    pack,
+    recheck,
+    request_text,
+)
+from dmseg.leaderboard.challenge import Challenge, Outcome, read_challenge
 from dmseg.leaderboard.checks import CODES, Finding, Verdict
-from dmseg.leaderboard.entries import default_root
+from dmseg.leaderboard.entries import default_root, read_entries
 from dmseg.leaderboard.show import show
 
 __all__ = [
     "CODES",
     "Added",
-    "DiceDifference",
+    "Challenge",
     "Finding",
+    "Outcome",
     "RefusedError",
     "Verdict",
     "add",
+    "answer",
+    "audit",
     "build",
+    "challenge",
     "check",
-    "compare",
+    "confirm",
     "default_root",
+    "find_entry",
+    "find_pairs",
     "pack",
+    "read_challenge",
+    "read_entries",
+    "recheck",
     "request_text",
     "show",
 ]

@@ -33,7 +33,10 @@ def _share(name: str, meaning: str, required: bool = True) -> CsvColumn:
 
 LEADERBOARD: tuple[CsvColumn, ...] = (
     CsvColumn(
-        "rank_low", "integer", "best rank that the data support, at 5 % family-wise error; empty where unranked", False
+        "rank_low",
+        "integer",
+        "best rank that the data support, at 5 % family-wise error; empty where partial, local or self-reported",
+        False,
     ),
     CsvColumn("rank_high", "integer", "worst rank that the data support; empty where unranked", False),
     CsvColumn("model", "string", "name of the model as submitted"),
@@ -63,7 +66,14 @@ LEADERBOARD: tuple[CsvColumn, ...] = (
     CsvColumn(
         "trained_on_overlap", "string", "datasets of the split that the model was trained on, joined by ;", False
     ),
-    CsvColumn("tier", "string", "rescored: the audited masks were scored again here; else self-reported"),
+    CsvColumn(
+        "tier",
+        "string",
+        "self-reported, audited (masks drawn after the commitment were shown) or re-run (by the maintainers)",
+    ),
+    CsvColumn("masks_drawn", "integer", "masks drawn for the audit, empty where there was none", False),
+    CsvColumn("masks_shown", "integer", "of these, masks whose every prediction was shown and gives its row", False),
+    CsvColumn("owner", "string", "whom the model's name belongs to", False),
     CsvColumn("date", "date", "day the run was added"),
     CsvColumn("dmseg", "string", "version of dmseg that made the run", False),
     CsvColumn("edition", "string", "benchmark edition"),

@@ -17,8 +17,9 @@ from markupsafe import Markup
 
 from dmseg.figures import Series, curve_svg, heat_table, interval_svg, marker_icon, page
 from dmseg.leaderboard.columns import LEADERBOARD
-from dmseg.leaderboard.record import Contest, LeaderboardRecord, contest_of, csv_bytes
+from dmseg.leaderboard.record import Contest, LeaderboardRecord, contest_of
 from dmseg.leaderboard.rows import Row
+from dmseg.leaderboard.tables import csv_bytes
 from dmseg.manifests import LOCAL_EDITION
 from dmseg.types import LEVEL_LABELS, LEVELS
 
@@ -40,7 +41,7 @@ class TableHead:
 HEADS: tuple[TableHead, ...] = (
     TableHead("rank", "ranks that the cases support", "ascending"),
     TableHead("model", "name of the model", "ascending"),
-    TableHead("status", "rescored here or self-reported; partial; trained on these datasets", "ascending"),
+    TableHead("status", "self-reported, audited or re-run; partial; trained on these datasets", "ascending"),
     TableHead("Dice", "score with its 95 % interval"),
     *(TableHead(label, f"Dice at {label}") for label in LEVEL_LABELS.values()),
     TableHead("drop", "Dice points lost from Clear to LQ-3+", "ascending"),
@@ -90,16 +91,19 @@ def _contest(contest: Contest, record: LeaderboardRecord) -> dict[str, Any]:
     drawn = [row for row in rows if row["rank_low"] is not None or (edition == LOCAL_EDITION and row["coverage"] >= 1)]
     drawn = drawn[:CURVES]
     standing = record.standings.get(contest)
+    long = record.long_rows(contest, [row["model"] for row in drawn])
     return {
         "id": "c-" + re.sub(r"[^a-z0-9]+", "-", "-".join(contest).lower()),
         "title": f"{split.capitalize()} datasets · preset {preset} · {edition} {version}",
         "rows": rows,
-        "sentence": standing.sentence() if standing else "No complete run on this benchmark is ranked here.",
+        "sentence": standing.sentence()
+        if standing
+        else "No complete run on this benchmark is audited or re-run, so none is ranked.",
         "legend": [
             {"name": row["model"], "icon": Markup(marker_icon(i))} for i, row in enumerate(drawn) if len(drawn) > 1
         ],
-        "charts": _charts(rows, drawn, [row for row in record.long if contest_of(row) == contest]),
-        "heat": _heat(drawn, [row for row in record.long if contest_of(row) == contest]),
+        "charts": _charts(rows, drawn, long),
+        "heat": _heat(drawn, long),
     }
 
 

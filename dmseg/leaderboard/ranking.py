@@ -46,13 +46,39 @@ class Standing:
         return f"{self.winner} leads under Dice; {_join_texts(changes)}."
 
 
+RANKED_METRICS: tuple[str, ...] = ("dice", "nsd_2", "hd95")
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """What ranking needs of one run and split.
+
+    Attributes:
+        mask_ids, datasets, cases: one text per mask, N masks sorted by id.
+        levels: levels of the run.
+        values: metric -> score per mask, (N,) float64, as :func:`mask_scores`.
+    """
+
+    mask_ids: tuple[str, ...]
+    datasets: tuple[str, ...]
+    cases: tuple[str, ...]
+    levels: tuple[str, ...]
+    values: Mapping[str, Array]
+
+
 def mask_scores(table: CaseTable, metric: str = "dice") -> Array:
     """Return a metric after the last step per mask, the mean over its levels, (N,) float64."""
     scores: Array = table.values[metric][:, :, -1].mean(axis=1)
     return scores
 
 
-def rank(models: Sequence[str], tables: Sequence[CaseTable]) -> Standing:
+def scores_of(table: CaseTable) -> Scores:
+    """Return what ranking needs of the rows of one split."""
+    values = {metric: mask_scores(table, metric) for metric in RANKED_METRICS}
+    return Scores(table.mask_ids, table.datasets, table.cases, table.levels, values)
+
+
+def rank(models: Sequence[str], tables: Sequence[Scores]) -> Standing:
     """Rank complete runs over the same masks by macro Dice.
 
     Raises:
@@ -62,13 +88,14 @@ def rank(models: Sequence[str], tables: Sequence[CaseTable]) -> Standing:
     for model, table in zip(models, tables, strict=True):
         if table.mask_ids != first.mask_ids or table.cases != first.cases or table.levels != first.levels:
             raise DataError(f"{model} and {models[0]} were not evaluated on the same masks and levels: not comparable")
-    scores = np.column_stack([mask_scores(table) for table in tables])
-    ranking = rank_scores(first.bootstrap, scores)
-    macro = first.bootstrap.means(scores)
+    bootstrap = CaseBootstrap(first.datasets, first.cases)
+    scores = np.column_stack([table.values["dice"] for table in tables])
+    ranking = rank_scores(bootstrap, scores)
+    macro = bootstrap.means(scores)
     winner = int(macro.argmax())
     alternatives = {
-        "nsd_2": first.bootstrap.means(np.column_stack([mask_scores(table, "nsd_2") for table in tables])),
-        "hd95": -first.bootstrap.means(np.column_stack([mask_scores(table, "hd95") for table in tables])),
+        "nsd_2": bootstrap.means(np.column_stack([table.values["nsd_2"] for table in tables])),
+        "hd95": -bootstrap.means(np.column_stack([table.values["hd95"] for table in tables])),
         "median": np.median(scores, axis=0),
         "plain": scores.mean(axis=0),
     }

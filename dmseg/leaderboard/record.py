@@ -1,27 +1,28 @@
 """The record: from entries to leaderboard.csv, leaderboard_long.csv, the table schemas and the page, byte for byte.
 
 The same entries give the same bytes on every machine: numbers are rounded to fixed decimals, rows are sorted, no date
-of today enters.
+of today enters. An entry that cannot be read or averaged is left out and named.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from dmseg.errors import DataError
 from dmseg.files import write_bytes
-from dmseg.leaderboard.columns import LEADERBOARD, LONG, PAPER, CsvColumn, frictionless
+from dmseg.leaderboard.columns import LEADERBOARD, LONG, PAPER, frictionless
 from dmseg.leaderboard.entries import PUBLISHED_FILE, PUBLISHED_LONG_FILE, Entry, newest_per_contest, read_entries
+from dmseg.leaderboard.names import name_key
 from dmseg.leaderboard.ranking import Standing, rank
-from dmseg.leaderboard.rows import Row, is_ranked, leaderboard_row, long_rows
+from dmseg.leaderboard.rows import Row, coverage, find_evaluated_masks, is_ranked
+from dmseg.leaderboard.summaries import Summary, summary_of
+from dmseg.leaderboard.tables import csv_bytes, csv_header, csv_lines, parse_csv, read_csv
+from dmseg.manifests import LOCAL_EDITION
 
 LEADERBOARD_FILE = "leaderboard.csv"
 LONG_FILE = "leaderboard_long.csv"
@@ -38,17 +39,24 @@ class LeaderboardRecord:
 
     Attributes:
         rows: rows of leaderboard.csv, sorted: by contest, ranked rows first, best first.
-        long: rows of leaderboard_long.csv, sorted.
+        long: (contest, model) -> rows of leaderboard_long.csv as text, sorted.
         standings: contest -> the ranking of its complete runs.
         paper: rows of paper.csv.
         entries: the runs behind the rows.
+        problems: one line for each entry that was left out.
     """
 
     rows: list[Row]
-    long: list[Row]
+    long: dict[tuple[Contest, str], str]
     standings: dict[Contest, Standing]
     paper: list[Row]
     entries: list[Entry]
+    problems: list[str] = field(default_factory=list)
+
+    def long_rows(self, contest: Contest, models: Sequence[str]) -> list[Row]:
+        """Return the rows of leaderboard_long.csv of some models of a contest."""
+        texts = [self.long.get((contest, model), "") for model in models]
+        return parse_csv(csv_header(LONG) + "".join(texts), LONG)
 
 
 def contest_of(row: Row) -> Contest:
@@ -56,51 +64,114 @@ def contest_of(row: Row) -> Contest:
     return str(row["edition"]), str(row["version"]), str(row["preset"]), str(row["split"])
 
 
-def make_record(root: Path) -> LeaderboardRecord:
-    """Compute the record of all entries below ``root``; rows published without their runs are kept as published."""
-    entries = read_entries(root)
-    chosen = newest_per_contest(entries)
-    rows, long = [], []
-    ranked: dict[Contest, list[tuple[Row, Entry]]] = {}
-    for entry, split in chosen:
-        row = leaderboard_row(entry, split)
+def make_record(root: Path, more: Sequence[Entry] = ()) -> LeaderboardRecord:
+    """Compute the record of all entries below ``root``; rows published without their runs are kept as published.
+
+    Args:
+        more: entries that are not there yet.
+    """
+    problems: list[str] = []
+    entries = [*read_entries(root, problems), *more]
+    rows: list[Row] = []
+    long: dict[tuple[Contest, str], str] = {}
+    competitors: dict[Contest, list[tuple[Row, Summary]]] = {}
+    expected: dict[tuple[str, str], frozenset[str]] = {}
+    for entry, split in newest_per_contest(entries):
+        found = _row(entry, split, expected, problems)
+        if found is None:
+            continue
+        row, summary = found
         rows.append(row)
-        long.extend(long_rows(entry, split))
+        long[contest_of(row), row["model"]] = summary.long
         if is_ranked(row):
-            ranked.setdefault(contest_of(row), []).append((row, entry))
-    standings = {contest: _rank(contest, competitors) for contest, competitors in ranked.items()}
-    kept, kept_long = _read_published(root, rows, set(standings))
+            competitors.setdefault(contest_of(row), []).append((row, summary))
+    standings = {contest: _rank(_comparable(own, problems)) for contest, own in competitors.items()}
+    _keep_published(root, rows, long, set(standings))
     return LeaderboardRecord(
-        rows=sorted(rows + kept, key=_place),
-        long=sorted(long + kept_long, key=_long_place),
+        rows=sorted(rows, key=_place),
+        long=dict(sorted(long.items())),
         standings=dict(sorted(standings.items())),
         paper=read_csv(_paper_path(), PAPER),
         entries=entries,
+        problems=problems,
     )
 
 
-def _rank(contest: Contest, competitors: Sequence[tuple[Row, Entry]]) -> Standing:
-    standing = rank([row["model"] for row, _ in competitors], [entry.tables[contest[3]] for _, entry in competitors])
+def _row(
+    entry: Entry, split: str, expected: dict[tuple[str, str], frozenset[str]], problems: list[str]
+) -> tuple[Row, Summary] | None:
+    """Return the row of an entry and split; whatever is wrong with the entry is noted, and it is left out."""
+    try:
+        summary = summary_of(entry, split)
+        if summary is None:
+            return None
+        benchmark, scores = entry.info["benchmark"], summary.scores
+        if benchmark["edition"] == LOCAL_EDITION:
+            share = coverage(len(scores.mask_ids), len(scores.levels), len(scores.mask_ids))
+        else:
+            name = f"{benchmark['edition']}-{benchmark['version']}"
+            if (name, split) not in expected:
+                expected[name, split] = frozenset(find_evaluated_masks(name, split))
+            known = expected[name, split]
+            if foreign := sorted(set(scores.mask_ids) - known):
+                raise ValueError(f"{len(foreign)} masks are not in {name}, the first is {foreign[0]}")
+            share = coverage(len(scores.mask_ids), len(scores.levels), len(known))
+        row = summary.row | {
+            "coverage": share,
+            "tier": entry.tier,
+            "masks_drawn": entry.masks,
+            "masks_shown": entry.shown,
+            "owner": entry.owner or None,
+            "date": entry.date,
+            "run_digest": entry.digest,
+        }
+        csv_lines(LEADERBOARD, [row])
+        return row, summary
+    except Exception as error:  # whatever an entry holds, the others are published
+        problems.append(f"{entry.folder.parent.name}/{entry.folder.name}: left out: {type(error).__name__}: {error}")
+        return None
+
+
+def _comparable(own: Sequence[tuple[Row, Summary]], problems: list[str]) -> list[tuple[Row, Summary]]:
+    """Return the runs over the masks and cases that most of them have; the others get no rank, and are named."""
+    kinds = [(s.scores.mask_ids, s.scores.cases, s.scores.datasets, s.scores.levels) for _, s in own]
+    common = Counter(kinds).most_common(1)[0][0]
+    for kind, (row, _) in zip(kinds, own, strict=True):
+        if kind != common:
+            problems.append(f"{row['model']}: not ranked: other masks, cases or levels than the other runs")
+    return [pair for kind, pair in zip(kinds, own, strict=True) if kind == common]
+
+
+def _rank(competitors: Sequence[tuple[Row, Summary]]) -> Standing:
+    standing = rank([row["model"] for row, _ in competitors], [summary.scores for _, summary in competitors])
     for (row, _), low, high in zip(competitors, standing.ranking.low, standing.ranking.high, strict=True):
         row["rank_low"], row["rank_high"] = int(low), int(high)
     return standing
 
 
-def _read_published(root: Path, rows: list[Row], contests: set[Contest]) -> tuple[list[Row], list[Row]]:
-    """Return the shipped rows whose runs are not here.
+def _keep_published(root: Path, rows: list[Row], long: dict[tuple[Contest, str], str], contests: set[Contest]) -> None:
+    """Add the shipped rows whose runs are not here.
 
     They cannot be ranked against runs that are: where such runs compete, their ranks are left empty.
     """
     if not (root / PUBLISHED_FILE).is_file():
-        return [], []
-    here = {(row["model"], *contest_of(row)) for row in rows}
-    kept = [row for row in read_csv(root / PUBLISHED_FILE, LEADERBOARD) if (row["model"], *contest_of(row)) not in here]
+        return
+    here = {(name_key(row["model"]), *contest_of(row)) for row in rows}
+    kept = [
+        row
+        for row in read_csv(root / PUBLISHED_FILE, LEADERBOARD)
+        if (name_key(row["model"]), *contest_of(row)) not in here
+    ]
     for row in kept:
         if contest_of(row) in contests:
             row["rank_low"] = row["rank_high"] = None
-    names = {(row["model"], *contest_of(row)) for row in kept}
-    long = [row for row in read_csv(root / PUBLISHED_LONG_FILE, LONG) if (row["model"], *contest_of(row)) in names]
-    return kept, long
+    rows += kept
+    names = {(contest_of(row), row["model"]) for row in kept}
+    parts: dict[tuple[Contest, str], list[Row]] = {}
+    for row in read_csv(root / PUBLISHED_LONG_FILE, LONG):
+        if (contest_of(row), row["model"]) in names:
+            parts.setdefault((contest_of(row), row["model"]), []).append(row)
+    long |= {key: csv_lines(LONG, part) for key, part in parts.items()}
 
 
 def _paper_path() -> Path:
@@ -112,61 +183,13 @@ def _place(row: Row) -> tuple[Any, ...]:
     return (*contest_of(row), unranked, -row["score"], row["model"])
 
 
-def _long_place(row: Row) -> tuple[Any, ...]:
-    return tuple(
-        row[name] for name in ("edition", "version", "preset", "split", "model", "dataset", "level", "step", "metric")
-    )
-
-
-def csv_bytes(columns: Sequence[CsvColumn], rows: Iterable[Row]) -> bytes:
-    """Return a table as CSV: UTF-8, comma, ``\\n``, numbers with at most their column's decimals, missing empty."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([column.name for column in columns])
-    for row in rows:
-        writer.writerow([_cell(column, row[column.name]) for column in columns])
-    return text.getvalue().encode()
-
-
-def _cell(column: CsvColumn, value: Any) -> str:
-    if value is None:
-        return ""
-    if column.type == "number":
-        shown = f"{float(value):.{column.digits}f}".rstrip("0").rstrip(".")
-        return "0" if shown in ("", "-0") else shown
-    return str(value)
-
-
-def read_csv(path: Path, columns: Sequence[CsvColumn]) -> list[Row]:
-    """Read a table of the record; numbers become numbers, empty cells None.
-
-    Raises:
-        DataError: the file is missing, or its header or a value is not as documented.
-    """
-    kinds = {"number": float, "integer": int, "string": str, "date": str}
-    by_name = {column.name: column for column in columns}
-    try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            reader = csv.DictReader(stream)
-            if list(reader.fieldnames or ()) != list(by_name):
-                raise ValueError(f"its columns are {reader.fieldnames}, expected {list(by_name)}")
-            rows = [
-                {name: kinds[by_name[name].type](text) if text else None for name, text in row.items()}
-                for row in reader
-            ]
-    except (OSError, ValueError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: not a readable table of the record: {error}") from None
-    if any(isinstance(v, float) and not math.isfinite(v) for row in rows for v in row.values()):
-        raise DataError(f"{path}: a number is not finite")
-    return rows
-
-
 def record_files(record: LeaderboardRecord) -> dict[str, bytes]:
     """Return the files of the record by name."""
     from dmseg.leaderboard.page import leaderboard_page
 
-    schemas = {LEADERBOARD_FILE: LEADERBOARD, LONG_FILE: LONG, PAPER_FILE: PAPER}
-    files = {LEADERBOARD_FILE: csv_bytes(LEADERBOARD, record.rows), LONG_FILE: csv_bytes(LONG, record.long)}
+    schemas: Mapping[str, Any] = {LEADERBOARD_FILE: LEADERBOARD, LONG_FILE: LONG, PAPER_FILE: PAPER}
+    files = {LEADERBOARD_FILE: csv_bytes(LEADERBOARD, record.rows)}
+    files[LONG_FILE] = "".join([csv_header(LONG), *record.long.values()]).encode()
     files[PAPER_FILE] = _paper_path().read_bytes()
     for name, columns in schemas.items():
         schema = json.dumps(frictionless(columns), indent=1, ensure_ascii=False) + "\n"
@@ -175,14 +198,14 @@ def record_files(record: LeaderboardRecord) -> dict[str, bytes]:
     return files
 
 
-def build_record(root: Path, *, check: bool = False) -> list[str]:
-    """Write the record's files below ``root``, or only compare them.
+def write_record(root: Path, record: LeaderboardRecord, *, check: bool = False) -> list[str]:
+    """Write the files of a record below ``root``, or only compare them.
 
     Returns:
         Names of the files that differed from what the entries give (and were written, unless ``check``).
     """
     changed = []
-    for name, content in record_files(make_record(root)).items():
+    for name, content in record_files(record).items():
         path = root / name
         if not path.is_file() or path.read_bytes() != content:
             changed.append(name)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dmseg.leaderboard.columns import LEADERBOARD
-from dmseg.leaderboard.entries import Entry
+from dmseg.leaderboard.entries import RANKED_TIERS
+from dmseg.leaderboard.names import name_key
 from dmseg.leaderboard.ranking import mask_scores
 from dmseg.manifests import LOCAL_EDITION, find_published
 from dmseg.results.cases import CaseTable
@@ -22,13 +24,12 @@ Array = NDArray[np.float64]
 
 
 def is_ranked(row: Row) -> bool:
-    """Tell whether a row takes part in ranking: complete, and on a published edition."""
-    return bool(row["coverage"] >= 1.0 and row["edition"] != LOCAL_EDITION)
+    """Tell whether a row takes part in ranking: complete, on a published edition, and more than its author's word."""
+    return bool(row["coverage"] >= 1.0 and row["edition"] != LOCAL_EDITION and row["tier"] in RANKED_TIERS)
 
 
-def leaderboard_row(entry: Entry, split: str) -> Row:
-    """Compute one row; the ranks are left empty."""
-    table, info = entry.tables[split], entry.info
+def leaderboard_row(info: Mapping[str, Any], table: CaseTable) -> Row:
+    """Compute one row from run.json and the rows of one split; ranks, tier, dates and coverage are left empty."""
     model, benchmark = info["model"], info["benchmark"]
     row: Row = dict.fromkeys(column.name for column in LEADERBOARD)
     row |= _averages(table)
@@ -36,13 +37,10 @@ def leaderboard_row(entry: Entry, split: str) -> Row:
         "model": model["name"],
         "params_m": None if model.get("params") is None else model["params"] / 1e6,
         "preset": info["protocol"]["preset"],
-        "split": split,
-        "coverage": coverage(entry, split),
+        "split": table.split,
         "masks": len(table.mask_ids),
         "cases": len(set(table.cases)),
         "trained_on_overlap": ";".join(overlap(model.get("trained_on") or (), table)) or None,
-        "tier": entry.tier,
-        "date": entry.date,
         "dmseg": info.get("dmseg"),
         "edition": benchmark["edition"],
         "version": benchmark["version"],
@@ -50,7 +48,6 @@ def leaderboard_row(entry: Entry, split: str) -> Row:
         "code_url": model.get("code_url"),
         "paper_url": model.get("paper_url"),
         "license": model.get("license"),
-        "run_digest": entry.digest,
     }
     return row
 
@@ -81,20 +78,13 @@ def _averages(table: CaseTable) -> Row:
 
 def overlap(trained_on: list[str] | tuple[str, ...], table: CaseTable) -> list[str]:
     """Return the datasets of a split that a model was trained on."""
-    known = {name.lower() for name in trained_on}
-    return sorted({name for name in table.datasets if name.lower() in known})
+    known = {name_key(name) for name in trained_on}
+    return sorted({name for name in table.datasets if name_key(name) in known})
 
 
-def coverage(entry: Entry, split: str) -> float:
-    """Return the share of the benchmark's (mask, level) pairs of a split that the run has.
-
-    For a published edition the manifest says what there is; for a local one the run's own masks times all levels.
-    """
-    table, benchmark = entry.tables[split], entry.info["benchmark"]
-    expected = len(table.mask_ids)
-    if benchmark["edition"] != LOCAL_EDITION:
-        expected = len(find_evaluated_masks(f"{benchmark['edition']}-{benchmark['version']}", split))
-    return len(table.mask_ids) * len(table.levels) / (expected * len(LEVELS))
+def coverage(masks: int, levels: int, expected: int) -> float:
+    """Return the share of a benchmark's (mask, level) pairs of a split that a run has, 0 to 1."""
+    return masks * levels / (expected * len(LEVELS))
 
 
 def find_evaluated_masks(manifest_name: str, split: str) -> dict[str, str]:
@@ -107,13 +97,13 @@ def find_evaluated_masks(manifest_name: str, split: str) -> dict[str, str]:
     return {mask: image for mask, image, evaluate in rows if evaluate and image in inside}
 
 
-def long_rows(entry: Entry, split: str) -> list[Row]:
+def long_rows(info: Mapping[str, Any], table: CaseTable) -> list[Row]:
     """Return dataset x level x step x metric of one run and split, with intervals over the dataset's cases."""
-    table, benchmark = entry.tables[split], entry.info["benchmark"]
+    benchmark = info["benchmark"]
     common = {
-        "model": entry.model,
-        "preset": entry.info["protocol"]["preset"],
-        "split": split,
+        "model": info["model"]["name"],
+        "preset": info["protocol"]["preset"],
+        "split": table.split,
         "edition": benchmark["edition"],
         "version": benchmark["version"],
     }

@@ -9,8 +9,9 @@ from typing import Any
 from dmseg.errors import UsageError, unknown_name
 from dmseg.leaderboard.columns import LEADERBOARD, LONG
 from dmseg.leaderboard.entries import PUBLISHED_FILE, PUBLISHED_LONG_FILE, default_root
-from dmseg.leaderboard.record import LEADERBOARD_FILE, LONG_FILE, contest_of, read_csv
+from dmseg.leaderboard.record import LEADERBOARD_FILE, LONG_FILE, contest_of
 from dmseg.leaderboard.rows import Row
+from dmseg.leaderboard.tables import read_csv
 from dmseg.types import LEVEL_LABELS, check_level
 
 METRICS: dict[str, tuple[str, str]] = {
@@ -100,7 +101,7 @@ def _table(rows: Sequence[Row], by: str, column: str, heading: str) -> str:
             _percent(row["drop"]),
             _percent(row["nsd2_final"]),
             f"{row['hd95_mean']:.1f}",
-            row["tier"],
+            _tier(row),
         ]
         if len(head) > len(cells):
             value = row[column]
@@ -121,6 +122,12 @@ def _rank(row: Row) -> str:
     if row["rank_low"] is None:
         return "partial" if row["coverage"] < 1 else "-"
     return str(row["rank_low"]) if row["rank_low"] == row["rank_high"] else f"{row['rank_low']}-{row['rank_high']}"
+
+
+def _tier(row: Row) -> str:
+    return (
+        row["tier"] if row["masks_drawn"] is None else f"{row['tier']} ({row['masks_shown']} of {row['masks_drawn']})"
+    )
 
 
 def _percent(value: float | None) -> str:

@@ -6,18 +6,21 @@ bytes. Anyone can recompute scores and clicks of these masks from them.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
+import tempfile
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dmseg.canonical import canonical_json
 from dmseg.errors import DataError
-from dmseg.files import atomic_path
+from dmseg.files import TEMPORARY_PREFIX, atomic_path
 from dmseg.imaging import decode_rle, encode_rle
 from dmseg.imaging.rle import Rle
 from dmseg.reading import parse_json, require_regular, show_name
@@ -68,15 +71,53 @@ def audit_record(mask_id: str, level: str, seed: int, step: int, prediction: NDA
 
 def write_audit(path: Path, records: Iterable[AuditRecord]) -> None:
     """Write the records, sorted by (level, mask_id, seed, step), atomically."""
-    rows = sorted(records, key=lambda r: (r.level, r.mask_id, r.seed, r.step))
-    with (
-        atomic_path(path) as temporary,
-        temporary.open("wb") as raw,
-        gzip.GzipFile("", "wb", mtime=0, fileobj=raw) as stream,
-    ):
-        for row in rows:
-            fields = {name: getattr(row, name) for name in ("mask_id", "level", "seed", "step", "rle")}
-            stream.write((canonical_json(fields) + "\n").encode())
+    with AuditWriter(path) as writer:
+        for record in records:
+            writer.add(record)
+
+
+class AuditWriter(contextlib.AbstractContextManager["AuditWriter"]):
+    """Writes an audit file from records in any order; they wait on the disk, their order in memory.
+
+    Attributes:
+        number: of records that were added.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._order: list[tuple[str, str, int, int, int]] = []
+        self.number = 0
+
+    def __enter__(self) -> AuditWriter:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._waiting = tempfile.TemporaryFile(dir=self._path.parent, prefix=TEMPORARY_PREFIX)
+        return self
+
+    def add(self, record: AuditRecord) -> None:
+        """Add a record."""
+        self._order.append((record.level, record.mask_id, record.seed, record.step, self._waiting.tell()))
+        fields = {name: getattr(record, name) for name in ("mask_id", "level", "seed", "step", "rle")}
+        self._waiting.write((canonical_json(fields) + "\n").encode())
+        self.number += 1
+
+    def forget(self) -> None:
+        """Write no file after all."""
+        self.number = -1
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        with self._waiting:
+            if kind is None and self.number >= 0:
+                self._write()
+
+    def _write(self) -> None:
+        with (
+            atomic_path(self._path) as temporary,
+            temporary.open("wb") as raw,
+            gzip.GzipFile("", "wb", mtime=0, fileobj=raw) as stream,
+        ):
+            for *_, place in sorted(self._order):
+                self._waiting.seek(place)
+                stream.write(self._waiting.readline())
 
 
 def read_audit(path: Path) -> Iterator[AuditRecord]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -37,11 +38,10 @@ def test_operations() -> None:
         assert row[5] == f"{cost_of(name).listed / 1e9:.2f}"
 
 
-def test_presets_that_are_named_exist() -> None:
+def test_the_page_names_every_ablation_and_no_other() -> None:
     pytest.importorskip("torch", reason="training needs torch")
     from dmseg.training.config import preset_names
 
-    text = PAGE.partition("each a change of")[2].partition("`mini-ft`")[0]
-    suffixes = [part for part in text.split("`") if part.startswith("-")]
-    assert len(suffixes) == 20 + 1  # no-msfi is named twice
-    assert {f"mini-pge-sam{suffix}" for suffix in suffixes} <= set(preset_names())
+    named = {f"mini-pge-sam{suffix}" for suffix in re.findall(r"`(-[a-z0-9][a-z0-9-]*)`", PAGE)}
+    ablations = {name for name in preset_names() if name.startswith("mini-pge-sam-")}
+    assert named == ablations

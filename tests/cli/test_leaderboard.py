@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-from synthetic_runs import write_run
+from synthetic_runs import declare, write_run
 
 from dmseg.cli import main
 
@@ -23,10 +24,8 @@ def _run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, s
 def local(tmp_path: Path) -> Path:
     """A complete run on a local edition."""
     run = write_run(tmp_path / "run", "mine")
-    info = json.loads((run / "run.json").read_text())
-    info["benchmark"] |= {"edition": "local", "version": "0+abababab"}
-    info["model"]["code_url"] = None
-    (run / "run.json").write_text(json.dumps(info))
+    declare(run, "model", code_url=None)
+    declare(run, "benchmark", edition="local", version="0+abababab")
     return run
 
 
@@ -88,8 +87,12 @@ def test_leaderboard_add_show_build_compare(local: Path, tmp_path: Path, capsys:
     code, _, err = _run(capsys, "leaderboard", "build", "--root", root, "--check")
     assert code == 1 and "leaderboard.csv" in err and "dmseg leaderboard build" in err
     other = write_run(tmp_path / "other", "other", quality=0.5)
-    code, out, _ = _run(capsys, "leaderboard", "compare", "mine", other, "--root", root)
-    assert code == 0 and "all datasets" in out and "*" in out
+    code, out, _ = _run(capsys, "compare", "mine", other, "--root", root)
+    assert code == 0 and "minus mine" in out and re.search(r"average .* -\d", out), "SECOND minus FIRST"
+    code, old, err = _run(capsys, "leaderboard", "compare", "mine", other, "--root", root)
+    assert code == 0 and old == out and "SECOND minus FIRST" in err
+    code, _, err = _run(capsys, "compare", "mein", other, "--root", root)
+    assert code == 2 and 'did you mean "mine"' in err
 
 
 def test_a_refused_run_lists_every_error_and_changes_nothing(

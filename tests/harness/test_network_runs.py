@@ -16,10 +16,9 @@ torch = pytest.importorskip("torch", reason="network baselines need the extra [m
 from parity_weights import fill  # noqa: E402
 
 from dmseg import harness  # noqa: E402
-from dmseg.baselines.families import Family, random_network  # noqa: E402
+from dmseg.baselines.loading import Family, random_network  # noqa: E402
 from dmseg.baselines.networks.sam import build_sam  # noqa: E402
 from dmseg.baselines.sam import SamAdapter  # noqa: E402
-from dmseg.harness.parts import Parts  # noqa: E402
 from dmseg.rng import Stream  # noqa: E402
 
 
@@ -38,7 +37,7 @@ def test_interrupted_and_finished_with_other_shards_it_is_the_same_run(
 ) -> None:
     out = tmp_path / "run"
     harness.evaluate(model, tiny, out, shard=(2, 3))
-    for path in Stream("test-network-parts").sample(sorted(Parts(out).folder.glob("block-*")), 3):
+    for path in Stream("test-network-parts").sample(sorted(out.glob("parts/block-*")), 3):
         path.unlink()
     for i in (1, 2):
         harness.evaluate(model, tiny, out, shard=(i, 2))

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -14,7 +15,8 @@ from tiny_benchmark import write_tiny_benchmark
 
 from dmseg import harness
 from dmseg.errors import DataError, UsageError
-from dmseg.harness.parts import Parts
+from dmseg.harness.selection import block_name
+from dmseg.harness.workers import open_ledger
 from dmseg.rng import Stream
 
 # A model that takes its time, so that a run can be killed half-way.
@@ -95,12 +97,12 @@ def test_torchrun_s_variables_are_a_shard(tiny, tmp_path, digest, monkeypatch):
 @pytest.mark.parametrize("seed", range(3))
 def test_parts_lost_at_random_are_done_again(tiny, tmp_path, digest, seed):
     plan = harness.prepare("watershed", tiny, tmp_path / "run")
-    parts = Parts(tmp_path / "run")
+    ledger = open_ledger(plan.setup)
     harness.evaluate("watershed", tiny, tmp_path / "run", shard=(2, 2))
-    kept = sorted(parts.folder.glob("block-*"))
+    kept = sorted(ledger.folder.glob("block-*"))
     for path in Stream("test-lost-parts", seed).sample(kept, 5):
         path.unlink()
-    assert len(parts.missing(len(plan.blocks))) == 13 + 5
+    assert len(ledger.missing(map(block_name, range(len(plan.blocks))))) == 13 + 5
     harness.evaluate("watershed", tiny, tmp_path / "run")
     assert harness.run_digest(tmp_path / "run") == digest
 
@@ -251,11 +253,20 @@ def test_what_a_process_left_that_ended_while_merging(tiny, tmp_path):
     assert not list(out.glob(".dmseg-tmp-*"))
 
 
-def test_a_second_process_that_merges_at_the_same_time_finds_the_run_done(tiny, tmp_path):
-    from dmseg.harness.merging import merge
+def test_processes_that_end_at_the_same_time_leave_one_finished_run(tiny, tmp_path, digest):
+    """Each of them may find all work units done: one writes the tables, the others find the run finished."""
+    wrong = []
 
-    plan = harness.prepare("disk", tiny, tmp_path / "run")
-    harness.perform(plan)
-    before = harness.run_digest(tmp_path / "run")
-    merge(Parts(tmp_path / "run"), plan.info, len(plan.blocks))
-    assert harness.run_digest(tmp_path / "run") == before
+    def evaluate():
+        try:
+            assert harness.evaluate("watershed", tiny, tmp_path / "run").finished
+        except BaseException as error:
+            wrong.append(error)
+
+    threads = [threading.Thread(target=evaluate) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == [] and harness.run_digest(tmp_path / "run") == digest
+    assert not (tmp_path / "run" / "parts").exists() and not list(tmp_path.rglob(".dmseg-tmp-*"))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import multiprocessing
-import queue
 import types
 
 import pytest
 
 from dmseg import harness
-from dmseg.harness import watchdog
+from dmseg.jobs import limits
 
 MODEL = """
 import ctypes, os, signal, time
@@ -58,7 +57,7 @@ def steps(model, tiny, out, **choices):
 
 @pytest.mark.parametrize(("habit", "status"), [("nap", "timeout"), ("deaf_sleep", "timeout"), ("crash", "error")])
 def test_it_costs_its_own_rows(tiny, tmp_path, model, monkeypatch, habit, status):
-    monkeypatch.setattr(watchdog, "GRACE_S", 0.3)
+    monkeypatch.setattr(limits, "GRACE_S", 0.3)
     sound = steps(model, tiny, tmp_path / "sound")
     victims = sound[(sound["step"] == 1) & (sound["points_pos"] == 3)][["mask_id", "level"]]
     assert 0 < len(victims) < 4
@@ -85,6 +84,7 @@ def test_a_process_that_another_thread_has_waited_for_is_not_an_error():
     process = multiprocessing.get_context("spawn").Process(target=int)
     process.start()
     process.join()
-    watcher = watchdog._Watcher(None, {}, queue.Queue())
-    watcher._process = types.SimpleNamespace(pid=process.pid, is_alive=lambda: True)
-    watcher.stop()
+    child = object.__new__(limits._Child)
+    ended = types.SimpleNamespace(pid=process.pid, is_alive=lambda: True, join=lambda: None)
+    child.process, child.pipe = ended, types.SimpleNamespace(close=lambda: None)
+    child.kill()

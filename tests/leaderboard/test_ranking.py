@@ -10,7 +10,7 @@ import pytest
 from synthetic_runs import steps_table
 
 from dmseg.errors import DataError
-from dmseg.leaderboard.ranking import rank, rank_scores
+from dmseg.leaderboard.ranking import rank, rank_scores, scores_of
 from dmseg.results.cases import CaseTable, case_tables
 from dmseg.rng import Stream
 from dmseg.statistics import CaseBootstrap
@@ -94,7 +94,7 @@ def test_ranges_hold_all_true_ranks_at_the_promised_rate(truth: list[float]) -> 
 
 def test_equal_models_share_all_ranks_and_a_clear_winner_stands_alone() -> None:
     tables = [_table("a", 0.7), _table("a", 0.7), _table("b", 0.95)]
-    standing = rank(["one", "same", "best"], tables)
+    standing = rank(["one", "same", "best"], [scores_of(table) for table in tables])
     assert standing.ranking.low.tolist() == [2, 2, 1] and standing.ranking.high.tolist() == [3, 3, 1]
     assert standing.winner == "best" and standing.sentence().startswith("best leads under Dice and equally under NSD")
 
@@ -103,7 +103,7 @@ def test_the_sentence_names_metrics_with_another_winner() -> None:
     first, second = _table("a", 0.8), _table("b", 0.9)
     first.values["hd95"][:] = 1.0
     second.values["hd95"][:] = 50.0
-    standing = rank(["steady", "bold"], [first, second])
+    standing = rank(["steady", "bold"], [scores_of(first), scores_of(second)])
     assert standing.winner == "bold" and dict(standing.other_winners) == {"hd95": "steady"}
     assert "HD95 would put steady first" in standing.sentence()
 
@@ -111,11 +111,11 @@ def test_the_sentence_names_metrics_with_another_winner() -> None:
 def test_runs_on_other_masks_are_not_ranked_together() -> None:
     unseen = case_tables(steps_table("a")[0])["unseen"]
     with pytest.raises(DataError, match="not evaluated on the same masks"):
-        rank(["a", "b"], [_table("a", 0.8), unseen])
+        rank(["a", "b"], [scores_of(_table("a", 0.8)), scores_of(unseen)])
 
 
 def test_a_single_run_ranks_first() -> None:
-    standing = rank(["only"], [_table("a", 0.8)])
+    standing = rank(["only"], [scores_of(_table("a", 0.8))])
     assert standing.ranking.low.tolist() == [1] and standing.ranking.high.tolist() == [1]
 
 

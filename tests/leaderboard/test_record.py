@@ -12,13 +12,13 @@ from typing import Any
 import pandas as pd
 import pytest
 from synthetic_board import MODELS, write_entries
-from synthetic_runs import write_run
+from synthetic_runs import declare, write_run
 
 from dmseg.errors import DataError, UsageError
 from dmseg.leaderboard import add, build, check, compare, request_text, show
 from dmseg.leaderboard.columns import LEADERBOARD, LONG, PAPER
 from dmseg.leaderboard.entries import PUBLISHED_FILE, PUBLISHED_LONG_FILE
-from dmseg.leaderboard.record import read_csv
+from dmseg.leaderboard.tables import read_csv
 
 
 @pytest.fixture(scope="module")
@@ -101,17 +101,20 @@ def test_long_table_agrees_with_the_rows(root: Path) -> None:
 def test_the_newest_run_of_a_model_counts(root: Path) -> None:
     older = next((root / "entries/beta").iterdir())
     newer = write_run(older.parent / "2026-11-21-11111111", "beta", quality=0.6)
-    (newer / "checked.json").write_text(json.dumps({"date": "2026-11-21", "tier": "self-reported", "run_digest": "1"}))
+    (newer / "checked.json").write_text(json.dumps({"date": "2026-11-21", "tier": "re-run", "run_digest": "1" * 64}))
     build(root)
     rows = [row for row in _rows(root) if row["model"] == "beta" and row["split"] == "seen"]
     assert [row["date"] for row in rows] == ["2026-11-21"]
 
 
-def test_damaged_entry_is_named(root: Path) -> None:
+@pytest.mark.parametrize("content", ["{}", "[", '{"tier": "gold"}', "\0"])
+def test_a_damaged_entry_is_named_and_the_others_are_published(content: str, root: Path) -> None:
     path = next((root / "entries/beta").iterdir()) / "checked.json"
-    path.write_text("{}")
-    with pytest.raises(DataError, match=r"beta.*checked\.json"):
-        build(root)
+    path.write_text(content)
+    problems: list[str] = []
+    build(root, problems=problems)
+    assert len(problems) == 1 and "beta" in problems[0] and "checked.json" in problems[0]
+    assert {row["model"] for row in _rows(root)} == {*MODELS, "partial"} - {"beta"}
 
 
 def test_rows_published_without_their_runs_are_kept_but_not_ranked_against_runs(root: Path, tmp_path: Path) -> None:
@@ -195,15 +198,13 @@ def test_adding_twice_changes_nothing(published: Any, tmp_path: Path) -> None:
     assert first.new and not second.new and second.folder == first.folder and second.changed == ()
     add(published.runs["disk"], tmp_path / "r")
     rows = _rows(tmp_path / "r")
-    assert {row["model"] for row in rows if row["rank_low"]} == {"watershed", "disk"}
-    assert {row["tier"] for row in rows} == {"rescored"}
+    assert {row["model"] for row in rows} == {"watershed", "disk"}
+    assert {(row["tier"], row["rank_low"]) for row in rows} == {("self-reported", "")}
 
 
 def test_local_runs_are_listed_unranked(published: Any, tmp_path: Path) -> None:
     run = published.copy("disk", tmp_path / "run")
-    info = json.loads((run / "run.json").read_text())
-    info["benchmark"] |= {"edition": "local", "version": "0+test"}
-    (run / "run.json").write_text(json.dumps(info))
+    declare(run, "benchmark", edition="local", version="0+test")
     assert add(run, tmp_path / "r", benchmark=published.benchmark).verdict.rescored
     assert {(row["edition"], row["rank_low"]) for row in _rows(tmp_path / "r")} == {("local", "")}
 

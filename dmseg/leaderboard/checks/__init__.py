@@ -6,7 +6,6 @@ identities (E30x), plausibility (W40x). ``docs/leaderboard.md`` prints :data:`CO
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,21 +13,24 @@ from typing import Any
 
 import pandas as pd
 
+from dmseg.errors import DataError
+from dmseg.leaderboard.checks.arithmetic import check_arithmetic
 from dmseg.leaderboard.checks.audit import check_audit
+from dmseg.leaderboard.checks.clicks import check_clicks, check_prompts
 from dmseg.leaderboard.checks.coverage import check_coverage
 from dmseg.leaderboard.checks.declaration import check_declaration
 from dmseg.leaderboard.checks.findings import CODES, Finding, Findings
-from dmseg.leaderboard.checks.identity import check_dice, check_first_prompts, check_inputs, check_settings
-from dmseg.leaderboard.checks.plausibility import check_plausibility
+from dmseg.leaderboard.checks.identity import check_inputs, check_settings
+from dmseg.leaderboard.checks.plausibility import check_owner, check_plausibility
 from dmseg.leaderboard.checks.reference import reference_of
 from dmseg.leaderboard.checks.tables import load_table
-from dmseg.leaderboard.entries import RUN_FILES, Entry
+from dmseg.leaderboard.entries import MAX_JSON_BYTES, RUN_FILES, Entry, strange_files
 from dmseg.manifests import Manifest
+from dmseg.reading import read_json
 from dmseg.results.cases import case_tables
 
 __all__ = ["CODES", "Finding", "Verdict", "check_run"]
 
-MAX_JSON_BYTES = 1 << 20
 _CHECKED_TABLES = ("steps", "prompts", "inputs")
 
 
@@ -38,7 +40,7 @@ class Verdict:
 
     Attributes:
         findings: everything that was found, in the order of the checks.
-        rescored: whether all audited predictions were scored again and agree.
+        rescored: whether all predictions that the run kept were scored again and agree.
     """
 
     findings: tuple[Finding, ...]
@@ -50,23 +52,36 @@ class Verdict:
         return not any(finding.is_error for finding in self.findings)
 
 
-def check_run(folder: Path, *, manifest: Manifest | None = None, others: Sequence[Entry] = ()) -> Verdict:
+def check_run(
+    folder: Path,
+    *,
+    manifest: Manifest | None = None,
+    others: Sequence[Entry] = (),
+    owner: str | None = None,
+) -> Verdict:
     """Check a run folder.
 
     Args:
         manifest: of a benchmark that the caller has; where it is the run's, it is checked against (a local edition
             can only be checked so). Published editions are known without it.
         others: entries that the run must not repeat.
+        owner: whom the run is by; None takes the submitter that run.json names.
     """
     findings = Findings()
-    missing = [name for name in RUN_FILES if not (folder / name).is_file()]
+    strange = strange_files(folder)
+    if strange:
+        findings.add("E101", folder.name, f"no regular file: {', '.join(strange)}", "send files, not links to them")
+    missing = [name for name in RUN_FILES if name not in strange and not (folder / name).is_file()]
     if missing:
         fix = "send the whole folder that dmseg evaluate wrote"
         findings.add("E101", str(folder.name or folder), f"missing: {', '.join(missing)}", fix)
-    info = _read_info(folder / "run.json", findings) if "run.json" not in missing else None
+    absent = {*strange, *missing}
+    info = _read_info(folder / "run.json", findings) if "run.json" not in absent else None
     declared = info is not None and check_declaration(info, findings)
+    if declared and info is not None:
+        check_owner(info, others, owner, findings)
     before = len(findings.items)
-    tables = {name: load_table(folder, name, findings) for name in _CHECKED_TABLES if f"{name}.parquet" not in missing}
+    tables = {name: load_table(folder, name, findings) for name in _CHECKED_TABLES if f"{name}.parquet" not in absent}
     frames = {name: frame for name, frame in tables.items() if frame is not None}
     rescored = False
     if declared and info is not None and len(frames) == len(_CHECKED_TABLES) and len(findings.items) == before:
@@ -76,13 +91,12 @@ def check_run(folder: Path, *, manifest: Manifest | None = None, others: Sequenc
 
 def _read_info(path: Path, findings: Findings) -> Mapping[str, Any] | None:
     try:
-        if path.stat().st_size > MAX_JSON_BYTES:
-            raise ValueError(f"{path.stat().st_size} bytes, at most {MAX_JSON_BYTES}")
-        info = json.loads(path.read_text(encoding="utf-8"))
+        info = read_json(path, limit=MAX_JSON_BYTES, links=False)
         if not isinstance(info, dict):
-            raise ValueError("not an object")
-    except (OSError, ValueError, RecursionError) as error:
-        findings.add("E501", path.name, f"not readable JSON ({error})", "send the file as it was written")
+            raise DataError("not an object")
+    except (OSError, DataError) as error:
+        text = ascii(str(error).removeprefix(f"{path}: "))[1:200]
+        findings.add("E501", path.name, f"not readable JSON ({text})", "send the file as it was written")
         return None
     return info
 
@@ -95,17 +109,18 @@ def _check_content(
     others: Sequence[Entry],
     findings: Findings,
 ) -> bool:
-    """Run the checks that need whole tables; return whether the audited predictions were scored again."""
-    steps = tables["steps"]
+    """Run the checks that need whole tables; return whether the kept predictions were scored again."""
+    steps, prompts = tables["steps"], tables["prompts"]
     reference = reference_of(info, manifest, findings)
     check_coverage(info, steps, reference, findings)
-    check_dice(steps, findings)
+    check_arithmetic(info, steps, reference, findings)
     check_settings(info, steps, findings)
+    check_clicks(info, steps, prompts, findings)
     rescored = False
     if reference is not None:
         check_inputs(steps, tables["inputs"], reference, findings)
-        check_first_prompts(info, steps, tables["prompts"], reference, findings)
-        rescored = check_audit(folder, info, steps, reference, findings).complete
+        check_prompts(info, steps, prompts, reference, findings)
+        rescored = check_audit(folder, info, steps, prompts, reference, findings).complete
     if not findings.has_errors:
         check_plausibility(info, case_tables(steps), others, findings)
     return rescored

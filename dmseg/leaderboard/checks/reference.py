@@ -14,6 +14,7 @@ from dmseg.manifests import LOCAL_EDITION, Manifest, find_published, list_publis
 from dmseg.types import Mask
 
 FILE = "run.json"
+_MASK_COLUMNS = ["mask_id", "image_id", "structure", "rle", "evaluate", "area", "mask_sha256"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,10 +25,10 @@ class Reference:
 
     @cached_property
     def masks(self) -> dict[str, dict[str, Any]]:
-        """mask_id -> row of the manifest's masks, with the image's dataset, case_id, split and modality."""
-        columns = ["image_id", "dataset", "case_id", "split", "modality"]
+        """mask_id -> row of the manifest's masks, with its image's dataset, case, split, modality, size, spacing."""
+        columns = ["image_id", "dataset", "case_id", "split", "modality", "height", "width", "spacing_y", "spacing_x"]
         images = {row["image_id"]: row for row in self.manifest.images.select(columns).to_pylist()}
-        rows = self.manifest.masks.select(["mask_id", "image_id", "structure", "rle", "evaluate", "area"]).to_pylist()
+        rows = self.manifest.masks.select(_MASK_COLUMNS).to_pylist()
         return {row["mask_id"]: images[row["image_id"]] | row for row in rows}
 
     @cached_property

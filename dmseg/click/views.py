@@ -1,0 +1,236 @@
+"""What can be looked at: images of a benchmark or one file, at a level or with single degradations."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dmseg import imaging, simulators
+from dmseg.build import Benchmark
+from dmseg.errors import UsageError, unknown_name
+from dmseg.imaging.volumes import radiological, radiological_spacing
+from dmseg.manifests import mask_id
+from dmseg.simulators import default_window
+from dmseg.simulators.files import Request, show_file
+from dmseg.types import Image, Mask, Window, check_level, check_modality
+
+KEPT_VIEWS = 24
+"""Degraded images that stay in memory."""
+SEVERITIES: dict[str, str] = {"light": "lq1", "medium": "lq2", "heavy": "lq3"}
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One image as it is shown: at a level, or with single operations at a severity (then ``level`` is ``clear``)."""
+
+    image_id: str
+    level: str = "clear"
+    operations: tuple[str, ...] = ()
+    severity: str = "heavy"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One image: its facts, and how to get its pixels at a level and its objects.
+
+    Attributes:
+        masks: mask_id -> (structure, function that reads the object, bool (H, W)).
+    """
+
+    image_id: str
+    dataset: str
+    modality: str | None
+    height: int
+    width: int
+    masks: Mapping[str, tuple[str, Callable[[], Mask]]]
+    read_level: Callable[[str], Image]
+
+
+class Gallery:
+    """The images of one page.
+
+    Args:
+        title: what they are, for people.
+        entries: the images, in order.
+        synthetic: whether some of them are phantoms and no scans; the page says so.
+    """
+
+    def __init__(self, title: str, entries: Sequence[Entry], synthetic: bool) -> None:
+        self.title, self.synthetic = title, synthetic
+        self._entries = {entry.image_id: entry for entry in entries}
+        self.pixels = functools.lru_cache(maxsize=KEPT_VIEWS)(self._pixels)
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """All images."""
+        return tuple(self._entries.values())
+
+    def entry(self, image_id: str) -> Entry:
+        """Return one image.
+
+        Raises:
+            UsageError: there is none of this name.
+        """
+        if image_id not in self._entries:
+            raise unknown_name("image", image_id, list(self._entries)[:5])
+        return self._entries[image_id]
+
+    def reference(self, image_id: str, mask_id: str) -> Mask:
+        """Return an object of an image.
+
+        Raises:
+            UsageError: the image has no such object.
+        """
+        masks = self.entry(image_id).masks
+        if mask_id not in masks:
+            raise unknown_name("object of this image", mask_id, masks)
+        return masks[mask_id][1]()
+
+    def check(self, view: View) -> Entry:
+        """Return the image of a view.
+
+        Raises:
+            UsageError: an unknown image, level, operation or severity, or operations at a level.
+        """
+        entry = self.entry(view.image_id)
+        check_level(view.level)
+        if view.severity not in SEVERITIES:
+            raise unknown_name("severity", view.severity, SEVERITIES)
+        if view.operations and view.level != "clear":
+            raise UsageError("single degradations act on Clear; set the level to clear, or leave them out")
+        for name in view.operations:
+            if name not in list_operations(entry.modality):
+                raise unknown_name("operation", name, list_operations(entry.modality))
+        return entry
+
+    def _pixels(self, view: View) -> Image:
+        """Return uint8 (H, W, 3) RGB; ``pixels`` keeps the last ones."""
+        entry = self.check(view)
+        shown = entry.read_level(view.level)
+        if view.operations:
+            plan = simulators.plan(view.image_id, modality=entry.modality, ops=view.operations, image=shown)
+            shown = plan.apply(shown, SEVERITIES[view.severity])
+        return np.ascontiguousarray(np.repeat(shown[..., None], 3, axis=2) if shown.ndim == 2 else shown)
+
+
+def list_operations(modality: str | None) -> list[str]:
+    """Return the single degradations that an image can be given: the general ones and its modality's."""
+    domain = simulators.modality_operations(modality) if modality else ()
+    return [*simulators.GENERAL, *(name for name in domain if name not in simulators.GENERAL)]
+
+
+def gallery_of_benchmark(benchmark: Benchmark, limit: int | None = None) -> Gallery:
+    """Return the images of a benchmark that have objects to evaluate; ``limit``: at most so many of each dataset."""
+    objects = benchmark.masks[benchmark.masks["evaluate"]].groupby("image_id", sort=False)
+    rows = {image_id: group.to_dict("records") for image_id, group in objects}
+    images = benchmark.images[benchmark.images["image_id"].isin(rows)]
+    if limit is not None:
+        images = images.groupby("dataset", sort=False).head(limit)
+    entries = [_entry_of_benchmark(benchmark, row, rows[str(row["image_id"])]) for row in images.to_dict("records")]
+    info = benchmark.info
+    synthetic = bool({entry.dataset for entry in entries} & set(info.get("synthetic", ())))
+    return Gallery(f"{info['edition']} {info['version']}", entries, synthetic)
+
+
+def _entry_of_benchmark(benchmark: Benchmark, row: Mapping[Any, Any], masks: Sequence[Mapping[Any, Any]]) -> Entry:
+    image_id = str(row["image_id"])
+    return Entry(
+        image_id=image_id,
+        dataset=str(row["dataset"]),
+        modality=str(row["modality"]),
+        height=int(row["height"]),
+        width=int(row["width"]),
+        masks={
+            str(mask["mask_id"]): (str(mask["structure"]), functools.partial(benchmark.mask, str(mask["mask_id"])))
+            for mask in masks
+        },
+        read_level=functools.partial(benchmark.image, image_id),
+    )
+
+
+def gallery_of_file(
+    path: Path,
+    modality: str | None,
+    window: Window | None = None,
+    reference: Path | None = None,
+    slice_index: int | None = None,
+) -> Gallery:
+    """Return the gallery of one image file: shown in its window, degraded when asked.
+
+    Args:
+        path: PNG, JPEG, TIFF, DICOM; or a volume such as NIfTI, of which ``slice_index`` (from 0; default: the middle
+            one) of the acquisition plane is shown.
+        reference: a mask of the same size, or of the same volume: the object, where values are above half of white
+            (volumes: above 0).
+
+    Raises:
+        UsageError: an unknown modality, or a mask of another size.
+        ImageFileError: a file that cannot be read.
+    """
+    if modality is not None:
+        check_modality(modality)
+    name = imaging.stem(path)
+    if _is_volume(path):
+        values, number = _cut_slice(path, slice_index)
+        name = f"{name}_z{number:03d}"
+        pixels = _show_slice(values, window or (default_window(modality) if modality else None), str(path))
+    elif slice_index is not None:
+        raise UsageError(f"{path} is no volume; leave out --slice")
+    else:
+        pixels, _ = show_file(path, Request("clear", modality, window=window))
+    masks: dict[str, tuple[str, Callable[[], Mask]]] = {}
+    if reference is not None:
+        given = _cut_slice(reference, slice_index)[0] > 0 if _is_volume(reference) else imaging.read_mask(reference)
+        if given.shape != pixels.shape[:2]:
+            raise UsageError(f"{reference}: {given.shape} px, but {path} has {pixels.shape[:2]}; give its own mask")
+        masks[mask_id(name, "object", 0)] = ("object", lambda: given)
+    return Gallery(path.name, [_entry_of_pixels(name, modality, pixels, masks)], synthetic=False)
+
+
+def _show_slice(values: Image, window: Window | None, where: str) -> Image:
+    if window is None:
+        window = imaging.percentile_window(values)
+    imaging.check_visible(values, window, where)
+    return imaging.apply_window(values, window)
+
+
+def _is_volume(path: Path) -> bool:
+    return imaging.kind_of(path) not in ("PNG", "JPEG", "TIFF", "DICOM", "BMP", "GIF")
+
+
+def _cut_slice(path: Path, number: int | None) -> tuple[Image, int]:
+    """Return one slice of a volume along its acquisition plane, as it is looked at, and its number."""
+    volume = imaging.read_volume(path)
+    values, spacing = volume.values, volume.spacing
+    if volume.axes is not None:
+        values = radiological(values, volume.axes)
+        spacing = None if spacing is None else radiological_spacing(spacing, volume.axes)
+    slices = imaging.cut(values, imaging.acquisition_plane(values.shape, spacing))
+    chosen = len(slices) // 2 if number is None else number
+    if not 0 <= chosen < len(slices):
+        raise UsageError(f"--slice {chosen}: {path} has slices 0 to {len(slices) - 1}")
+    return np.ascontiguousarray(slices[chosen]), chosen
+
+
+def _entry_of_pixels(
+    name: str, modality: str | None, pixels: Image, masks: Mapping[str, tuple[str, Callable[[], Mask]]]
+) -> Entry:
+    """Return the entry of an undegraded uint8 image, degraded by the plan that its name draws."""
+
+    @functools.cache
+    def draw_plan() -> simulators.Plan:
+        return simulators.plan(name, modality=modality, image=pixels)
+
+    def read_level(level: str) -> Image:
+        if level == "lq3plus" and modality is None:
+            raise UsageError("LQ-3+ adds the artefacts of a modality: give --modality")
+        made: Image = draw_plan().apply(pixels, level)
+        return made
+
+    height, width = pixels.shape[:2]
+    return Entry(name, "own", modality, height, width, masks, read_level)
