@@ -19,9 +19,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from dmseg.baselines.networks.convolution import DepthwiseConv, PointwiseConv
 from dmseg.baselines.networks.sam import PromptedNetwork, parameter_count
 
-_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+_CONVOLUTIONS = (
+    *(nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
+    *(DepthwiseConv, PointwiseConv),
+)
 _NORMALISATIONS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm, nn.InstanceNorm1d, nn.InstanceNorm2d)
 _TOKENS_OF_A_POINT = 2  # the click and the padding point that stands for "no box"
 

@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from dmseg.baselines.interface import Prediction
 from dmseg.baselines.networks.precision import use_full_fp32
-from dmseg.baselines.networks.sam import TABLE, Encoded, PromptedNetwork, parameter_count
+from dmseg.baselines.networks.sam import TABLE, Encoded, PromptedNetwork, map_tensors, parameter_count
 from dmseg.errors import ModelError, unknown_name
 from dmseg.types import Image, Prompts
 
@@ -252,12 +252,7 @@ def _one_image(encoded: Encoded, index: int) -> Encoded:
         part = value[index : index + 1]
         return part if len(value) == 1 else part.clone(memory_format=torch.preserve_format)
 
-    extra: dict[str, Any] = {}
-    for name in type(encoded).__dataclass_fields__:
-        value = getattr(encoded, name)
-        if name != "intermediate":
-            extra[name] = None if value is None else take(value)
-    return type(encoded)(intermediate={name: take(value) for name, value in encoded.intermediate.items()}, **extra)
+    return map_tensors(encoded, take)
 
 
 def _stack(parts: Sequence[Tensor | None]) -> Tensor:

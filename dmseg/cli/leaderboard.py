@@ -174,28 +174,15 @@ def show(root: Path | None, level: str | None, by: str, split: str | None) -> in
     return 0
 
 
-@command.command("compare")
+@command.command("compare", hidden=True)
 @click.argument("first")
 @click.argument("second")
 @root_option
-def compare(first: str, second: str, root: Path | None) -> int:
-    """Compare two models of the record, or two run folders: paired differences of final Dice, in points.
+@click.pass_context
+def compare(ctx: click.Context, first: str, second: str, root: Path | None) -> int:
+    """The old name of ``dmseg compare``, for one version."""
+    from dmseg.cli.compare import command as one_compare
 
-    \b
-    Example:
-      dmseg leaderboard compare watershed disk
-    """
-    from dmseg import leaderboard
-
-    rows = leaderboard.compare(first, second, root)
-    parts = max(len(row.part) for row in rows)
-    click.echo(f"Dice points, {first} minus {second}; 95 % interval over cases")
-    click.echo("* = interval without 0; where each dataset has one case there is no interval")
-    for row in rows:
-        e = row.estimate
-        mark = "*" if e.low < e.high and (e.low > 0 or e.high < 0) else " "
-        click.echo(
-            f"{row.split:<7} {row.part:<{parts}} {row.level:<10} {100 * e.value:+7.1f} "
-            f"[{100 * e.low:+.1f}, {100 * e.high:+.1f}] {mark} {e.n} masks, {e.cases} cases"
-        )
-    return 0
+    click.echo("dmseg leaderboard compare is dmseg compare now: SECOND minus FIRST", err=True)
+    code: int = ctx.invoke(one_compare, first=first, second=second, metric="dice", root=root, out=None)
+    return code

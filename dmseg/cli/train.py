@@ -39,12 +39,13 @@ def command(
     """
     if any(importlib.util.find_spec(name) is None for name in ("torch", "lightning_fabric", "safetensors")):
         raise MissingDependencyError('training needs more packages; install them: pip install "dmseg-bench[train]"')
-    from dmseg.training import load_config, train
+    from dmseg.training import keep_freed_memory, load_config, train
 
     if choices["base_weights"] == "random":
         raise UsageError("--base-weights random: what is trained could not be loaded again; give a weights file")
     if precision is not None:
         changes = (*changes, f'precision="{precision}"')
+    keep_freed_memory()
     summary = train(load_config(config, changes), data, out, **choices)  # type: ignore[arg-type]
     if not summary.leads:
         return 0

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from dmseg.build import Benchmark, open_benchmark
 from dmseg.errors import DataError, UsageError, unknown_name
 from dmseg.files import write_bytes, write_text
@@ -42,16 +40,12 @@ from dmseg.leaderboard.entries import (
 )
 from dmseg.leaderboard.names import name_key
 from dmseg.leaderboard.package import MAX_BYTES, UnsafePackageError, open_submission, pack_files
-from dmseg.leaderboard.ranking import mask_scores
 from dmseg.leaderboard.record import make_record, write_record
 from dmseg.leaderboard.repeating import repeat_masks
 from dmseg.leaderboard.rerun import Agreement, compare_runs
 from dmseg.manifests import Manifest
 from dmseg.reading import read_regular
-from dmseg.results import open_run, run_digest
-from dmseg.results.cases import CaseTable
-from dmseg.statistics import Estimate
-from dmseg.types import LEVEL_LABELS
+from dmseg.results import Run, open_run, run_digest
 
 
 class RefusedError(DataError):
@@ -339,54 +333,27 @@ def _note(entry: Entry, **changes: Any) -> None:
     write_text(path, json.dumps({**checked, **changes}, indent=1) + "\n")
 
 
-@dataclass(frozen=True, slots=True)
-class DiceDifference:
-    """Paired difference of final Dice, first minus second, over one part of the benchmark."""
-
-    split: str
-    part: str
-    level: str
-    estimate: Estimate
-
-
-def compare(first: str, second: str, root: Path | None = None) -> list[DiceDifference]:
-    """Compare two runs on the same masks: paired differences with 95 % intervals, overall, by dataset and by level.
+def find_pairs(first: str, second: str, root: Path | None = None) -> list[tuple[Run, Run, tuple[str, ...]]]:
+    """Return the runs of two models that can be compared, with the splits that both have.
 
     Args:
         first, second: model names of the record (their newest entries), or run folders.
 
     Raises:
-        UsageError: an unknown model, or no split that both ran on the same masks.
+        UsageError: an unknown model, or no preset, benchmark and split that both have.
     """
     root = root or default_root()
-    left, right = _tables_of(first, root), _tables_of(second, root)
-    rows: list[DiceDifference] = []
+    left, right = _runs_of(first, root), _runs_of(second, root)
+    splits: dict[tuple[Path, Path], list[str]] = {}
     for key in sorted(left.keys() & right.keys()):
-        one, two = left[key], right[key]
-        if one.mask_ids == two.mask_ids and one.levels == two.levels:
-            rows += _differences(one, two)
-    if not rows:
-        raise UsageError(f"{first} and {second} share no preset, benchmark and split with the same masks and levels")
-    return rows
+        splits.setdefault((left[key], right[key]), []).append(key[-1])
+    if not splits:
+        raise UsageError(f"{first} and {second} share no preset, benchmark and split")
+    return [(open_run(one), open_run(two), tuple(names)) for (one, two), names in splits.items()]
 
 
-def _differences(one: CaseTable, two: CaseTable) -> list[DiceDifference]:
-    gap = one.values["dice"][:, :, -1] - two.values["dice"][:, :, -1]
-    columns = np.column_stack([mask_scores(one) - mask_scores(two), gap])
-    labels = ["all levels", *(LEVEL_LABELS[level] for level in one.levels)]
-    rows = [
-        DiceDifference(one.split, "all datasets", label, estimate)
-        for label, estimate in zip(labels, one.bootstrap.estimates(columns), strict=True)
-    ]
-    owner = np.array(one.datasets)
-    names = sorted(set(one.datasets))
-    by_dataset = np.column_stack([np.where((owner == name)[:, None], columns, np.nan) for name in names])
-    estimates = iter(one.bootstrap.estimates(by_dataset))
-    return rows + [DiceDifference(one.split, name, label, next(estimates)) for name in names for label in labels]
-
-
-def _tables_of(name: str, root: Path) -> dict[tuple[str, str, str], CaseTable]:
-    """Return (benchmark digest, preset, split) -> rows of a model of the record or of a run folder."""
+def _runs_of(name: str, root: Path) -> dict[tuple[str, str, str], Path]:
+    """Return (benchmark digest, preset, split) -> run folder of a model of the record, or of the folder named."""
     if Path(name).is_dir():
         entry = Entry(Path(name), "", "self-reported", "")
         pairs = [(entry, split) for split in entry.tables]
@@ -396,7 +363,7 @@ def _tables_of(name: str, root: Path) -> dict[tuple[str, str, str], CaseTable]:
         if not pairs:
             raise unknown_name("model of the record", name, sorted({entry.model for entry, _ in newest}))
     return {
-        (entry.info["benchmark"]["manifest_digest"], entry.info["protocol"]["preset"], split): entry.tables[split]
+        (entry.info["benchmark"]["manifest_digest"], entry.info["protocol"]["preset"], split): entry.folder
         for entry, split in pairs
     }
 

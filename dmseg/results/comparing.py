@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from dmseg.errors import UsageError, unknown_name
 from dmseg.results.cases import METRICS, CaseTable, case_tables
 from dmseg.results.runs import Run
 from dmseg.statistics import CaseBootstrap, Estimate
+from dmseg.types import SPLITS
 
 SIZE_GROUPS: tuple[tuple[str, float], ...] = (("small", 32**2), ("medium", 96**2), ("large", float("inf")))
 """Groups by area in pixels of the stored grid, upper bounds excluded: those of COCO's evaluation."""
@@ -45,30 +47,37 @@ class RunDifference:
         return "-" if self.difference.high < 0 else "="
 
 
-def compare(first: Run, second: Run, metric: str = "dice") -> list[RunDifference]:
+def compare(first: Run, second: Run, metric: str = "dice", *, splits: Sequence[str] = SPLITS) -> list[RunDifference]:
     """Return the differences after the last step: per level; over all levels per dataset, modality, structure, size.
 
     Args:
         first, second: finished runs of one protocol on one benchmark.
         metric: a metric column of steps.parquet; of ``hd95`` a negative difference is the better one.
+        splits: only objects of these.
 
     Raises:
         UsageError: an unknown metric, or runs whose rows do not pair; the message says in what they differ.
     """
     if metric not in METRICS:
         raise unknown_name("metric", metric, METRICS)
-    _require_same(first, second)
-    mine, theirs = case_tables(first.steps), case_tables(second.steps)
-    groups = _mask_groups(first.steps)
+    rows = [run.steps[run.steps["split"].isin(splits)] for run in (first, second)]
+    require_pair(first, second, *rows)
+    mine, theirs = map(case_tables, rows)
+    groups = _mask_groups(rows[0])
     found: list[RunDifference] = []
     for split, table in mine.items():
         found += _split_differences(table, theirs[split], groups, metric)
     return found
 
 
-def _require_same(first: Run, second: Run) -> None:
+def require_pair(first: Run, second: Run, first_rows: pd.DataFrame, second_rows: pd.DataFrame) -> None:
+    """Refuse two runs whose rows do not pair: another protocol, benchmark or metric setting, or other objects.
+
+    Raises:
+        UsageError: says in what they differ.
+    """
     wanted = [("protocol", key) for key in ("id", "preset", "corrective", "steps", "seed")]
-    wanted += [("benchmark", "manifest_digest")]
+    wanted += [("benchmark", "manifest_digest"), *(("metrics", key) for key in ("grid", "boundary", "hd95"))]
     for part, key in wanted:
         one, other = first.info[part].get(key), second.info[part].get(key)
         if one != other:
@@ -76,7 +85,7 @@ def _require_same(first: Run, second: Run) -> None:
                 f"the runs do not pair: {part}.{key} is {one} in {first.path} and {other} in {second.path}"
             )
     keys = ["mask_id", "level", "step"]
-    one_rows, other_rows = (set(map(tuple, run.steps[keys].to_numpy())) for run in (first, second))
+    one_rows, other_rows = (set(map(tuple, rows[keys].to_numpy())) for rows in (first_rows, second_rows))
     if one_rows != other_rows:
         raise UsageError(
             f"the runs do not pair: {len(one_rows - other_rows)} rows are only in {first.path}, "

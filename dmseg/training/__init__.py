@@ -6,5 +6,6 @@ number of processes, on workers or on having been stopped.
 
 from dmseg.training.config import TrainConfig, load_config, preset_names
 from dmseg.training.loop import TrainSummary, train
+from dmseg.training.memory import keep_freed_memory
 
-__all__ = ["TrainConfig", "TrainSummary", "load_config", "preset_names", "train"]
+__all__ = ["TrainConfig", "TrainSummary", "keep_freed_memory", "load_config", "preset_names", "train"]

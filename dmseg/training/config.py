@@ -16,6 +16,7 @@ from dmseg.errors import UsageError, unknown_name
 from dmseg.protocol import preset
 from dmseg.tables import file_table, read_packaged_table, record
 from dmseg.training.augmentation import Augmentation
+from dmseg.training.frozen import ENCODERS
 from dmseg.training.ranges import check_names, check_number
 from dmseg.types import LEVELS, SPLITS
 
@@ -32,6 +33,8 @@ _CHOICES = {
     "updates": ("interaction", "batch"),
     "degradation": ("fixed", "fresh"),
     "precision": tuple(PRECISIONS),
+    "laterals": ("interaction", "batch"),
+    "encoder": ENCODERS,
 }
 
 
@@ -112,10 +115,14 @@ class TrainConfig:
         splits, levels: images that are trained on; levels are drawn uniformly.
         degradation: ``fixed``: the benchmark's own versions; ``fresh``: a new plan at each visit.
         cache: keep the features of the frozen encoder on disk.
+        cache_gb: how much of the disk they may take, in 1e9 bytes; what finds no room is encoded at every visit.
+        encoder: what runs a frozen encoder: ``torch``, or ``openvino`` (CPU only, full precision).
         augment: one of the eight flips and quarter turns per visit.
         appearance: what else of a clear image changes at each visit, before it is degraded; None for nothing.
         seed: of everything that is drawn.
         batches: length of the run, in batches; 0: ``epochs`` decides.
+        until: end the run after this many of its batches, with its schedule as if it went on; 0: after the last.
+        snapshots: also write the weights after these numbers of batches, as ``weights-N.safetensors``.
         epochs: visits of every image, where ``batches`` is 0.
         batch: images per batch, over all devices.
         masks_per_image: objects per image and visit, or all where it has fewer.
@@ -125,6 +132,8 @@ class TrainConfig:
             share a call; 0: each sample draws its own.
         gradient: interactions with gradient: ``every``, or the ``first-last`` of a drawn number of them.
         updates: an optimiser step after each ``interaction`` or after each ``batch``.
+        laterals: how often the part of an enhancer that no prompt changes is computed and stepped: at each
+            ``interaction``, or once per ``batch`` with the mean of the interactions' gradients.
         accumulate: updates gathered before an optimiser step.
         weight_decay: of AdamW, for matrices only; vectors and scalars do not decay.
         betas: of AdamW.
@@ -136,6 +145,7 @@ class TrainConfig:
         losses: weights of the losses.
         validation: when and on what.
         save_every: batches between saved states.
+        log_every: batches that a line of the log is the mean of.
     """
 
     model: str
@@ -147,9 +157,13 @@ class TrainConfig:
     levels: tuple[str, ...]
     degradation: str
     cache: bool
+    cache_gb: float
+    encoder: str
     augment: bool
     seed: int
     batches: int
+    until: int
+    snapshots: tuple[int, ...]
     epochs: int
     batch: int
     masks_per_image: int
@@ -157,6 +171,7 @@ class TrainConfig:
     prompt_kinds: int
     gradient: str
     updates: str
+    laterals: str
     accumulate: int
     weight_decay: float
     betas: tuple[float, float]
@@ -168,6 +183,7 @@ class TrainConfig:
     losses: LossWeights
     validation: Validation
     save_every: int
+    log_every: int
     stages: tuple[Stage, ...] = ()
     appearance: Augmentation | None = None
     enhancer: dict[str, Any] | None = None
@@ -184,14 +200,16 @@ class TrainConfig:
                 raise UsageError(f'learning_rate has no entry for the trained part "{part}"')
         for part, rate in self.learning_rate.items():
             check_number(f"learning_rate.{part}", rate, above=0)
-        for name in ("batch", "masks_per_image", "interactions", "accumulate", "save_every"):
+        for name in ("batch", "masks_per_image", "interactions", "accumulate", "save_every", "log_every"):
             check_number(name, getattr(self, name), 1)
-        for name in ("batches", "epochs", "prompt_kinds", "warmup", "weight_decay"):
+        for name in ("batches", "until", "epochs", "prompt_kinds", "warmup", "weight_decay", "cache_gb"):
             check_number(name, getattr(self, name), 0)
         for name, share in (("ema", self.ema), ("betas", self.betas[0]), ("betas", self.betas[1])):
             check_number(name, share, 0, below=1)
         check_number("final_rate", self.final_rate, 0, 1)
         check_number("clip", self.clip, above=0)
+        for after in self.snapshots:
+            check_number("snapshots", after, 1)
         if self.enhancer is not None:
             enhancer_config(self.base, self.enhancer)
         for problem in self._contradictions():
@@ -236,6 +254,11 @@ class TrainConfig:
                 'gradient = "first-last" needs updates = "batch"',
             ),
             (self.cache and encoder_trains, "cache = true needs a frozen encoder"),
+            (self.encoder != "torch" and encoder_trains, f'encoder = "{self.encoder}" needs a frozen encoder'),
+            (
+                self.encoder != "torch" and bool(self.stages),
+                f'encoder = "{self.encoder}" has one side: leave out stages',
+            ),
             (
                 self.cache and (self.augment or self.appearance is not None),
                 'cache = true keeps one version of each image: give augment = false, appearance = "none"',
@@ -252,6 +275,10 @@ class TrainConfig:
             (self.cache and bool(self.stages), "cache = true keeps features of one side: leave out stages"),
             (self.gradient == "first-last" and self.interactions < 2, "first-last needs at least 2 interactions"),
             (self.batches < 1 and self.epochs < 1, "give batches or epochs"),
+            (
+                self.until * (self.interactions if self.updates == "interaction" else 1) % self.accumulate != 0,
+                f"until = {self.until}: would end between two steps of accumulate = {self.accumulate}",
+            ),
             (
                 bool(self.stages) and [*sorted({stage.until for stage in self.stages})] != ends,
                 f"stages: until = {', '.join(f'{end:g}' for end in ends)}: each must last longer than the one before",

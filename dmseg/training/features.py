@@ -1,13 +1,15 @@
 """Features of the frozen encoder, kept on disk: each image at each level is encoded once for all runs.
 
 One folder per encoder, benchmark and side: ``index.json`` (images, levels, shapes), one file of float16 numbers per
-tensor, and ``done.u8`` with a 1 for each row that is complete, so that filling goes on where it stopped.
+tensor, and ``done.u8`` with a 1 for each row that is complete, so that filling goes on where it stopped. Files are
+sparse: what is not filled takes no room.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
@@ -15,15 +17,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dmseg.baselines.networks.sam import Encoded
 from dmseg.files import write_text
-from dmseg.progress import progress
 from dmseg.types import LEVELS
 
 _EMBEDDING = "embedding"
-_CHUNK = 16
 Item = tuple[str, str]
 """An image id and a level."""
 
@@ -35,15 +36,19 @@ class FeatureCache:
         folder: of this cache; made where it is not there.
         items: every (image id, level) that it holds, in order.
         example: an encoding of one image, for names and shapes.
+        limit: bytes that it may take on disk; what comes later is encoded at every visit.
     """
 
-    def __init__(self, folder: Path, items: Sequence[Item], example: Encoded) -> None:
+    def __init__(self, folder: Path, items: Sequence[Item], example: Encoded, limit: float = math.inf) -> None:
         self.folder = folder
         self._rows = {item: row for row, item in enumerate(items)}
         shapes = {
             _EMBEDDING: tuple(example.embedding.shape[1:]),
             **{name: tuple(value.shape[1:]) for name, value in example.intermediate.items()},
         }
+        row_bytes = sum(int(np.prod(shape)) for shape in shapes.values()) * np.dtype(np.float16).itemsize
+        self._room = min(len(items), limit // row_bytes)
+        self._held: dict[Item, dict[str, NDArray[np.float16]]] = {}
         folder.mkdir(parents=True, exist_ok=True)
         index = json.dumps({"items": items, "shapes": shapes}, indent=0) + "\n"
         place, done = folder / "index.json", folder / "done.u8"
@@ -63,37 +68,51 @@ class FeatureCache:
         encode: Callable[[Tensor], Encoded],
         executor: Executor,
         device: torch.device,
+        chunk: int = 16,
     ) -> int:
         """Encode what is wanted and missing, and return how many that were.
 
+        What finds no room on disk is held, equally rounded, until the next call.
+
         Args:
-            wanted: the items that a run needs; the others can be filled by a later one.
+            wanted: the items that are read next; the others can be filled later, by another run, too.
             read: an image at a level as network input (3, S, S).
             encode: (B, 3, S, S) on ``device`` to features, without gradients.
+            chunk: images per call of ``encode``.
         """
         rows_wanted = sorted({self._rows[item] for item in wanted})
         names = list(self._rows)
+        self._held = {}
         missing = [names[row] for row in rows_wanted if not self._done[row]]
-        chunks = [missing[start : start + _CHUNK] for start in range(0, len(missing), _CHUNK)]
-        for chunk in progress(chunks, len(chunks), "features", "chunks") if chunks else ():
-            encoded = encode(torch.stack(list(executor.map(read, chunk))).to(device))
-            rows = [self._rows[item] for item in chunk]
-            self._arrays[_EMBEDDING][rows] = encoded.embedding.float().cpu().numpy()
-            for name, value in encoded.intermediate.items():
-                self._arrays[name][rows] = value.float().cpu().numpy()
-            self._done[rows] = 1
-        for array in (*self._arrays.values(), self._done):
-            array.flush()
+        for start in range(0, len(missing), chunk):
+            part = missing[start : start + chunk]
+            encoded = encode(torch.stack(list(executor.map(read, part))).to(device))
+            tensors = {_EMBEDDING: encoded.embedding, **encoded.intermediate}
+            arrays = {name: value.to("cpu", torch.float16).numpy() for name, value in tensors.items()}
+            for place, item in enumerate(part):
+                self._keep(item, {name: array[place] for name, array in arrays.items()})
         return len(missing)
 
     def read(self, items: Sequence[Item], *, intermediate: bool = True) -> Encoded:
         """Return features of images at levels, float32 on the CPU, in the order asked for."""
-        rows = [self._rows[item] for item in items]
         names = [name for name in self._arrays if name != _EMBEDDING] if intermediate else []
-        return Encoded(self._tensor(_EMBEDDING, rows), {name: self._tensor(name, rows) for name in names})
+        return Encoded(self._read(_EMBEDDING, items), {name: self._read(name, items) for name in names})
 
-    def _tensor(self, name: str, rows: Sequence[int]) -> Tensor:
-        return torch.from_numpy(np.stack([self._arrays[name][row] for row in rows])).float()
+    def _keep(self, item: Item, values: dict[str, NDArray[np.float16]]) -> None:
+        """Write one item's features and then mark its row as complete; without room, hold them in memory."""
+        if int(self._done.sum()) >= self._room:
+            self._held[item] = values
+            return
+        row = self._rows[item]
+        for name, value in values.items():
+            self._arrays[name][row] = value
+        self._done[row] = 1
+
+    def _read(self, name: str, items: Sequence[Item]) -> Tensor:
+        values = [
+            self._held[item][name] if item in self._held else self._arrays[name][self._rows[item]] for item in items
+        ]
+        return torch.from_numpy(np.stack(values)).float()
 
 
 def _fits(path: Path, shape: tuple[int, ...], kind: np.dtype[Any]) -> bool:
@@ -107,8 +126,8 @@ def _map_file(path: Path, shape: tuple[int, ...], kind: np.dtype[Any]) -> np.mem
 def cache_key(
     encoder: torch.nn.Module, preparation: str, benchmark_digest: str, side: int, items: Sequence[Item]
 ) -> str:
-    """Return the name of a cache's folder: it changes with any weight, with how images are prepared (a name), the
-    benchmark, the side and the images."""
+    """Return the name of a cache's folder: it changes with any weight, with how images are prepared and what encodes
+    them (a name), the benchmark, the side and the images."""
     digest = hashlib.sha256(f"{preparation} {benchmark_digest} {side} {json.dumps(items)}".encode())
     for name, tensor in encoder.state_dict().items():
         digest.update(name.encode())

@@ -16,7 +16,8 @@ from dmseg.baselines.networks.sam import Encoded
 from dmseg.baselines.pge_sam import EnhancedNetwork
 from dmseg.build import Benchmark
 from dmseg.training.config import TrainConfig
-from dmseg.training.features import FeatureCache, all_items, cache_key
+from dmseg.training.features import FeatureCache, Item, all_items, cache_key
+from dmseg.training.frozen import openvino_encoder
 from dmseg.training.networks import TrainableModel
 from dmseg.training.samples import BatchSchedule, Loaded, Loader, TrainingSample
 from dmseg.types import as_rgb
@@ -49,7 +50,8 @@ class Feed:
         self._reconstructs = isinstance(self._network, EnhancedNetwork) and config.losses.reconstruction > 0
         self._intermediate = isinstance(self._network, EnhancedNetwork | RobustNetwork)
         self._loader = Loader(benchmark, trainee.adapter, config, pixels=not config.cache, clear=self._reconstructs)
-        self._features = self._fill_features(cache) if config.cache else None
+        self._encode = openvino_encoder(self._network) if config.encoder == "openvino" else trainee.encode
+        self._features = self._open_features(cache) if config.cache else None
         self._ahead: Future[Loaded] | None = None
 
     def batches(self, first: int) -> Iterator[tuple[int, Loaded]]:
@@ -75,20 +77,15 @@ class Feed:
         """Return features of a batch's images and, where needed, the embedding of their clear versions."""
         device = self._fabric.device
         if self._features is not None:
-            items = [(visit.image_id, visit.level) for visit in loaded.visits]
-            encoded = _move(self._features.read(items, intermediate=self._intermediate), device)
-            if not self._reconstructs:
-                return encoded, None
-            clear = self._features.read([(image_id, "clear") for image_id, _ in items], intermediate=False)
-            return encoded, clear.embedding.to(device)
+            return self._read_features(self._features, loaded.visits)
         if loaded.pixels is None:
             raise AssertionError("images were not read")
         with self._fabric.autocast(), torch.set_grad_enabled(not self._trainee.encoder_frozen):
-            encoded = self._trainee.encode(loaded.pixels.to(device))
+            encoded = self._encode(loaded.pixels.to(device))
         if loaded.clear is None:
             return encoded, None
         with self._fabric.autocast(), torch.no_grad():
-            return encoded, self._trainee.encode(loaded.clear.to(device)).embedding
+            return encoded, self._encode(loaded.clear.to(device)).embedding
 
     def _at_side(self, side: int) -> None:
         if side != self._network.side:
@@ -100,26 +97,33 @@ class Feed:
     def _own(self, visits: Sequence[TrainingSample]) -> Sequence[TrainingSample]:
         return visits[self._fabric.global_rank :: self._fabric.world_size]
 
-    def _fill_features(self, folder: Path) -> FeatureCache:
-        """Return the kept features, encoding what this run needs and is missing; in full precision."""
+    def _open_features(self, folder: Path) -> FeatureCache:
         items = all_items(self.curriculum.image_ids, self._config.levels)
-
-        def read(item: tuple[str, str]) -> Tensor:
-            return self._trainee.adapter.prepare(as_rgb(self._benchmark.image(*item)))[0]
-
-        @torch.no_grad()
-        def encode(pixels: Tensor) -> Encoded:
-            return self._trainee.encode(pixels)
-
-        adapter = type(self._trainee.adapter).__name__
-        key = cache_key(self._network.image_encoder, adapter, self._benchmark.digest, self._network.side, items)
+        preparation = f"{type(self._trainee.adapter).__name__} {self._config.encoder}"
+        key = cache_key(self._network.image_encoder, preparation, self._benchmark.digest, self._network.side, items)
         with self._fabric.rank_zero_first():
-            example = encode(read(items[0])[None].to(self._fabric.device))
-            features = FeatureCache(folder / key, items, example)
-            if self._fabric.is_global_zero:
-                wanted = self.curriculum.items(clear=self._reconstructs)
-                features.fill(wanted, read, encode, self._executor, self._fabric.device)
-        return features
+            example = self._encode_whole(self._read_item(items[0])[None].to(self._fabric.device))
+            return FeatureCache(folder / key, items, example, self._config.cache_gb * 1e9)
+
+    def _read_item(self, item: Item) -> Tensor:
+        """Return an image at a level as network input."""
+        return self._trainee.adapter.prepare(as_rgb(self._benchmark.image(*item)))[0]
+
+    @torch.no_grad()
+    def _encode_whole(self, pixels: Tensor) -> Encoded:
+        """Encode by the frozen encoder in full precision."""
+        return self._encode(pixels)
+
+    def _read_features(self, features: FeatureCache, visits: Sequence[TrainingSample]) -> tuple[Encoded, Tensor | None]:
+        device = self._fabric.device
+        items = [(visit.image_id, visit.level) for visit in visits]
+        clear_items = [(image_id, "clear") for image_id, _ in items] if self._reconstructs else []
+        chunk = 1 if device.type == "cpu" else 16  # on a CPU more are no faster, and neighbours change the last bits
+        features.fill([*items, *clear_items], self._read_item, self._encode_whole, self._executor, device, chunk)
+        encoded = _move(features.read(items, intermediate=self._intermediate), device)
+        if not self._reconstructs:
+            return encoded, None
+        return encoded, features.read(clear_items, intermediate=False).embedding.to(device)
 
 
 def _move(encoded: Encoded, device: torch.device) -> Encoded:

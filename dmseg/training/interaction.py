@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from dmseg.baselines.networks.sam import Encoded, PromptedNetwork
+from dmseg.baselines.networks.sam import Encoded, PromptedNetwork, list_tensors, map_tensors
 from dmseg.baselines.pge_sam import EnhancedNetwork
 from dmseg.training import losses
 from dmseg.training.config import TERMS, LossWeights
@@ -28,6 +28,7 @@ class ObjectBatch:
         targets: (N, 1, h, w) float32.
         scale: input pixels per pixel of the low-resolution grid.
         logits: (N, 1, h, w) of the last interaction, detached, or None before the first.
+        parts: objects -> their features, as computed and cut off.
     """
 
     encoded: Encoded
@@ -36,6 +37,30 @@ class ObjectBatch:
     targets: Tensor
     scale: float
     logits: Tensor | None = None
+    parts: dict[tuple[int, ...], tuple[Encoded, Encoded]] = field(default_factory=dict)
+
+    def share(self, members: Tensor) -> Encoded:
+        """Return the features of some objects, cut off from what they were computed by; they gather its gradients.
+
+        Objects that share a call do so at every interaction, so this is done once for all of them.
+        """
+        key = tuple(members.tolist())
+        if key not in self.parts:
+            images = self.picture[members]
+            own = map_tensors(self.encoded, lambda value: value[images])
+            self.parts[key] = own, map_tensors(own, lambda value: value.detach().requires_grad_(value.requires_grad))
+        return self.parts[key][1]
+
+    def backward(self, share: float) -> None:
+        """Send ``share`` of the gradients that the features gathered to what they were computed by."""
+        pairs = [
+            (value, leaf.grad * share)
+            for own, cut in self.parts.values()
+            for value, leaf in zip(list_tensors(own), list_tensors(cut), strict=True)
+            if leaf.grad is not None
+        ]
+        if pairs:
+            torch.autograd.backward([value for value, _ in pairs], [gradient for _, gradient in pairs])
 
 
 def answer(
@@ -43,11 +68,7 @@ def answer(
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Return logits (n, 1, h, w), IoU estimates (n, 1) and enhanced features of the samples ``members``."""
     points, labels, box = tensors([prompts[i] for i in members.tolist()], samples.scale, samples.targets.device)
-    images = samples.picture[members]
-    encoded = Encoded(
-        samples.encoded.embedding[images],
-        {name: value[images] for name, value in samples.encoded.intermediate.items()},
-    )
+    encoded = samples.share(members)
     previous = None if samples.logits is None else samples.logits[members]
     if isinstance(network, EnhancedNetwork):
         return network.forward_enhanced(encoded, points, labels, box, previous, False)

@@ -11,7 +11,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from dmseg.baselines.networks.sam import Encoded
+from dmseg.baselines.pge_sam import EnhancedNetwork
 from dmseg.errors import DataError
 from dmseg.rng import Stream, key_words
 from dmseg.training import prompts as user
@@ -79,10 +79,13 @@ class Learner:
         config, device = self._config, self._fabric.device
         each = config.updates == "interaction"
         encoded, clear = self._feed.features(loaded)
-        leaf = encoded if self._trainee.encoder_frozen else _leaf(encoded)
+        network = self._trainee.network
+        if config.laterals == "batch" and isinstance(network, EnhancedNetwork):
+            with self._fabric.autocast():
+                encoded = network.add_laterals(encoded)
         targets = loaded.targets.to(device)
-        scale = self._trainee.network.side / targets.shape[-1]
-        samples = ObjectBatch(leaf, clear, loaded.picture.to(device), targets, scale)
+        scale = network.side / targets.shape[-1]
+        samples = ObjectBatch(encoded, clear, loaded.picture.to(device), targets, scale)
         with_gradient = self._with_gradient(index)
         share = self._share(index, 1 if each else sum(with_gradient))
         prompts, sums = list(loaded.prompts), []
@@ -91,7 +94,7 @@ class Learner:
                 prompts = self._correct(prompts, loaded, samples)
             sums.append(
                 interact(
-                    self._trainee.network,
+                    network,
                     samples,
                     prompts,
                     config.losses,
@@ -100,12 +103,11 @@ class Learner:
                     autocast=self._fabric.autocast,
                 )
             )
-            if each:
+            last = step + 1 == len(with_gradient)
+            if last:
+                samples.backward(1 / len(with_gradient) if each else 1.0)
+            if each or last:
                 self._update()
-        if not each:
-            if leaf is not encoded:
-                _backward(encoded, leaf)
-            self._update()
         return {**_sum_losses(sums, with_gradient), "with_gradient": sum(with_gradient) * len(loaded.keys)}
 
     def _share(self, index: int, counted: int) -> float:
@@ -172,22 +174,6 @@ class Learner:
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(key_words(KEY, self._config.seed, "torch", index, self._fabric.global_rank)[0] >> 1)
             yield
-
-
-def _leaf(encoded: Encoded) -> Encoded:
-    """Return the same features, cut off from the encoder, ready to gather gradients."""
-    return Encoded(
-        encoded.embedding.detach().requires_grad_(True),
-        {name: value.detach().requires_grad_(True) for name, value in encoded.intermediate.items()},
-    )
-
-
-def _backward(encoded: Encoded, leaf: Encoded) -> None:
-    """Send what the features gathered through the encoder, once for all interactions."""
-    pairs = [(encoded.embedding, leaf.embedding.grad)]
-    pairs += [(value, leaf.intermediate[name].grad) for name, value in encoded.intermediate.items()]
-    used = [(value, gradient) for value, gradient in pairs if gradient is not None]
-    torch.autograd.backward([value for value, _ in used], [gradient for _, gradient in used])
 
 
 def _sum_losses(sums: Sequence[dict[str, float]], with_gradient: Sequence[bool]) -> dict[str, float]:

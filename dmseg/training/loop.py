@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import json
 import os
 import sys
@@ -17,10 +18,10 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
+from dmseg.baselines.checkpoints import save_trained
 from dmseg.baselines.networks.precision import use_full_fp32
 from dmseg.baselines.pge_sam import EnhancedNetwork
 from dmseg.baselines.registry import resolve_device
-from dmseg.baselines.trained import save_trained
 from dmseg.build import Benchmark, open_benchmark
 from dmseg.errors import UsageError
 from dmseg.files import cache_folder, remove_temporaries, write_text
@@ -35,7 +36,6 @@ from dmseg.training.validation import Validator
 
 WEIGHTS_FILE = "weights.safetensors"
 BEST_FILE = "best.safetensors"
-LOG_EVERY = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,8 @@ class Training:
     def run(self) -> TrainSummary:
         """Go through all batches that are left and write the trained weights."""
         started = time.monotonic()
-        total, first = self._feed.curriculum.batches, 0
+        planned, first = self._feed.curriculum.batches, 0
+        total = min(self._config.until or planned, planned)
         if self._saved is not None:
             first, self._best = self._saved["done"], self._saved["best"]
             self._learner.restore(self._saved)
@@ -138,10 +139,11 @@ class Training:
         log, unsaved = self._log(first), False
         window = LogWindow(first, total)
         with contextlib.closing(log) if log else contextlib.nullcontext():
-            for index, loaded in self._show_progress(self._feed.batches(first), total - first):
+            batches = itertools.islice(self._feed.batches(first), max(0, total - first))
+            for index, loaded in self._show_progress(batches, total - first):
                 window.add(self._learner.learn(index, loaded), len(loaded.visits), len(loaded.keys))
                 done = index + 1
-                if done % LOG_EVERY == 0 or done == total:
+                if done % self._config.log_every == 0 or done == total:
                     row = window.row(self._fabric, done, self._learner.rate)
                     if log:
                         log.losses(row)
@@ -151,6 +153,8 @@ class Training:
                     self._validate(done, log)
                 # A state holds no gradients: one that is due while some wait for their step is written after it.
                 unsaved = unsaved or last or done % self._config.save_every == 0
+                if done in self._config.snapshots and self._fabric.is_global_zero:
+                    self._write(f"weights-{done}.safetensors")
                 if unsaved and self._learner.settled:
                     self._save(done)
                     unsaved = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -86,8 +87,12 @@ def test_leaderboard_add_show_build_compare(local: Path, tmp_path: Path, capsys:
     code, _, err = _run(capsys, "leaderboard", "build", "--root", root, "--check")
     assert code == 1 and "leaderboard.csv" in err and "dmseg leaderboard build" in err
     other = write_run(tmp_path / "other", "other", quality=0.5)
-    code, out, _ = _run(capsys, "leaderboard", "compare", "mine", other, "--root", root)
-    assert code == 0 and "all datasets" in out and "*" in out
+    code, out, _ = _run(capsys, "compare", "mine", other, "--root", root)
+    assert code == 0 and "minus mine" in out and re.search(r"average .* -\d", out), "SECOND minus FIRST"
+    code, old, err = _run(capsys, "leaderboard", "compare", "mine", other, "--root", root)
+    assert code == 0 and old == out and "SECOND minus FIRST" in err
+    code, _, err = _run(capsys, "compare", "mein", other, "--root", root)
+    assert code == 2 and 'did you mean "mine"' in err
 
 
 def test_a_refused_run_lists_every_error_and_changes_nothing(

@@ -162,6 +162,11 @@ def test_runs_that_do_not_pair_are_refused(runs, tmp_path):
     changed = results.open_run(write_run(tmp_path / "seed", "alpha", protocol=other))
     with pytest.raises(UsageError, match=r"do not pair: protocol\.seed is 0 in .* and 1 in"):
         compare(runs["alpha"], changed)
+    for key, value in (("grid", 1024), ("boundary", "pixel"), ("hd95", "pooled")):
+        metrics = dict(runs["alpha"].info["metrics"], **{key: value})
+        scored = results.open_run(write_run(tmp_path / key, "alpha", metrics=metrics))
+        with pytest.raises(UsageError, match=rf"do not pair: metrics\.{key} is .* and {value} in"):
+            compare(runs["alpha"], scored)
     part = results.open_run(
         write_run(tmp_path / "part", "alpha", sources={"busi": SyntheticSource("ultrasound", "seen", 6)})
     )

@@ -37,6 +37,30 @@ class Encoded:
     intermediate: dict[str, Tensor]
 
 
+def map_tensors(encoded: Encoded, change: Callable[[Tensor], Tensor]) -> Encoded:
+    """Return an encoding of the same kind, each of its tensors changed."""
+    changed: dict[str, Any] = {}
+    for name in type(encoded).__dataclass_fields__:
+        value = getattr(encoded, name)
+        if name == "intermediate":
+            changed[name] = {key: change(one) for key, one in value.items()}
+        else:
+            changed[name] = None if value is None else change(value)
+    return type(encoded)(**changed)
+
+
+def list_tensors(encoded: Encoded) -> list[Tensor]:
+    """Return the tensors of an encoding: those of two encodings of one kind in one order."""
+    found: list[Tensor] = []
+
+    def note(value: Tensor) -> Tensor:
+        found.append(value)
+        return value
+
+    map_tensors(encoded, note)
+    return found
+
+
 def feature_map(feature: Tensor) -> Tensor:
     """Return an intermediate feature, (B, H, W, width) or (B, tokens, width) of a square, as (B, width, H, W)."""
     if feature.ndim == 3:

@@ -7,19 +7,25 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dmseg.baselines.networks.convolution import DepthwiseConv, PointwiseConv
 from dmseg.baselines.networks.sam import ChannelNorm, feature_map
 from dmseg.baselines.pge_sam.config import EnhancerConfig, Lateral
 from dmseg.errors import UsageError
 
 
 def _depthwise(width: int, kernels: Sequence[int]) -> nn.ModuleList:
-    return nn.ModuleList(nn.Conv2d(width, width, kernel, padding=kernel // 2, groups=width) for kernel in kernels)
+    return nn.ModuleList(DepthwiseConv(width, kernel) for kernel in kernels)
+
+
+def _project(given: int, made: int, kernel: int, stride: int = 1) -> nn.Conv2d:
+    if kernel == stride == 1:
+        return PointwiseConv(given, made)
+    return nn.Conv2d(given, made, kernel, stride, padding=kernel // 2)
 
 
 class EnhancerBlock(nn.Module, ABC):
@@ -30,9 +36,9 @@ class EnhancerBlock(nn.Module, ABC):
         super().__init__()
         width = config.width
         self.norm1, self.norm2 = ChannelNorm(width, eps=1e-6), ChannelNorm(width, eps=1e-6)
-        self.project = nn.Conv2d(width, width, 1)
-        self.expand = nn.Conv2d(width, 2 * width, 1)
-        self.contract = nn.Conv2d(width, width, 1)
+        self.project = PointwiseConv(width, width)
+        self.expand = PointwiseConv(width, 2 * width)
+        self.contract = PointwiseConv(width, width)
         start = config.residual_start
         self.beta, self.gamma = (nn.Parameter(torch.full((1, width, 1, 1), start)) for _ in range(2))
 
@@ -54,10 +60,10 @@ class EBlock(EnhancerBlock):
     def __init__(self, config: EnhancerConfig) -> None:
         super().__init__(config)
         width, kernels = config.width, config.block_kernels
-        self.split = nn.Conv2d(width, 2 * width, 1)
+        self.split = PointwiseConv(width, 2 * width)
         self.spatial = _depthwise(width, kernels)
-        self.merge = nn.Conv2d(len(kernels) * width, width, 1)
-        self.attention = nn.Conv2d(width, width, 1)
+        self.merge = PointwiseConv(len(kernels) * width, width)
+        self.attention = PointwiseConv(width, width)
 
     def mix(self, features: Tensor) -> Tensor:
         spatial, channel = self.split(features).chunk(2, 1)
@@ -72,9 +78,9 @@ class NAFBlock(EnhancerBlock):
     def __init__(self, config: EnhancerConfig) -> None:
         super().__init__(config)
         width = config.width
-        self.split = nn.Conv2d(width, 2 * width, 1)
+        self.split = PointwiseConv(width, 2 * width)
         self.spatial = nn.Conv2d(2 * width, 2 * width, 3, padding=1, groups=2 * width)
-        self.attention = nn.Conv2d(width, width, 1)
+        self.attention = PointwiseConv(width, width)
 
     def mix(self, features: Tensor) -> Tensor:
         left, right = self.spatial(self.split(features)).chunk(2, 1)
@@ -95,10 +101,10 @@ class Gate(nn.Module):
         plain = config.gate == "attention-gate"
         kernel = 1 if plain else 3
         width, inner = config.width, config.gate_width
-        self.of_lateral = nn.Conv2d(width, inner, kernel, padding=kernel // 2)
-        self.of_current = nn.Conv2d(width, inner, kernel, padding=kernel // 2)
+        self.of_lateral = _project(width, inner, kernel)
+        self.of_current = _project(width, inner, kernel)
         self.scales = _depthwise(inner, () if plain else config.gate_kernels)
-        self.psi = nn.Conv2d(inner, 1, 1)
+        self.psi = PointwiseConv(inner, 1)
 
     def forward(self, lateral: Tensor, projected: Tensor, current: Tensor) -> Tensor:
         """Return the selected lateral (N, C, E, E).
@@ -108,7 +114,8 @@ class Gate(nn.Module):
         """
         signal = functional.relu(projected + self.of_current(current))
         if len(self.scales):
-            signal = functional.relu(torch.stack([scale(signal) for scale in self.scales]).sum(0))
+            first, *others = (scale(signal) for scale in self.scales)
+            signal = functional.relu(sum(others, first))
         return lateral * torch.sigmoid(self.psi(signal))
 
 
@@ -117,7 +124,7 @@ class LateralProjection(nn.Module):
 
     def __init__(self, lateral: Lateral, width: int) -> None:
         super().__init__()
-        self.convolution = nn.Conv2d(lateral.width, width, lateral.kernel, lateral.stride, padding=lateral.kernel // 2)
+        self.convolution = _project(lateral.width, width, lateral.kernel, lateral.stride)
 
     def forward(self, feature: Tensor, grid: int) -> Tensor:
         """Project (B, H, W, width) or (B, H * W, width) to (B, C, E, E)."""
@@ -125,19 +132,6 @@ class LateralProjection(nn.Module):
         if projected.shape[-1] != grid:
             projected = functional.interpolate(projected, (grid, grid), mode="bilinear", align_corners=False)
         return projected
-
-
-@dataclass(frozen=True, slots=True)
-class Laterals:
-    """The prompt-free part of the enhancer for B images, stage by stage along the channels.
-
-    Attributes:
-        features: (B, stages * C, E, E).
-        projected: (B, stages * gate width, E, E), what the gates make of them.
-    """
-
-    features: Tensor
-    projected: Tensor
 
 
 class FeatureEnhancer(nn.Module):
@@ -162,40 +156,39 @@ class FeatureEnhancer(nn.Module):
         for parameter in self.out.parameters():
             nn.init.zeros_(parameter)
 
-    def prepare(self, intermediate: Mapping[str, Tensor], grid: int) -> Laterals | None:
-        """Return all that no prompt changes, from the encoder's named features; None without interaction."""
-        if not self.config.interaction:
-            return None
-        missing = [lateral.name for lateral in self.config.laterals if lateral.name not in intermediate]
-        if missing:
-            raise UsageError(f'this encoder has no feature "{missing[0]}"; it has {", ".join(intermediate)}')
-        features = [
-            project(intermediate[lateral.name], grid)
-            for project, lateral in zip(self.laterals, self.config.laterals, strict=True)
-        ]
-        projected = [
-            gate.get_submodule("of_lateral")(feature) for gate, feature in zip(self.gates, features, strict=True)
-        ]
-        return Laterals(torch.cat(features, 1), torch.cat(projected, 1))
+    def prepare(self, intermediate: Mapping[str, Tensor], grid: int) -> dict[str, Tensor]:
+        """Return all that no prompt changes, from the encoder's named features; nothing without interaction.
 
-    def forward(self, embedding: Tensor, laterals: Laterals | None, guidance: Tensor | None) -> Tensor:
+        For stage 0, 1, ...: ``lateral 0`` (B, C, E, E), the feature on the embedding's grid; ``projected 0`` (B, gate
+        width, E, E), what the stage's gate makes of it.
+        """
+        prepared = {}
+        for stage, (project, gate) in enumerate(zip(self.laterals, self.gates, strict=True)):
+            name = self.config.laterals[stage].name
+            if name not in intermediate:
+                raise UsageError(f'this encoder has no feature "{name}"; it has {", ".join(intermediate)}')
+            feature = project(intermediate[name], grid)
+            prepared[f"lateral {stage}"] = feature
+            prepared[f"projected {stage}"] = gate.get_submodule("of_lateral")(feature)
+        return prepared
+
+    def forward(self, embedding: Tensor, prepared: Mapping[str, Tensor], guidance: Tensor | None) -> Tensor:
         """Enhance for N masks.
 
         Args:
             embedding: (B, C, E, E), B = 1 (N masks of one image) or B = N.
-            laterals: of :meth:`prepare`, same B.
+            prepared: of :meth:`prepare`, same B.
             guidance: (N, C, E, E), or None without a guidance generator.
 
         Returns:
             (N, C, E, E), or (B, C, E, E) where nothing depends on the prompts.
         """
-        current = embedding
-        lateral = laterals.features.chunk(len(self.stages), 1) if laterals else ()
-        projected = laterals.projected.chunk(len(self.stages), 1) if laterals else ()
+        # One layout for all: sums of unlike layouts are several times as slow on a CPU.
+        embedding = current = embedding.contiguous(memory_format=torch.channels_last)
         for index, stage in enumerate(self.stages):
             total = current if guidance is None else current + guidance
-            if laterals is not None:
-                total = total + self.gates[index](lateral[index], projected[index], current)
+            if prepared:
+                total = total + self.gates[index](prepared[f"lateral {index}"], prepared[f"projected {index}"], current)
             current = stage(total)
         enhanced: Tensor = embedding + self.out(current)
         return enhanced

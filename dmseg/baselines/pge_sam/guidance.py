@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from dmseg.baselines.networks.convolution import PointwiseConv
 from dmseg.baselines.pge_sam.config import EnhancerConfig
 
 
@@ -73,8 +74,8 @@ class PromptGuidance(nn.Module):
         width = config.width
         self.points = self._map_encoder() if config.points != "none" else None
         self.boxes = self._map_encoder() if config.boxes != "none" else None
-        self.mask = nn.Conv2d(width, width, 1) if config.mask else None
-        self.fuse = nn.Conv2d(2 * width, width, 1)
+        self.mask = PointwiseConv(width, width) if config.mask else None
+        self.fuse = PointwiseConv(2 * width, width)
 
     def _map_encoder(self) -> nn.Sequential:
         config = self.config
@@ -82,7 +83,7 @@ class PromptGuidance(nn.Module):
         return nn.Sequential(
             nn.Conv2d(1, config.guidance_width, kernel, padding=kernel // 2),
             nn.GELU(),
-            nn.Conv2d(config.guidance_width, config.width, 1),
+            PointwiseConv(config.guidance_width, config.width),
         )
 
     def forward(

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from torch import Tensor
 
 from dmseg.baselines.networks.sam import Encoded, PromptedNetwork
 from dmseg.baselines.pge_sam.config import EnhancerConfig
-from dmseg.baselines.pge_sam.enhancer import FeatureEnhancer, Laterals
+from dmseg.baselines.pge_sam.enhancer import FeatureEnhancer
 from dmseg.baselines.pge_sam.guidance import PromptGuidance
 
 
-@dataclass(frozen=True, slots=True)
 class EnhancedEncoded(Encoded):
-    """An encoding with the enhancer's prompt-free part, (B, ...) each; None without interaction."""
-
-    lateral_features: Tensor | None
-    lateral_projected: Tensor | None
+    """An encoding whose intermediate features are those of :meth:`FeatureEnhancer.prepare`."""
 
 
 class EnhancedNetwork(PromptedNetwork):
@@ -34,15 +28,14 @@ class EnhancedNetwork(PromptedNetwork):
         self.enhancer = FeatureEnhancer(config)
         self.guidance = PromptGuidance(config) if config.guidance else None
 
-    def encode(self, pixels: Tensor) -> Encoded:
+    def encode(self, pixels: Tensor) -> EnhancedEncoded:
         """Encode normalised pixels (B, 3, S, S), and what of the enhancer no prompt changes."""
-        encoded = self.encode_frozen(pixels)
-        laterals = self.enhancer.prepare(encoded.intermediate, encoded.embedding.shape[-1])
+        return self.add_laterals(self.encode_frozen(pixels))
+
+    def add_laterals(self, encoded: Encoded) -> EnhancedEncoded:
+        """Return the result of :meth:`encode_frozen` with what of the enhancer no prompt changes."""
         return EnhancedEncoded(
-            encoded.embedding,
-            {},
-            laterals.features if laterals else None,
-            laterals.projected if laterals else None,
+            encoded.embedding, self.enhancer.prepare(encoded.intermediate, encoded.embedding.shape[-1])
         )
 
     def condition_on_prompts(
@@ -52,7 +45,9 @@ class EnhancedNetwork(PromptedNetwork):
         guidance = None
         if self.guidance is not None:
             guidance = self.guidance(points, labels, box, dense, self.side)
-        return Encoded(self.enhancer(encoded.embedding, self._laterals(encoded), guidance), {})
+        if not isinstance(encoded, EnhancedEncoded):
+            encoded = self.add_laterals(encoded)
+        return Encoded(self.enhancer(encoded.embedding, encoded.intermediate, guidance), {})
 
     def forward_enhanced(
         self,
@@ -65,8 +60,8 @@ class EnhancedNetwork(PromptedNetwork):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Decode N masks and return the enhanced embedding (N, C, E, E) as the third result.
 
-        ``encoded`` is of :meth:`encode`, or of :meth:`encode_frozen`: then the prompt-free part is computed here, with
-        gradients.
+        ``encoded`` is of :meth:`encode` or :meth:`add_laterals`, or of :meth:`encode_frozen`: then the prompt-free part
+        is computed here, with gradients.
         """
         sparse, dense = self.prompt_encoder(
             points=None if points is None else (points, labels), boxes=box, masks=mask_input
@@ -74,13 +69,6 @@ class EnhancedNetwork(PromptedNetwork):
         seen = self.condition_on_prompts(encoded, points, labels, box, dense)
         low_res, iou = self.decode(seen, sparse, dense, multimask)
         return low_res, iou, seen.embedding.expand(sparse.shape[0], -1, -1, -1)
-
-    def _laterals(self, encoded: Encoded) -> Laterals | None:
-        if not isinstance(encoded, EnhancedEncoded):
-            return self.enhancer.prepare(encoded.intermediate, encoded.embedding.shape[-1])
-        if encoded.lateral_features is None or encoded.lateral_projected is None:
-            return None
-        return Laterals(encoded.lateral_features, encoded.lateral_projected)
 
 
 def build(base: PromptedNetwork, config: EnhancerConfig) -> EnhancedNetwork:
