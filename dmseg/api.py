@@ -81,6 +81,7 @@ def degrade(
     key: str = "",
     seed: int = 0,
     window: Window | None = None,
+    bits: int | None = None,
 ) -> Image:
     """Degrade one image to one level.
 
@@ -93,12 +94,15 @@ def degrade(
         key: names the image; give every image of a set its own.
         seed: another seed gives another draw.
         window: grey window of CT and X-ray values; default: the modality's.
+        bits: significant bits of unsigned samples, such as 12 in uint16; default: all of the type.
 
     Returns:
-        A new array of the same shape, dtype and range. No geometry changes, so masks stay valid.
+        A new array of the same shape, dtype and range. No geometry changes, so masks stay valid. A masked array
+        keeps its mask and the values below it.
 
     Raises:
-        UsageError: an unknown name, or a dataset of two modalities without ``modality``.
+        UsageError: an unknown name, LQ-3+ without modality, dataset or ops, values that do not fit ``bits``, or a
+            dataset of two modalities without ``modality``.
 
     >>> import numpy as np
     >>> clear = np.tile(np.arange(64, dtype=np.uint8) * 3, (64, 1))
@@ -111,7 +115,7 @@ def degrade(
 
     modality, domain = _resolve_modality(modality, dataset)
     return simulators.degrade(
-        image, level, modality=modality, domain=domain, ops=ops, key=key, seed=seed, window=window
+        image, level, modality=modality, domain=domain, ops=ops, key=key, seed=seed, window=window, bits=bits
     )
 
 

@@ -82,3 +82,36 @@ def test_a_model_without_a_choice_of_precision_refuses_one() -> None:
     assert dmseg.load_model("watershed", precision="fp32").name == "watershed"
     with pytest.raises(UsageError, match="no choice of precision; leave out --precision bf16"):
         dmseg.load_model("watershed", precision="bf16")
+
+
+def test_twelve_bit_samples_look_like_the_same_picture_in_eight_bit() -> None:
+    deep = CLEAR.astype(np.uint16) * 16
+    degraded = dmseg.degrade(deep, "lq3", key="k", bits=12)
+    assert degraded.dtype == np.uint16
+    assert degraded.max() <= 4095
+    seen = dmseg.degrade(deep.astype(np.float32) / np.float32(4095), "lq3", key="k")
+    assert np.abs(degraded / 4095 - seen).max() < 1 / 4000
+    for bits, image in ((8, deep), (12, CLEAR.astype(np.float32) / 255), (17, deep)):
+        with pytest.raises(UsageError, match="bits"):
+            dmseg.degrade(image, "lq3", bits=bits)
+
+
+def test_a_masked_array_keeps_its_mask_and_what_it_covers() -> None:
+    mask = np.zeros(CLEAR.shape, bool)
+    mask[:10] = True
+    image = np.ma.MaskedArray(np.where(mask, 250, CLEAR).astype(np.uint8), mask=mask, fill_value=250)
+    degraded = dmseg.degrade(image, "lq3", ops=["gaussian_blur"], key="k")
+    assert isinstance(degraded, np.ma.MaskedArray)
+    assert np.array_equal(np.ma.getmaskarray(degraded), mask)
+    assert (degraded.data[mask] == 250).all()
+    assert degraded.fill_value == 250
+    plain = dmseg.degrade(
+        np.where(mask, CLEAR[~mask].min(), CLEAR).astype(np.uint8), "lq3", ops=["gaussian_blur"], key="k"
+    )
+    assert np.array_equal(degraded.data[~mask], plain[~mask])
+
+
+def test_the_last_level_needs_a_modality_in_python_as_on_the_command_line() -> None:
+    with pytest.raises(UsageError, match="modality="):
+        dmseg.degrade(CLEAR, "lq3plus", key="k")
+    assert dmseg.degrade(CLEAR, "lq3plus", ops=["gamma"], key="k").shape == CLEAR.shape

@@ -56,7 +56,7 @@ class Listing:
     def of(cls, found: Sequence[FoundDataset], sources: Iterable[tuple[str, str]]) -> Listing:
         """Return the listing of found datasets restricted to some of their sources."""
         left_out = [
-            ReportRow(dataset.name, problem.source, LEFT_OUT, 1, problem.reason)
+            ReportRow(dataset.name, problem.source, problem.kind, 1, problem.reason)
             for dataset in found
             for problem in dataset.problems
         ]

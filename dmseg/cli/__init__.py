@@ -39,6 +39,7 @@ COMMANDS: dict[str, str] = {
     "explain": "Draw what a network makes of one object: guidance, features, masks, step by step.",
     "score": "Score anyone's masks against reference masks.",
     "summary": "Tables of a run with intervals: Markdown, LaTeX, CSV.",
+    "table": "Several runs in one table: models x levels x metrics, for a paper or a page.",
     "compare": "Two runs, paired: differences by level, dataset, modality, structure, size.",
     "report": "Write one HTML page about a run.",
     "digest": "Print the digest that names a run's results.",

@@ -42,6 +42,7 @@ MAX_VOXELS = 1_500_000_000
 """Largest volume that is decoded, in voxels: a whole-body CT has about 400 million."""
 
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_NOT_SUPPORTED = ("not support", "unsupported", "not implemented", "requires the", "no available")
 _DICOM_MARK = slice(128, 132)
 
 
@@ -137,4 +138,6 @@ def decoding(path: Path, kind: str) -> Iterator[None]:
         raise
     except Exception as error:
         detail = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, NotImplementedError) or any(word in detail.lower() for word in _NOT_SUPPORTED):
+            raise ImageFileError(f"{path}: {kind} of a kind that is not read ({detail})") from error
         raise ImageFileError(f"{path}: cannot be read as {kind}, broken or truncated ({detail})") from error

@@ -14,7 +14,7 @@ from dmseg.errors import ImageFileError, UsageError
 from dmseg.files import atomic_path, write_bytes
 from dmseg.imaging import raster, tiff
 from dmseg.imaging import samples as look
-from dmseg.imaging.formats import DICOM, GIF, NIFTI, PNG, RASTER, TIFF, extension, kind_of
+from dmseg.imaging.formats import DICOM, GIF, NIFTI, PNG, RASTER, TIFF, decoding, extension, kind_of
 from dmseg.imaging.samples import DecodedSamples
 from dmseg.imaging.stored import Derivation, StoredImage
 
@@ -33,19 +33,20 @@ def open_stored(path: str | Path, *, volume: int | None = None, plane: str | Non
     """
     path = Path(path)
     kind = kind_of(path)
-    if kind == DICOM:
-        from dmseg.imaging import dicom_writing
+    with decoding(path, kind):
+        if kind == DICOM:
+            from dmseg.imaging import dicom_writing
 
-        return dicom_writing.open_dicom(path)
-    if kind == NIFTI:
-        from dmseg.imaging import nifti
+            return dicom_writing.open_dicom(path)
+        if kind == NIFTI:
+            from dmseg.imaging import nifti
 
-        return nifti.open_volume(path, volume=volume, plane=plane)
-    if kind in RASTER:
-        return _open_raster(path, kind)
-    from dmseg.imaging import volume_files
+            return nifti.open_volume(path, volume=volume, plane=plane)
+        if kind in RASTER:
+            return _open_raster(path, kind)
+        from dmseg.imaging import volume_files
 
-    return volume_files.open_volume(path, kind, plane=plane)
+        return volume_files.open_volume(path, kind, plane=plane)
 
 
 def open_series(files: Sequence[Path]) -> StoredImage:

@@ -61,6 +61,13 @@ def header(path: Path, kind: str) -> tuple[int, int]:
         return (image.width, image.height) if turned else (image.height, image.width)
 
 
+def orientation(path: Path, kind: str) -> int:
+    """Return the orientation 1..8 that a file declares, 1 where it declares none or none that exists."""
+    with _open_raster(path, kind) as image:
+        found = int(image.getexif().get(_ORIENTATION, 1)) if kind != GIF else 1
+    return found if 1 <= found <= 8 else 1
+
+
 def samples(path: Path, kind: str) -> DecodedSamples:
     """Decode a PNG, JPEG, TIFF, BMP or GIF file (of several frames the first, said in the notes).
 
@@ -72,16 +79,17 @@ def samples(path: Path, kind: str) -> DecodedSamples:
         return decoded
     with _open_raster(path, kind) as image:
         frames = getattr(image, "n_frames", 1)
+        stated = int(image.getexif().get(_ORIENTATION, 1)) if kind != GIF else 1
+        orientation = stated if 1 <= stated <= 8 else 1
         image.load()
-        orientation = int(image.getexif().get(_ORIENTATION, 1)) if kind != GIF else 1
-        orientation = orientation if 1 <= orientation <= 8 else 1
         # Only a PNG's header says that 16-bit colour was cut to 8 bit by Pillow.
         deep = _deep_png(path) if kind == PNG and image.mode not in ("P", "1") else None
         if deep is not None:
             found = DecodedSamples(orient(deep, orientation))
         else:
             found = _samples(image, path, kind)
-            found = replace(found, values=orient(found.values, orientation))
+            if kind != TIFF:  # which Pillow turns by itself
+                found = replace(found, values=orient(found.values, orientation))
         notes = (f"the first of {frames} frames",) if frames > 1 else ()
         inks = kind == JPEG and image.mode == "CMYK"
         return replace(found, orientation=orientation, notes=notes, inks=inks)
@@ -105,8 +113,9 @@ def _page(path: Path, number: int) -> DecodedSamples:
     with decoding(path, TIFF), path.open("rb") as handle, TiffImageFile(handle, str(path)) as image:
         image.seek(number)
         check_size(path, image.height, image.width)
+        stated = int(image.getexif().get(_ORIENTATION, 1))
         image.load()
-        return _samples(image, path, TIFF)
+        return replace(_samples(image, path, TIFF), orientation=stated if 1 <= stated <= 8 else 1)
 
 
 def _deep_png(path: Path) -> NDArray[np.uint16] | None:

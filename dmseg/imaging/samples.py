@@ -174,16 +174,32 @@ def _depth(samples: DecodedSamples) -> int:
     return samples.bits or 8 * samples.values.itemsize
 
 
-def raw_grey(samples: DecodedSamples, path: Path) -> Pixels:
-    """Return stored integers (H, W): palette indices, labels; bool gives 0 and 255; alpha is dropped."""
+def mask_values(samples: DecodedSamples, path: Path) -> Pixels:
+    """Return the values of a mask, (H, W): palette indices, labels, fractions as they are stored; bool gives 0 and 255.
+
+    Transparency counts: over one colour the alpha is what is drawn; over several, a transparent pixel is 0.
+    """
     values = samples.values
     if values.dtype == np.bool_:
         return values.astype(np.uint8) * np.uint8(255)
-    if values.ndim == 3:
-        values = values[..., :3] if values.shape[2] > 2 else values[..., :1]
-        if (values != values[..., :1]).any():
-            raise ImageFileError(f"{path}: a colour image, expected grey values or labels in one channel")
-        values = values[..., 0]
+    if values.ndim == 2:
+        return values
+    colours, alpha = (values[..., :-1], values[..., -1]) if values.shape[2] in (2, 4) else (values, None)
+    if (colours != colours[..., :1]).any():
+        raise ImageFileError(f"{path}: a colour image, expected grey values or labels in one channel")
+    grey = colours[..., 0]
+    if alpha is None or (alpha == alpha.max()).all():
+        return grey
+    if (grey == grey.flat[0]).all():
+        return alpha
+    if alpha.dtype == np.uint8 and ((alpha > 0) & (alpha < 255)).any():
+        return over_black(grey, alpha)
+    return np.where(alpha > 0, grey, np.zeros_like(grey))
+
+
+def raw_grey(samples: DecodedSamples, path: Path) -> Pixels:
+    """Return stored integers (H, W) as :func:`mask_values` does; fractions are refused."""
+    values = mask_values(samples, path)
     if values.dtype.kind in "iu":
         return values
     if not (np.isfinite(values).all() and (values == np.round(values)).all() and np.abs(values).max() < 2**31):

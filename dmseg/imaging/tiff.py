@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,6 +29,7 @@ _KNOWN = (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _INKS)
 _PLANES = 2
 _ALPHA = {0: "ignored", 1: "associated", 2: "straight"}
 _CCITT = (2, 3, 4)
+logging.getLogger("tifffile").addHandler(logging.NullHandler())  # what matters is raised, and said as an error
 _EXTRA = 'pip install "dmseg-bench[formats]" (imagecodecs)'
 
 
@@ -109,8 +111,8 @@ def _decoded(path: Path, page: Any) -> DecodedSamples | None:
     values = page.asarray()
     if page.planarconfig == _PLANES and values.ndim == 3 and page.samplesperpixel > 1:
         values = np.moveaxis(values, 0, -1)
-    if page.bitspersample == 1 and page.photometric != _PALETTE:
-        values = values.astype(np.bool_)
+    if page.bitspersample == 1:
+        values = values.astype(np.uint8 if page.photometric == _PALETTE else np.bool_)
     orientation = _orientation(page)
     values = orient(values.astype(values.dtype.newbyteorder("="), copy=False), orientation)
     white_is_zero = page.photometric == _WHITE_IS_ZERO and values.dtype.kind in "ub"

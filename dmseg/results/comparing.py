@@ -61,7 +61,7 @@ def compare(first: Run, second: Run, metric: str = "dice", *, splits: Sequence[s
     if metric not in METRICS:
         raise unknown_name("metric", metric, METRICS)
     rows = [run.steps[run.steps["split"].isin(splits)] for run in (first, second)]
-    _require_same(first, second, *rows)
+    require_pair(first, second, *rows)
     mine, theirs = map(case_tables, rows)
     groups = _mask_groups(rows[0])
     found: list[RunDifference] = []
@@ -70,7 +70,12 @@ def compare(first: Run, second: Run, metric: str = "dice", *, splits: Sequence[s
     return found
 
 
-def _require_same(first: Run, second: Run, first_rows: pd.DataFrame, second_rows: pd.DataFrame) -> None:
+def require_pair(first: Run, second: Run, first_rows: pd.DataFrame, second_rows: pd.DataFrame) -> None:
+    """Refuse two runs whose rows do not pair: another protocol, benchmark or metric setting, or other objects.
+
+    Raises:
+        UsageError: says in what they differ.
+    """
     wanted = [("protocol", key) for key in ("id", "preset", "corrective", "steps", "seed")]
     wanted += [("benchmark", "manifest_digest"), *(("metrics", key) for key in ("grid", "boundary", "hd95"))]
     for part, key in wanted:

@@ -13,7 +13,14 @@ from dmseg.statistics import Estimate
 from dmseg.types import LEVEL_LABELS
 
 FORMATS: tuple[str, ...] = ("markdown", "latex", "csv")
-_TEX = str.maketrans({"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}"})
+_TEX = str.maketrans(
+    {**{mark: f"\\{mark}" for mark in "&%_#${}"}, "^": r"\^{}", "~": r"\~{}", "\\": r"\textbackslash{}"}
+)
+
+
+def escape_tex(text: str) -> str:
+    """Return a text as LaTeX prints it."""
+    return text.translate(_TEX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +46,12 @@ class TextTable:
         """Return a booktabs table."""
 
         def line(cells: Sequence[str]) -> str:
-            return " & ".join(cell.translate(_TEX) for cell in cells) + r" \\"
+            return " & ".join(escape_tex(cell) for cell in cells) + r" \\"
 
         columns = "l" + "r" * (len(self.header) - 1)
         body = [r"\toprule", line(self.header), r"\midrule", *map(line, self.rows), r"\bottomrule"]
         inner = "\n".join([rf"\begin{{tabular}}{{{columns}}}", *body, r"\end{tabular}"])
-        caption = rf"\caption{{{self.title.translate(_TEX)}}}"
+        caption = rf"\caption{{{escape_tex(self.title)}}}"
         return "\n".join([r"\begin{table}", r"\centering", caption, inner, r"\end{table}"])
 
 

@@ -8,9 +8,10 @@ equation and source in its docstring.
 
 from __future__ import annotations
 
+from dmseg.simulators.arrays import degrade
 from dmseg.simulators.observe import observe
 from dmseg.simulators.operations import GENERAL, OPS, Operation, apply, modality_operations, operation
-from dmseg.simulators.plan import Plan, PlanStep, degrade, plan
+from dmseg.simulators.plan import Plan, PlanStep, plan
 from dmseg.simulators.scene import Scene
 from dmseg.simulators.tables import TABLES_VERSION, Parameter, default_window, tables_digest
 

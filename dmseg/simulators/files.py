@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from dmseg import canonical, imaging
 from dmseg.errors import DataError, UsageError
 from dmseg.imaging import Derivation, StoredImage
+from dmseg.simulators.arrays import check_domain
 from dmseg.simulators.plan import Plan, plan
 from dmseg.simulators.tables import default_window, tables_digest
-from dmseg.types import LEVEL_LABELS, MODALITIES, Window
+from dmseg.types import Window
 
 
 @dataclass(frozen=True)
@@ -55,18 +56,6 @@ class Request:
         more = [value for value in (self.rescale, self.bits, self.plane) if value is not None]
         asked = [self.level, self.modality, self.domain, self.ops, window, self.seed, self.keep_patient, *more]
         return canonical.digest([*asked, tables_digest()])
-
-    def check(self, modality: str | None) -> None:
-        """Refuse LQ-3+ where nothing says which degradations it adds.
-
-        Raises:
-            UsageError: no modality, no dataset and no operations.
-        """
-        if self.level == "lq3plus" and modality is None and self.ops is None and self.domain is None:
-            raise UsageError(
-                f"{LEVEL_LABELS[self.level]} adds degradations of the modality: give --modality "
-                f"({', '.join(MODALITIES)}) or --dataset"
-            )
 
 
 class LabelsFound(DataError):
@@ -167,7 +156,7 @@ def _copied(where: str, stored: StoredImage) -> Report:
 def _degrade_stored(stored: StoredImage, request: Request, key: str, where: str) -> tuple[NDArray[Any], str, Report]:
     """Return new values for an open file, the digest of what was done, and words."""
     modality = request.modality or imaging.modality_of(stored.modality)
-    request.check(modality)
+    check_domain(request.level, modality, given=request.domain is not None or request.ops is not None)
     if request.level == "clear":
         drawn = plan(key, modality=modality, domain=request.domain, ops=request.ops, seed=request.seed)
         return stored.values, drawn.digest(request.level), _copied(where, stored)
@@ -248,7 +237,7 @@ def _window(
         if not imaging.shows_nothing(image, window):
             return window, notes
         notes.append(f"{name} {window.center:g}/{window.width:g} shows nothing")
-    bits = request.bits or (stored.bits if request.modality not in ("mri", "ct") else None)
+    bits = request.bits or (stored.bits if _reaches(image, stored.bits) else None)
     if image.dtype.kind == "u" and (bits is not None or colour):
         return _full_window(image, bits), notes
     if colour and image.dtype.kind == "f" and image.min() >= 0 and image.max() <= 1:
@@ -257,6 +246,11 @@ def _window(
         return imaging.percentile_window(image), notes
     except DataError as error:
         raise DataError(f"{where}: {error}") from None
+
+
+def _reaches(image: NDArray[Any], bits: int | None) -> bool:
+    """Return whether values fill what the file's bits hold, at least to a quarter: else they say nothing of white."""
+    return bits is not None and image.dtype.kind == "u" and int(image.max(initial=0)) >= 1 << (bits - 2)
 
 
 def _full_window(image: NDArray[Any], bits: int | None) -> Window:

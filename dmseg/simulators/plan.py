@@ -352,28 +352,3 @@ def plan(
         geometry=None if geometry is None else dict(geometry),
     )
     return drawn if image is None else drawn.observing(image)
-
-
-def degrade(
-    image: Any,
-    level: str,
-    *,
-    modality: str | None = None,
-    domain: Sequence[str] | None = None,
-    ops: Sequence[str] | None = None,
-    key: str = "",
-    seed: int = 0,
-    window: Window | None = None,
-    geometry: Mapping[str, Any] | None = None,
-) -> Image:
-    """Return one image at one level; see :func:`plan` and :meth:`Plan.apply`.
-
-    >>> import numpy as np
-    >>> degrade(np.full((32, 32), 100, np.uint8), "lq2", modality="mri", key="example").shape
-    (32, 32)
-    """
-    check_level(level)
-    drawn = plan(
-        key, modality=modality, domain=domain, image=image, seed=seed, window=window, geometry=geometry, ops=ops
-    )
-    return drawn.apply(image, level)

@@ -15,7 +15,7 @@ import numpy as np
 
 from dmseg.errors import UsageError
 from dmseg.rng import Stream
-from dmseg.simulators.plan import degrade
+from dmseg.simulators.arrays import degrade
 from dmseg.types import LEVELS, Window, check_level
 
 

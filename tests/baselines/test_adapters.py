@@ -22,7 +22,7 @@ from parity_weights import common, fill  # noqa: E402
 import dmseg  # noqa: E402
 from dmseg import build, harness, phantoms  # noqa: E402
 from dmseg.baselines import missing_packages, model_cards  # noqa: E402
-from dmseg.baselines.families import FAMILIES, Family, random_network  # noqa: E402
+from dmseg.baselines.loading import FAMILIES, Family, random_network  # noqa: E402
 from dmseg.baselines.medsam import MedSamAdapter  # noqa: E402
 from dmseg.baselines.networks.robust_sam import RobustSAMNetwork  # noqa: E402
 from dmseg.baselines.networks.sam import build_sam  # noqa: E402

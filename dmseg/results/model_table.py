@@ -1,0 +1,270 @@
+"""Several runs in one table: models by levels and metrics, the best marked, and what cannot be told from it.
+
+All runs must pair (same protocol, benchmark, rows, metric settings), so that differences are those of the same objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dmseg.errors import UsageError, unknown_name
+from dmseg.results.cases import METRICS, CaseTable, case_tables
+from dmseg.results.comparing import require_pair
+from dmseg.results.layout import csv_text, escape_tex
+from dmseg.results.runs import Run
+from dmseg.results.summary import TABLE_METRICS
+from dmseg.statistics import Estimate
+from dmseg.types import LEVEL_LABELS
+
+OVERS: tuple[str, ...] = ("final", "step_mean")
+LAYOUTS: dict[str, tuple[str, ...]] = {
+    # Tables 1 and 2 of the paper: IoU and Dice, hardest level first, then their average.
+    "table1": ("iou", "dice"),
+    "full": tuple(TABLE_METRICS),
+}
+"""Layout -> metrics."""
+LOWER_IS_BETTER = frozenset({"hd95"})
+DROP, RELATIVE = "drop", "drop, %"
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class TableColumn:
+    """One column: a metric at a level id, at ``average``, or ``drop`` and ``drop, %`` (from Clear to the hardest)."""
+
+    metric: str
+    place: str
+
+    @property
+    def label(self) -> str:
+        """What people read above the column."""
+        place = LEVEL_LABELS.get(self.place, self.place.capitalize() if self.place == "average" else self.place)
+        return f"{place} {TABLE_METRICS.get(self.metric, self.metric)}"
+
+    @property
+    def sign(self) -> int:
+        """1 where higher is better, -1 where lower is."""
+        return -1 if self.metric in LOWER_IS_BETTER or self.place in (DROP, RELATIVE) else 1
+
+
+@dataclass(frozen=True, slots=True)
+class TableCell:
+    """One number: its estimate, whether it is the column's best, and whether it cannot be told from the best."""
+
+    estimate: Estimate
+    best: bool
+    tied: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ModelTable:
+    """Models x columns of one split."""
+
+    split: str
+    title: str
+    columns: tuple[TableColumn, ...]
+    rows: tuple[tuple[str, tuple[TableCell, ...]], ...]
+
+
+def build_tables(
+    runs: Sequence[Run],
+    metrics: Sequence[str] = LAYOUTS["table1"],
+    *,
+    over: str = "final",
+    average: str = "macro",
+    drop: bool = False,
+) -> list[ModelTable]:
+    """Return one table per split.
+
+    Args:
+        runs: finished runs that pair.
+        metrics: columns of steps.parquet.
+        over: ``final``: after the last step; ``step_mean``: the mean over steps.
+        average: ``macro``: mean over datasets of the mean over masks; ``plain``: mean over masks.
+        drop: add, per metric, Clear minus the hardest level: absolute, and relative to Clear.
+
+    Raises:
+        UsageError: no runs, an unknown metric, or runs that do not pair.
+    """
+    if not runs:
+        raise UsageError("no runs; give the folders of one or more runs")
+    for metric in metrics:
+        if metric not in METRICS:
+            raise unknown_name("metric", metric, METRICS)
+    if over not in OVERS:
+        raise unknown_name("mean", over, OVERS)
+    for run in runs[1:]:
+        require_pair(runs[0], run, runs[0].steps, run.steps)
+    tables = [case_tables(run.steps) for run in runs]
+    names = name_runs(runs)
+    return [
+        _build_table(split, names, [one[split] for one in tables], list(metrics), over, average, drop)
+        for split in tables[0]
+    ]
+
+
+def name_runs(runs: Sequence[Run]) -> list[str]:
+    """Return the models' names; where two runs have one name, with their folders."""
+    names = [str(run.info["model"]["name"]) for run in runs]
+    return [f"{name} ({run.path})" if names.count(name) > 1 else name for name, run in zip(names, runs, strict=True)]
+
+
+def _build_table(
+    split: str,
+    names: Sequence[str],
+    tables: Sequence[CaseTable],
+    metrics: Sequence[str],
+    over: str,
+    average: str,
+    drop: bool,
+) -> ModelTable:
+    first = tables[0]
+    levels = first.levels[::-1]
+    has_drop = drop and first.levels[0] == "clear" and len(levels) > 1
+    places = [*levels, "average", *([DROP, RELATIVE] if has_drop else [])]
+    columns = tuple(TableColumn(metric, place) for place in places for metric in metrics)
+    values = np.stack([_arrange(table, metrics, over, has_drop) for table in tables])  # models, masks, columns
+    estimates = [first.bootstrap.estimates(one, average) for one in values]
+    signs = np.array([column.sign for column in columns])
+    means = np.array([[cell.value for cell in row] for row in estimates]) * signs
+    best = means.argmax(axis=0)
+    rows = []
+    for place, name in enumerate(names):
+        leader = np.take_along_axis(values, best[None, None, :], axis=0)[0]
+        gaps = first.bootstrap.estimates((leader - values[place]) * signs, average)
+        cells = tuple(
+            TableCell(cell, place == best[column], place != best[column] and bool(gap.low <= 0))
+            for column, (cell, gap) in enumerate(zip(estimates[place], gaps, strict=True))
+        )
+        rows.append((name, cells))
+    when = f"after step {first.steps}" if over == "final" else f"mean over {first.steps} steps"
+    what = "mean over datasets" if average == "macro" else "mean over masks"
+    return ModelTable(split, f"{split}, {when}, {what}", columns, tuple(rows))
+
+
+def _arrange(table: CaseTable, metrics: Sequence[str], over: str, drop: bool) -> Array:
+    """Return (masks, columns) in the order of the columns, shares in per cent."""
+    scaled = {metric: table.values[metric] * (1.0 if metric in LOWER_IS_BETTER else 100.0) for metric in metrics}
+    taken = {metric: one[:, :, -1] if over == "final" else one.mean(axis=2) for metric, one in scaled.items()}
+    columns = [taken[metric][:, place] for place in reversed(range(len(table.levels))) for metric in metrics]
+    columns += [taken[metric].mean(axis=1) for metric in metrics]
+    if drop:
+        columns += [_drop(taken[metric], metric) for metric in metrics]
+        # Relative to the mean at Clear of all masks: a mask of Dice 0 at Clear has no drop of its own in per cent.
+        columns += [_drop(taken[metric], metric) * 100 / _nonzero(taken[metric][:, 0].mean()) for metric in metrics]
+    return np.column_stack(columns)
+
+
+def _drop(per_level: Array, metric: str) -> Array:
+    """Return by how much each mask is worse at the hardest level than at Clear."""
+    change: Array = per_level[:, 0] - per_level[:, -1]
+    return -change if metric in LOWER_IS_BETTER else change
+
+
+def _nonzero(value: float) -> float:
+    return value if value else float("nan")
+
+
+# ---------------------------------------------------------------- as text
+
+
+def format_markdown(table: ModelTable, intervals: bool = False) -> str:
+    """Return a GitHub table: the best of a column bold, what cannot be told from it marked with ``=``."""
+    header = ["Model", *(column.label for column in table.columns)]
+    rows = [
+        [name, *(_mark(_number(cell, intervals), cell, "**", " =") for cell in cells)] for name, cells in table.rows
+    ]
+    widths = [max(len(row[place]) for row in [header, *rows]) for place in range(len(header))]
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+
+    def line(cells: Sequence[str]) -> str:
+        padded = [cells[0].ljust(widths[0]), *(one.rjust(w) for one, w in zip(cells[1:], widths[1:], strict=True))]
+        return "| " + " | ".join(padded) + " |"
+
+    notes = "Bold: best of a column. =: its paired 95 % interval to the best holds zero."
+    return "\n".join([f"**{table.title}**", "", line(header), line(rule), *map(line, rows), "", notes])
+
+
+def format_latex(table: ModelTable, intervals: bool = False) -> str:
+    """Return a booktabs table that is shrunk to the width of a page where it is wider; levels above their metrics."""
+    places = list(dict.fromkeys(column.place for column in table.columns))
+    per_place = len(table.columns) // len(places)
+    labels = [LEVEL_LABELS.get(place, "Average" if place == "average" else place) for place in places]
+    above = " & ".join(["", *(rf"\multicolumn{{{per_place}}}{{c}}{{{escape_tex(label)}}}" for label in labels)])
+    rules = "".join(
+        rf"\cmidrule(lr){{{2 + place * per_place}-{1 + (place + 1) * per_place}}}" for place in range(len(places))
+    )
+    below = " & ".join(["Model", *(escape_tex(TABLE_METRICS.get(one.metric, one.metric)) for one in table.columns)])
+    lines = []
+    for name, cells in table.rows:
+        texts = [_number(cell, intervals) for cell in cells]
+        marked = [
+            rf"\textbf{{{text}}}" if cell.best else rf"{text}$^{{=}}$" if cell.tied else text
+            for text, cell in zip(texts, cells, strict=True)
+        ]
+        lines.append(" & ".join([escape_tex(name), *marked]) + r" \\")
+    caption = escape_tex(f"{table.title}. Bold: best. =: cannot be told from the best (paired 95 % interval).")
+    body = [r"\toprule", above + r" \\", rules, below + r" \\", r"\midrule", *lines, r"\bottomrule"]
+    return "\n".join(
+        [
+            r"% needs \usepackage{booktabs,graphicx}",
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{caption}}}",
+            r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
+            rf"\begin{{tabular}}{{l{'r' * len(table.columns)}}}",
+            *body,
+            r"\end{tabular}}",
+            r"\end{table}",
+        ]
+    )
+
+
+def format_html(table: ModelTable, intervals: bool = False) -> str:
+    """Return an HTML table without styles of its own."""
+    head = "".join(f"<th scope=col>{escape(column.label)}</th>" for column in table.columns)
+    rows = []
+    for name, cells in table.rows:
+        numbers = "".join(
+            f"<td>{_mark(escape(_number(cell, intervals)), cell, ('<b>', '</b>'), ' =')}</td>" for cell in cells
+        )
+        rows.append(f"<tr><th scope=row>{escape(name)}</th>{numbers}</tr>")
+    return (
+        f"<table><caption>{escape(table.title)}. Bold: best. =: cannot be told from the best.</caption>"
+        f"<thead><tr><th scope=col>Model</th>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    )
+
+
+def format_csv(tables: Sequence[ModelTable]) -> str:
+    """Return one row per number."""
+    header = ("split", "model", "metric", "place", "value", "low", "high", "masks", "cases", "best", "tied")
+    rows = [
+        (table.split, name, column.metric, column.place, *_fields(cell))
+        for table in tables
+        for name, cells in table.rows
+        for column, cell in zip(table.columns, cells, strict=True)
+    ]
+    return csv_text(header, rows)
+
+
+def _fields(cell: TableCell) -> tuple[float | int, ...]:
+    one = cell.estimate
+    return round(one.value, 6), round(one.low, 6), round(one.high, 6), one.n, one.cases, int(cell.best), int(cell.tied)
+
+
+def _number(cell: TableCell, intervals: bool) -> str:
+    one = cell.estimate
+    if not intervals or one.low == one.high:  # one case per dataset: nothing says how much it would vary
+        return f"{one.value:.2f}"
+    return f"{one.value:.2f} [{one.low:.1f}, {one.high:.1f}]"
+
+
+def _mark(text: str, cell: TableCell, bold: str | tuple[str, str], tied: str) -> str:
+    opening, closing = (bold, bold) if isinstance(bold, str) else bold
+    return f"{opening}{text}{closing}" if cell.best else f"{text}{tied}" if cell.tied else text
