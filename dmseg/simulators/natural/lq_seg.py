@@ -8,7 +8,7 @@ the record) draws once for all levels, which then differ by the divisor alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,7 +117,11 @@ def _choose(stream: Stream, options: Sequence[str], shares: Sequence[float]) -> 
 def build_kernel(drawn: tuple[Any, ...]) -> NDArray[np.float64]:
     """Return the kernel that the drawn values stand for."""
     kind, *values = drawn
-    makers = {"sinc": kernels.make_sinc, "generalised": kernels.make_generalised, "plateau": kernels.make_plateau}
+    makers: dict[str, Callable[..., NDArray[np.float64]]] = {
+        "sinc": kernels.make_sinc,
+        "generalised": kernels.make_generalised,
+        "plateau": kernels.make_plateau,
+    }
     return makers[kind](*values)
 
 
@@ -168,7 +172,7 @@ def _add_noise(image: Pixels, values: Pass, parts: noise.Parts) -> Pixels:
 def store_jpeg(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
     """Return RGB as it is read back from a JPEG file of OpenCV."""
     encoded = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-    return np.ascontiguousarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR)[..., ::-1])
+    return np.ascontiguousarray(np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR))[..., ::-1], dtype=np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,13 +272,14 @@ def degrade_online(image: NDArray[np.uint8], key: str, *, seed: int = 0, scale: 
             size = (int(width / divisor * one.factor), int(height / divisor * one.factor))
         else:
             size = (int(width * one.factor), int(height * one.factor))
-        out = cv2.resize(out, (max(1, size[0]), max(1, size[1])), interpolation=_CV_MODES[one.mode])
-        out = _add_noise(np.asarray(out), one, (*parts, number))
+        wanted = (max(1, size[0]), max(1, size[1]))
+        out = np.asarray(cv2.resize(out, wanted, interpolation=_CV_MODES[one.mode]), dtype=np.float32)
+        out = _add_noise(out, one, (*parts, number))
         if number == "first":
             out = _compress(out, one.quality)
     if not values.filter_first:
         out = _compress(out, values.second.quality)
-    out = np.asarray(cv2.resize(out, (width, height), interpolation=_CV_MODES[values.back]))
+    out = np.asarray(cv2.resize(out, (width, height), interpolation=_CV_MODES[values.back]), dtype=np.float32)
     if values.sinc is not None:
         out = noise.filter_image(out, kernels.make_sinc(*values.sinc))
     if values.filter_first:

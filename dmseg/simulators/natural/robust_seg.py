@@ -31,7 +31,7 @@ Operation = Callable[[Bytes, Stream, dict[str, Any]], Bytes]
 
 
 def _truncate(values: NDArray[Any]) -> Bytes:
-    return np.clip(values, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(values, 0, 255), dtype=np.uint8)
 
 
 def _parts(stream: Stream) -> tuple[str | int, ...]:
@@ -45,7 +45,7 @@ def _gauss_noise(image: Bytes, stream: Stream, table: dict[str, Any]) -> Bytes:
 
 def _iso_noise(image: Bytes, stream: Stream, table: dict[str, Any]) -> Bytes:
     shift, intensity = stream.uniform(*table["colour_shift"]), stream.uniform(*table["intensity"])
-    hls = cv2.cvtColor(image.astype(np.float32) / np.float32(255), cv2.COLOR_RGB2HLS)
+    hls: NDArray[Any] = cv2.cvtColor(image.astype(np.float32) / np.float32(255), cv2.COLOR_RGB2HLS)
     rate = float(hls[..., 1].std()) * intensity * 255
     shape = image.shape[:2]
     light = draw_poisson(_parts(stream), np.full(shape, rate, np.float32)) / 255
@@ -53,7 +53,7 @@ def _iso_noise(image: Bytes, stream: Stream, table: dict[str, Any]) -> Bytes:
     hue[hue < 0] += 360
     hue[hue > 360] -= 360
     hls[..., 0] = hue
-    hls[..., 1] += light * (1 - hls[..., 1])
+    hls[..., 1] += np.asarray(light * (1 - hls[..., 1]), np.float32)
     return (cv2.cvtColor(hls, cv2.COLOR_HLS2RGB) * 255).astype(np.uint8)
 
 
@@ -223,7 +223,8 @@ def degrade_robust_seg(image: Bytes, name: str, key: str, *, seed: int = 0, cent
         raise UsageError(f"RobustSeg degrades uint8 RGB images (H, W, 3), not {image.dtype} {image.shape}")
     if centred and name not in MOVING:
         raise UsageError(f'"{name}" moves nothing; centred is for {" and ".join(MOVING)}')
-    apply: Any = functools.partial(OPERATIONS[name], centred=True) if centred else OPERATIONS[name]
+    operation: Any = OPERATIONS[name]
+    apply = functools.partial(operation, centred=True) if centred else operation
     made: Bytes = apply(np.ascontiguousarray(image), Stream("robust-seg", seed, key, name), TABLE[name])
     return made
 
