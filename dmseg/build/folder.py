@@ -83,8 +83,8 @@ class BenchmarkFolder:
         """The memory of the build: options, and one part per source."""
         return Ledger(self.memory, (self.options,))
 
-    def picture(self, dataset: str, level: str, identifier: str) -> Path:
-        """The stored PNG of one image at one level."""
+    def locate(self, dataset: str, level: str, identifier: str) -> Path:
+        """Return the path of the PNG of one image at one level."""
         return self.path / "images" / dataset / level / f"{identifier}.png"
 
     @contextlib.contextmanager

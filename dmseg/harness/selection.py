@@ -192,8 +192,8 @@ def select(benchmark: Benchmark, options: RunOptions) -> Selection:
     targets: dict[str, list[Target]] = {}
     for row in evaluated.to_dict("records"):
         targets.setdefault(row["image_id"], []).append(Target(row["mask_id"], row["structure"], row["rle"]))
-    pictures = {row["image_id"]: _select_image(row, targets[row["image_id"]]) for row in chosen.to_dict("records")}
-    return Selection(benchmark, pictures, options.levels, _read_plan_digests(benchmark, pictures, options.levels))
+    selected = {row["image_id"]: _select_image(row, targets[row["image_id"]]) for row in chosen.to_dict("records")}
+    return Selection(benchmark, selected, options.levels, _read_plan_digests(benchmark, selected, options.levels))
 
 
 def _read_plan_digests(
