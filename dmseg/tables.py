@@ -12,12 +12,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
-<<<<<<< HEAD
 from dmseg.errors import DataError, UsageError, suggestion
-=======
-from dmseg.errors import DataError, suggestion
 from dmseg.reading import read_toml, show_name
->>>>>>> main
 
 T = TypeVar("T")
 

@@ -202,13 +202,6 @@ def select(benchmark: Benchmark, options: RunOptions) -> Selection:
             f"{benchmark.path}: masks of {', '.join(sorted(without))} are not in this manifest; "
             "build the benchmark from raw data"
         )
-<<<<<<< HEAD
-    targets: dict[str, list[Target]] = {}
-    for row in evaluated.to_dict("records"):
-        targets.setdefault(row["image_id"], []).append(Target(row["mask_id"], row["structure"], row["rle"]))
-    selected = {row["image_id"]: _select_image(row, targets[row["image_id"]]) for row in chosen.to_dict("records")}
-    return Selection(benchmark, selected, options.levels, _read_plan_digests(benchmark, selected, options.levels))
-=======
     selected = {name: _select_image(row, targets[name]) for name, row in chosen.items()}
     return Selection(benchmark, selected, options.levels, _read_plan_digests(benchmark, selected, options.levels))
 
@@ -217,7 +210,6 @@ def _iterate(table: pa.Table) -> Iterator[dict[str, Any]]:
     """Yield the rows of a table, few of them held at a time."""
     for batch in table.to_batches(max_chunksize=_BATCH_ROWS):
         yield from batch.to_pylist()
->>>>>>> main
 
 
 def _read_plan_digests(
