@@ -75,7 +75,7 @@ def _convert(column: pa.ChunkedArray, field: pa.Field, shown: str) -> pa.Chunked
     if pa.types.is_floating(field.type):
         if field.nullable:  # what pandas writes for a missing value
             column = pc.if_else(pc.is_nan(column), pa.scalar(None, field.type), column)
-        if not pc.all(pc.is_finite(column)).as_py():
+        if not pc.all(pc.is_finite(column), min_count=0).as_py():
             raise DataError(f"{shown}: {field.name} holds NaN or infinity; a failed prediction has its worst value")
     return column
 
