@@ -173,7 +173,7 @@ def test_masks_drawn_in_alpha(write: Writer, read: Guessed) -> None:
 
 
 def _series(files: Writer, folder: str, uid: str) -> tuple[list[Path], np.ndarray]:
-    """Write five axial slices without extensions, 2 mm apart, 0.7 x 0.8 mm, bright in a disc; return files and masks."""
+    """Write five axial slices without extensions, 2 mm apart, 0.7 x 0.8 mm, bright in a disc."""
     masks = np.stack([disc(20 + z, 18) if 0 < z < 4 else np.zeros(SHAPE, bool) for z in range(5)])
     return [
         write_slice(files.path(f"{folder}/IM{z}"), scene(mask, z), 2.0 * z, uid) for z, mask in enumerate(masks)
