@@ -8,9 +8,8 @@ from typing import Any
 from dmseg.baselines.bridge import Bridge
 from dmseg.baselines.cards import ModelCard, model_cards
 from dmseg.baselines.interface import ModelAdapter, SelfTestAdapter
-from dmseg.baselines.registry import FACTORIES
+from dmseg.baselines.plain_function import source_digest
 from dmseg.baselines.restorers import Restored, restorer_facts, split_arguments
-from dmseg.baselines.source import source_digest
 from dmseg.canonical import plain
 from dmseg.errors import ModelError
 
@@ -58,7 +57,7 @@ def _cascade_facts(model: Restored, arguments: Mapping[str, Any]) -> dict[str, A
 
 def _card(model: ModelAdapter | SelfTestAdapter) -> ModelCard | None:
     name = getattr(model, "card", None) or model.name
-    ships = type(model).__module__.startswith("dmseg.baselines.") and name in FACTORIES
+    ships = type(model).__module__.startswith("dmseg.baselines.") and name in model_cards()
     return model_cards()[name] if ships else None
 
 

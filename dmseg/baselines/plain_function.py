@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dmseg.baselines.interface import CAPABILITIES, Prediction
-from dmseg.baselines.source import source_digest
 from dmseg.types import Image, Prompts
 
 PlainFunction = Callable[..., Any]
@@ -43,3 +45,12 @@ class FunctionAdapter:
 def _private_array(answer: Any) -> NDArray[Any]:
     """Return logits (array, nested lists or tensor) as an array that the function cannot change any more."""
     return np.array(answer.detach().float().cpu() if hasattr(answer, "detach") else answer)
+
+
+def source_digest(defined: Any) -> str | None:
+    """Return the first 12 hex digits of the sha256 of the file that defines a class or function, or None."""
+    try:
+        source = inspect.getsourcefile(defined)
+    except TypeError:
+        return None
+    return hashlib.sha256(Path(source).read_bytes()).hexdigest()[:12] if source and Path(source).is_file() else None
