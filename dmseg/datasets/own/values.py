@@ -171,7 +171,7 @@ def _is_soft(facts: Sequence[Facts], found: Sequence[float]) -> bool:
     """Return whether values between black and white are edges only: seldom flat, and not many more than white."""
     between, flat = sum(each.n_between for each in facts), sum(each.n_flat for each in facts)
     white = sum(each.n_white for each in facts)
-    return (
+    return bool(
         found[-1] > _OWN["mask_above"]
         and 0 < between < _OWN["soft_most"] * white
         and flat <= _OWN["soft_flat"] * between
