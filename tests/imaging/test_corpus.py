@@ -96,8 +96,8 @@ def test_public_files_are_read_or_refused_in_words(tmp_path: Path, capsys: pytes
         shown = len(read) + len(refused)
         print(f"\n{len(read)} of {shown} public files that can be shown are read; {unknown} are no images")
     assert len(read) >= 100
-    others = {name: text for name, text in refused.items() if "a DICOM segmentation" not in text}
-    assert not others
+    # badVR.dcm has pixels for 15 frames and "1A" for their number: which image is meant, nobody can say.
+    assert [name for name, text in refused.items() if "a DICOM segmentation" not in text] in ([], ["badVR.dcm"])
 
 
 def _hostile(folder: Path) -> Iterator[Path]:
