@@ -25,6 +25,7 @@ from mini_edition import Row, curve_of, rows_of, show, show_curves, write
 
 from dmseg.results import open_run
 from dmseg.results.cases import CaseTable, case_tables
+from dmseg.types import LEVELS
 
 BASE, BOX, FULL, FINETUNED = "lite-medsam", "lite-medsam-box", "lite-pge-sam", "lite-medsam-ft"
 # Name -> folder below --runs and file in it, in the order of the page.
@@ -90,7 +91,7 @@ def read_tables(path: Path) -> dict[str, CaseTable]:
 def list_drops(name: str, table: CaseTable) -> list[Row]:
     """Return the Dice lost from Clear to each other level after the first and the last step, beside the paper's."""
     dice = table.values["dice"] * 100
-    paper = PAPER.get((table.split, name), (float("nan"),) * (len(table.levels) - 1))
+    paper = dict(zip(LEVELS[1:], PAPER.get((table.split, name), ()), strict=False))
     found: list[Row] = []
     for place, level in enumerate(table.levels[1:], 1):
         lost = np.stack([dice[:, 0, step] - dice[:, place, step] for step in (0, table.steps - 1)], 1)
@@ -98,7 +99,7 @@ def list_drops(name: str, table: CaseTable) -> list[Row]:
         found.append(
             {"model": name, "split": table.split, "level": level, "first": round(first.value, 2),
              "last": round(last.value, 2), "low": round(last.low, 2), "high": round(last.high, 2),
-             "paper": paper[place - 1]}
+             "paper": paper.get(level, float("nan"))}
         )  # fmt: skip
     return found
 
