@@ -207,7 +207,7 @@ class Folder:
             if tags.segments is not None and not self._matches(file, self.include):
                 self.masks.append(f"{file}: a DICOM segmentation")
                 no_images.add(file)
-            elif not tags.picture and tags.segments is None:
+            elif not tags.is_image and tags.segments is None:
                 no_images.add(file)
             elif tags.series:
                 found.setdefault((file.parent, tags.series), []).append(file)
