@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ import click
 from dmseg import imaging
 from dmseg.datasets.mask_rules import find_mask_names, looks_like_labels
 from dmseg.errors import DataError, DmsegError, ImageFileError, UsageError
+from dmseg.jobs import Backend, run
 from dmseg.simulators.files import LabelsFound, Report, Request, degrade_file, degrade_series
 from dmseg.types import LEVEL_LABELS
 
@@ -23,7 +25,7 @@ _NOTHING = Report("", "")
 class Unit:
     """What is degraded at once: a file, or the files of a DICOM series; where to; its key in all draws.
 
-    ``certain``: labels are degraded too.
+    ``certain``: labels are degraded too, with a note.
     """
 
     sources: tuple[Path, ...]
@@ -52,8 +54,7 @@ def degrade_unit(unit: Unit, request: Request) -> Outcome:
         if len(unit.sources) > 1:
             _, report = degrade_series(unit.sources, unit.targets[0].parent, request, unit.key)
         else:
-            is_label = None if unit.certain else looks_like_labels
-            report = degrade_file(source, unit.targets[0], request, unit.key, is_label)
+            report = degrade_file(source, unit.targets[0], request, unit.key, looks_like_labels, unit.certain)
         return Outcome(unit, report)
     except LabelsFound as error:
         return Outcome(unit, left=str(error))
@@ -206,7 +207,7 @@ class Folder:
             if tags.segments is not None and not self._matches(file, self.include):
                 self.masks.append(f"{file}: a DICOM segmentation")
                 no_images.add(file)
-            elif not tags.picture and tags.segments is None:
+            elif not tags.is_image and tags.segments is None:
                 no_images.add(file)
             elif tags.series:
                 found.setdefault((file.parent, tags.series), []).append(file)
@@ -214,13 +215,9 @@ class Folder:
 
     def _outcomes(self, units: Sequence[Unit], jobs: int) -> Iterator[Outcome]:
         """Degrade the units in order, in this process or in several; results do not depend on how many."""
-        if jobs == 1:
-            yield from (degrade_unit(unit, self.request) for unit in units)
-            return
-        import joblib
-
-        tasks = (joblib.delayed(degrade_unit)(unit, self.request) for unit in units)
-        yield from joblib.Parallel(n_jobs=jobs, return_as="generator")(tasks)
+        degrade = functools.partial(degrade_unit, request=self.request)
+        with run(degrade, units, Backend("loky", jobs), ordered=True) as outcomes:
+            yield from outcomes
 
 
 def _is_volume(files: Sequence[Path]) -> bool:
