@@ -9,12 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmseg.baselines.interface import CAPABILITIES, Prediction
-from dmseg.baselines.source import source_digest
+from dmseg.baselines.user_models import source_digest
 from dmseg.types import Image, Prompts
 
 PlainFunction = Callable[..., Any]
 """``f(image, points, labels, box, previous_logits) -> logits``: image uint8 (H, W, 3); points (K, 2) x, y; labels (K,)
 1 or 0; box (4,) or None; previous_logits what the function returned for this mask before, or None; logits (H, W)."""
+
+
+STATED = ("params", "code_url", "paper_url", "license", "input_size", "trained_on", "mode", "weights_sha256")
+"""What a model may state about itself as attributes."""
 
 
 class FunctionAdapter:
@@ -25,7 +29,10 @@ class FunctionAdapter:
     def __init__(self, function: PlainFunction, name: str | None = None) -> None:
         self.function = function
         self.name = str(name or getattr(function, "__name__", type(function).__name__))
-        self.version = source_digest(function) or "unversioned"
+        self.version = str(getattr(function, "version", None) or source_digest(function) or "unversioned")
+        for key in STATED:
+            if hasattr(function, key):  # an attribute of the function: disc.license = "MIT"
+                setattr(self, key, getattr(function, key))
 
     def encode(self, images: Sequence[Image]) -> Sequence[Any]:
         return list(images)
