@@ -36,7 +36,7 @@ from parity_weights import common, fill  # noqa: E402
 
 from dmseg import harness  # noqa: E402
 from dmseg.baselines import load_model, missing_packages, model_cards  # noqa: E402
-from dmseg.baselines.families import FAMILIES  # noqa: E402
+from dmseg.baselines.loading import FAMILIES  # noqa: E402
 from dmseg.build import open_benchmark, phantom_benchmark  # noqa: E402
 from dmseg.types import LEVELS, SPLITS, Prompts  # noqa: E402
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from dmseg.errors import DataError, suggestion
+from dmseg.reading import read_toml, show_name
 
 T = TypeVar("T")
 
@@ -28,11 +29,9 @@ def file_table(path: Path) -> dict[str, Any]:
         DataError: the file is missing, or is not TOML; the message gives the place.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return read_toml(path)
     except FileNotFoundError:
-        raise DataError(f"{path}: no such file; give the path of a TOML table") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not a readable TOML table: {error}") from None
+        raise DataError(f"{show_name(path)}: no such file; give the path of a TOML table") from None
 
 
 def record(cls: type[T], values: Mapping[str, Any], where: str) -> T:

@@ -1,7 +1,9 @@
 """Models behind one interface: classical ones without weights, networks, self-tests, and users' own.
 
-What a model has to offer is in :mod:`dmseg.baselines.interface`, which names exist in :mod:`dmseg.baselines.registry`,
-what is known about each in ``models.toml``. Importing this package does not load torch.
+What a model has to offer is in :mod:`dmseg.baselines.interface`. Loading one goes through three rooms: its name and its
+table entry (:mod:`~dmseg.baselines.registry`, ``models.toml``), the network that the entry describes
+(:mod:`~dmseg.baselines.loading`), its weights file (:mod:`~dmseg.baselines.checkpoints`). Importing this package does
+not load torch.
 """
 
 from dmseg.baselines.cards import ModelCard, model_cards

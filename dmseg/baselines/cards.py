@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -16,8 +17,26 @@ KINDS: tuple[str, ...] = ("classical", "network", "self-test", "unpublished")
 
 
 @dataclass(frozen=True, slots=True)
+class NetworkPlace:
+    """Where the code of a network is; places are ``module:name`` below ``dmseg.baselines``.
+
+    Attributes:
+        adapter: the adapter's class.
+        build: makes the network, of the keywords ``arguments``.
+        companions: reads what lies in files beside the checkpoint: a function of the network and their folder.
+        file_of: model whose checkpoint has the same keys and shapes, where it is another network.
+    """
+
+    adapter: str
+    build: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+    companions: str | None = None
+    file_of: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ModelCard:
-    """Facts about one model, for ``dmseg models`` and for the ``model`` part of a run's record.
+    """What makes one model, and facts about it for ``dmseg models`` and for the ``model`` part of a run's record.
 
     Attributes:
         kind: ``classical`` (no weights), ``network``, ``self-test`` (is shown the reference), or ``unpublished`` (named
@@ -35,7 +54,10 @@ class ModelCard:
         arguments: defaults of the constructor's arguments, which ``--model-arg`` changes.
         checkpoint: the official weights file, None where there is none.
         shipped: the weights file inside this package (``pge_sam/weights``), None where none ships.
+        factory: place (``module:name`` below ``dmseg.baselines``) of what makes a model that is no network.
+        network: where the code of a network is; None for one that stands on another.
         bases: networks that a model trained here stands on, the default first.
+        addition: what it puts on its base (:func:`dmseg.baselines.loading.add_modules`).
         added_params: its parameters above those of its base.
         prompts_note: where the paper's protocol and the authors' own predictor differ.
     """
@@ -58,7 +80,10 @@ class ModelCard:
     arguments: dict[str, Any] = field(default_factory=dict)
     checkpoint: Checkpoint | None = None
     shipped: str | None = None
+    factory: str | None = None
+    network: NetworkPlace | None = None
     bases: tuple[str, ...] = ()
+    addition: dict[str, Any] = field(default_factory=dict)
     added_params: int | None = None
     prompts_note: str | None = None
 
@@ -72,6 +97,12 @@ def model_cards() -> dict[str, ModelCard]:
     """
     table = tables.read_packaged_table("dmseg.baselines", "models.toml")
     return {name: tables.record(ModelCard, values, f"models.toml [{name}]") for name, values in table.items()}
+
+
+def find_object(place: str) -> Any:
+    """Return what ``module:name`` below ``dmseg.baselines`` names."""
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(f"dmseg.baselines.{module}"), name)
 
 
 def find_shipped_weights(name: str) -> Path:

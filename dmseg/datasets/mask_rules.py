@@ -19,21 +19,27 @@ from dmseg.imaging import stem
 from dmseg.tables import read_packaged_table
 
 MASK_WORD = re.compile(
-    r"(?:^|(?<=[ _-]))(?:mask|seg|segmentation|label|gt|ground[ _-]?truth|annotation)s?", re.IGNORECASE
+    r"(?:^|(?<=[ _-]))(?:mask|dseg|seg|segmentation|label|gt|ground[ _-]?truth|annotation|manual)s?", re.IGNORECASE
 )
+IMAGE_WORD = re.compile(r"^(?:jpeg|png)?(?:image|img|frame|scan|photo|input|original|raw)s?(?:tr|ts)?$", re.IGNORECASE)
+_BEGINNING = re.compile(r"^(?:mask|seg|segmentation|label|gt)s?(?=$|[ _\d-])", re.IGNORECASE)
+_AFTER = r"(?=(?:[ _-]?\d+|[ _-][a-h])?$)"  # a number, or the letter of a reader
 _SAMPLE = 100_000
 _RULES = read_packaged_table("dmseg.datasets", "datasets.toml")["labels"]
 
 
 def mask_ending(name: str) -> str:
-    """Return the ending of a mask's stem that says so, with its separator, without a number after it; or ``""``."""
-    found = re.search(r"([ _-])(" + MASK_WORD.pattern + r")(?=(?:[ _-]?\d+)?$)", name, re.IGNORECASE)
+    """Return the ending of a mask's stem that says so, with its separator, without what numbers it; or ``""``."""
+    found = re.search(r"([ _-])(" + MASK_WORD.pattern + r")" + _AFTER, name, re.IGNORECASE)
     return f"{found.group(1)}{found.group(2)}" if found else ""
 
 
 def is_mask_name(parent: Path, name: str) -> bool:
-    """Return whether a stem, or a folder on the way to it, says that the file is a mask."""
-    return bool(mask_ending(name)) or any(MASK_WORD.search(part) for part in parent.parts)
+    """Return whether a stem, or the last folder on the way to it that says anything, says that the file is a mask."""
+    if mask_ending(name) or _BEGINNING.search(name):
+        return True
+    telling = (part for part in reversed(parent.parts) if IMAGE_WORD.search(part) or MASK_WORD.search(part))
+    return not IMAGE_WORD.search(next(telling, "image"))
 
 
 def find_mask_names(files: Iterable[Path]) -> set[Path]:
@@ -61,8 +67,10 @@ def looks_like_labels(values: NDArray[Any]) -> bool:
         return False
     if colour:  # a drawing has few colours too
         values = values.astype(np.uint32) @ np.array([65536, 256, 1], np.uint32)
-    distinct = np.unique(values).size
-    if distinct <= 2:
-        return bool(distinct == 2)
-    flat = float((values[..., 1:] == values[..., :-1]).mean()) if values.shape[-1] > 1 else 0.0
-    return bool(distinct <= _RULES["most_values"] and flat >= _RULES["least_flat"])
+    distinct, counts = np.unique(values, return_counts=True)
+    if distinct.size <= 2 or distinct.size > _RULES["most_values"]:
+        return bool(distinct.size == 2)
+    left, right = values[..., :-1], values[..., 1:]
+    background = distinct[np.argmax(counts)]  # a dark image is flat where it is black, and there alone
+    drawn = (left != background) | (right != background)
+    return bool(drawn.any() and (left == right)[drawn].mean() >= _RULES["least_flat"])

@@ -43,12 +43,17 @@ class Source:
     detail: str = ""
 
 
+LEFT_OUT, NOTE = "left_out", "note"
+"""Kinds of :class:`LeftOut`: an image that is not used, or something about one that is used."""
+
+
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A source, or a slice of one, that the benchmark cannot use, and why."""
+    """A source, or a slice or file of one, that the benchmark cannot use, and why; a ``note`` leaves no image out."""
 
     source: str
     reason: str
+    kind: str = LEFT_OUT
 
 
 @dataclass(frozen=True, slots=True)

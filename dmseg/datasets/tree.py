@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -97,7 +98,7 @@ def find_places(raw: Path, names: Iterable[str], stem: Callable[[str], str]) -> 
 
 
 def _letters(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.lower())
+    return re.sub(r"[\W_]", "", unicodedata.normalize("NFC", name).lower())
 
 
 def folders_below(start: Path, depth: int = NESTING) -> Iterator[Path]:

@@ -6,6 +6,7 @@ before anything is decoded. Degradations and datasets live above; nothing here k
 
 from __future__ import annotations
 
+from dmseg.imaging.dicom_rtstruct import read_dicom_regions
 from dmseg.imaging.dicom_seg import DicomTags, dicom_tags, highdicom, read_dicom_segments
 from dmseg.imaging.formats import EXTENSIONS, FORMATS, MAX_PIXELS, check_size, extension, kind_of, stem
 from dmseg.imaging.grey import add_change, apply_window, normalise, percentile_window
@@ -23,19 +24,30 @@ from dmseg.imaging.opening import copy_unchanged, open_series, open_stored
 from dmseg.imaging.reading import (
     LoadedImage,
     image_header,
+    image_orientation,
     is_dicom_volume,
     read_dicom_series,
     read_grey,
     read_image,
     read_label_volume,
     read_mask,
+    read_mask_values,
     read_volume,
 )
 from dmseg.imaging.resize import compute_stored_size, resize_image, resize_mask
 from dmseg.imaging.rle import Rle, decode_rle, encode_rle
-from dmseg.imaging.samples import grey_if_colourless
+from dmseg.imaging.samples import grey_if_colourless, orient
 from dmseg.imaging.stored import Derivation, StoredImage, modality_of
-from dmseg.imaging.volumes import PLANES, Volume, acquisition_plane, cut, cut_spacing, describe_difference, radiological
+from dmseg.imaging.volumes import (
+    PLANES,
+    Volume,
+    acquisition_plane,
+    cut,
+    cut_spacing,
+    describe_difference,
+    radiological,
+    radiological_affine,
+)
 from dmseg.imaging.writing import png_bytes, write_mask, write_png
 
 __all__ = [
@@ -70,22 +82,27 @@ __all__ = [
     "grey_if_colourless",
     "highdicom",
     "image_header",
+    "image_orientation",
     "is_dicom_volume",
     "kind_of",
     "modality_of",
     "normalise",
     "open_series",
     "open_stored",
+    "orient",
     "parse_rescale",
     "percentile_window",
     "png_bytes",
     "radiological",
+    "radiological_affine",
+    "read_dicom_regions",
     "read_dicom_segments",
     "read_dicom_series",
     "read_grey",
     "read_image",
     "read_label_volume",
     "read_mask",
+    "read_mask_values",
     "read_volume",
     "recognise_scale",
     "resize_image",

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmseg.errors import ImageFileError, MissingDependencyError
+from dmseg.imaging.dicom_rtstruct import region_names, structure_set_series
 from dmseg.imaging.formats import DICOM, check_size, decoding
 from dmseg.types import Mask
 
@@ -32,7 +33,8 @@ class DicomTags:
         series, instance: unique ids of the series and of the object.
         image: it has rows and columns, and is no segmentation.
         segments: labels of the segments of a segmentation, in order; None for everything else.
-        of_series: unique ids of the series that a segmentation was drawn on.
+        of_series: unique ids of the series that a segmentation or structure set was drawn on.
+        contours: names of the regions of a structure set (RTSTRUCT), in order; None for everything else.
     """
 
     patient: str
@@ -41,6 +43,7 @@ class DicomTags:
     picture: bool
     segments: tuple[str, ...] | None = None
     of_series: tuple[str, ...] = ()
+    contours: tuple[str, ...] | None = None
 
 
 def highdicom() -> ModuleType:
@@ -66,10 +69,11 @@ def dicom_tags(path: Path) -> DicomTags:
         ImageFileError: not DICOM, or broken.
     """
     import pydicom  # takes a third of a second, which most commands have no use for
-    from pydicom.uid import SegmentationStorage
+    from pydicom.uid import RTStructureSetStorage, SegmentationStorage
 
     with decoding(path, DICOM):
         data = pydicom.dcmread(path, stop_before_pixels=True)
+        is_structure_set = data.get("SOPClassUID") == RTStructureSetStorage
         is_segmentation = data.get("SOPClassUID") == SegmentationStorage
         segments = tuple(str(item.SegmentLabel) for item in data.SegmentSequence) if is_segmentation else None
         series = tuple(str(item.SeriesInstanceUID) for item in data.get("ReferencedSeriesSequence") or ())
@@ -79,7 +83,8 @@ def dicom_tags(path: Path) -> DicomTags:
             instance=str(data.get("SOPInstanceUID") or ""),
             picture=not is_segmentation and "Rows" in data,
             segments=segments,
-            of_series=series if is_segmentation else (),
+            of_series=series if is_segmentation else structure_set_series(data) if is_structure_set else (),
+            contours=region_names(data) if is_structure_set else None,
         )
 
 

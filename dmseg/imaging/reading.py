@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from dmseg.errors import ImageFileError
 from dmseg.imaging import raster
 from dmseg.imaging import samples as look
-from dmseg.imaging.formats import DICOM, NIFTI, VOLUMES, decoding, kind_of
+from dmseg.imaging.formats import DICOM, JPEG, NIFTI, VOLUMES, decoding, kind_of
 from dmseg.imaging.grey import apply_window
 from dmseg.imaging.volumes import Volume
 from dmseg.types import Window
@@ -100,8 +100,8 @@ def read_mask(path: str | Path, *, threshold: int = 127) -> NDArray[np.bool_]:
 def read_grey(path: str | Path) -> NDArray[Any]:
     """Read stored grey values or labels without any scaling: (H, W) uint8, uint16, int16 or int32.
 
-    0 and 1 stay 0 and 1, palette images give their indices, alpha is dropped, 1-bit files give 0 and 255. A colour
-    file is accepted where its channels are equal.
+    0 and 1 stay 0 and 1, palette images give their indices, 1-bit files give 0 and 255. A colour file is accepted where
+    its channels are equal. What is transparent is 0; over a single colour the alpha itself is the mask.
 
     Raises:
         ImageFileError: as :func:`read_image`; or a colour image, or fractions.
@@ -114,6 +114,33 @@ def read_grey(path: str | Path) -> NDArray[Any]:
             raise ImageFileError(f"{path}: colour or fractions, expected grey values or labels as whole numbers")
         return pixels
     return look.raw_grey(raster.samples(path, kind), path)
+
+
+def read_mask_values(path: str | Path) -> NDArray[Any]:
+    """Read the values of a mask as :func:`read_grey`, (H, W), fractions too; of a JPEG file the luminance.
+
+    Raises:
+        ImageFileError: as :func:`read_image`; or a colour image that is no JPEG.
+    """
+    path = Path(path)
+    kind = kind_of(path)
+    if kind == DICOM or kind in VOLUMES:
+        pixels = read_image(path).pixels
+        if pixels.ndim == 3:
+            raise ImageFileError(f"{path}: a colour image, expected grey values or labels in one channel")
+        return pixels
+    decoded = raster.samples(path, kind)
+    return look.luminance(decoded, path) if kind == JPEG else look.mask_values(decoded, path)
+
+
+def image_orientation(path: str | Path) -> int:
+    """Return the EXIF or TIFF orientation of an image file, 1..8; 1, upright as stored, where it has none.
+
+    The readers turn images by it already; a mask drawn on the stored pixels is turned by :func:`orient`.
+    """
+    path = Path(path)
+    kind = kind_of(path)
+    return 1 if kind == DICOM or kind in VOLUMES else raster.orientation(path, kind)
 
 
 def image_header(path: str | Path) -> tuple[int, int]:

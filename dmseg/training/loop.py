@@ -18,10 +18,10 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
+from dmseg.baselines.checkpoints import save_trained
 from dmseg.baselines.networks.precision import use_full_fp32
 from dmseg.baselines.pge_sam import EnhancedNetwork
 from dmseg.baselines.registry import resolve_device
-from dmseg.baselines.trained import save_trained
 from dmseg.build import Benchmark, open_benchmark
 from dmseg.errors import UsageError
 from dmseg.files import cache_folder, remove_temporaries, write_text

@@ -8,8 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from dmseg.baselines.additions import add_modules
-from dmseg.baselines.families import FAMILIES, load_network_model
+from dmseg.baselines.loading import FAMILIES, add_modules, load_network_model
 from dmseg.baselines.networks.robust_sam import ROBUST_PARTS
 from dmseg.baselines.networks.sam import Encoded, PromptedNetwork
 from dmseg.baselines.prompted import PromptedAdapter

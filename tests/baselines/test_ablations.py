@@ -8,8 +8,11 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="network baselines need the extra [models]")
 
-from dmseg.baselines.additions import add_modules, kind_of  # noqa: E402
-from dmseg.baselines.families import FAMILIES  # noqa: E402
+from dmseg.baselines.loading import (  # noqa: E402
+    FAMILIES,
+    add_modules,
+    kind_of,
+)
 from dmseg.training.config import load_config, preset_names  # noqa: E402
 
 FULL = load_config("mini-pge-sam")

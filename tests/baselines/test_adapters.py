@@ -22,7 +22,7 @@ from parity_weights import common, fill  # noqa: E402
 import dmseg  # noqa: E402
 from dmseg import build, harness, phantoms  # noqa: E402
 from dmseg.baselines import missing_packages, model_cards  # noqa: E402
-from dmseg.baselines.families import FAMILIES, Family, random_network  # noqa: E402
+from dmseg.baselines.loading import FAMILIES, Family, random_network  # noqa: E402
 from dmseg.baselines.medsam import MedSamAdapter  # noqa: E402
 from dmseg.baselines.networks.robust_sam import RobustSAMNetwork  # noqa: E402
 from dmseg.baselines.networks.sam import build_sam  # noqa: E402
@@ -210,12 +210,13 @@ def test_every_network_passes_the_self_check(name: str) -> None:
 
 
 MEASURED_RUN = """
-import resource, sys
+import sys
 from dmseg.cli import main
+from dmseg.jobs import peak_memory
 try:
     main(sys.argv[1:])
 finally:
-    print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024))
+    print("peak", peak_memory())
 """
 
 

@@ -14,13 +14,12 @@ import pytest
 
 import dmseg
 from dmseg.baselines import missing_packages, model_cards
-from dmseg.baselines.registry import FACTORIES
 from dmseg.errors import ModelError, UsageError
 from dmseg.types import Prompts
 
 torch = pytest.importorskip("torch", reason="network baselines need the extra [models]")
 
-from dmseg.baselines import checkpoints, families  # noqa: E402
+from dmseg.baselines import checkpoints, loading  # noqa: E402
 from dmseg.baselines.checkpoints import Checkpoint  # noqa: E402
 
 PARITY = Path(__file__).parents[1] / "golden" / "parity"
@@ -45,31 +44,30 @@ def file_of_zeros(path: Path, layout: str, wrap: str | None = None, prefix: str 
     return path
 
 
-def test_every_network_has_a_family_a_factory_a_card_and_a_file() -> None:
+def test_one_table_entry_makes_every_network_and_says_which_file_it_has() -> None:
     networks = [name for name, card in model_cards().items() if card.kind == "network"]
-    assert networks == list(families.FAMILIES)
+    assert networks == list(loading.FAMILIES)
     for name in networks:
-        card, bases = model_cards()[name], families.FAMILIES[name].bases
+        card, bases = model_cards()[name], loading.FAMILIES[name].bases
         if bases:
-            assert FACTORIES[name] == "dmseg.baselines.trained_models:load_trained_model"
-            assert card.checkpoint is None and bases == card.bases
-            assert not any(families.FAMILIES[base].bases for base in bases)
+            assert card.network is None and card.checkpoint is None and bases == card.bases
+            assert not any(loading.FAMILIES[base].bases for base in bases)
         else:
-            assert FACTORIES[name] == "dmseg.baselines.families:load_network_model"
-            assert card.shipped or families.official_file(name).file
+            assert card.network is not None and not card.addition
+            assert card.shipped or loading.official_file(name).file
 
 
 def test_stated_parameter_counts_are_those_of_the_networks() -> None:
     from dmseg.baselines.networks.sam import parameter_count
 
     with torch.device("meta"):
-        for name, family in families.FAMILIES.items():
+        for name, family in loading.FAMILIES.items():
             if missing_packages(model_cards()[name]):
                 continue
             card, count = model_cards()[name], parameter_count(family.build())
             assert card.params == count, name
             if family.bases:
-                base = families.FAMILIES[family.bases[0]].build()
+                base = loading.FAMILIES[family.bases[0]].build()
                 assert card.added_params == count - parameter_count(base), name
 
 

@@ -10,8 +10,11 @@ import pytest
 torch = pytest.importorskip("torch", reason="network baselines need the extra [models]")
 
 from dmseg import api  # noqa: E402
-from dmseg.baselines.additions import add_modules  # noqa: E402
-from dmseg.baselines.families import Family, random_network  # noqa: E402
+from dmseg.baselines.loading import (  # noqa: E402
+    Family,
+    add_modules,
+    random_network,
+)
 from dmseg.baselines.networks.mini import build_mini_sam, set_side  # noqa: E402
 from dmseg.baselines.networks.sam import PromptedNetwork  # noqa: E402
 from dmseg.baselines.sam import SamAdapter  # noqa: E402

@@ -18,7 +18,7 @@ torch = pytest.importorskip("torch", reason="network baselines need the extra [m
 from parity_weights import common, fill  # noqa: E402
 
 from dmseg.baselines import load_model, missing_packages, model_cards  # noqa: E402
-from dmseg.baselines.families import FAMILIES  # noqa: E402
+from dmseg.baselines.loading import FAMILIES  # noqa: E402
 from dmseg.types import Prompts  # noqa: E402
 
 DEVICE = "cuda"

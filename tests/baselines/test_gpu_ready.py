@@ -16,8 +16,11 @@ torch = pytest.importorskip("torch", reason="network baselines need the extra [m
 from parity_weights import common  # noqa: E402
 
 from dmseg.baselines import PreparingAdapter  # noqa: E402
-from dmseg.baselines.additions import add_modules  # noqa: E402
-from dmseg.baselines.families import Family, random_network  # noqa: E402
+from dmseg.baselines.loading import (  # noqa: E402
+    Family,
+    add_modules,
+    random_network,
+)
 from dmseg.baselines.networks.mini import build_mini_sam  # noqa: E402
 from dmseg.baselines.networks.robust_sam import FourierDegradationSuppression, RobustSAMNetwork  # noqa: E402
 from dmseg.baselines.networks.sam import build_sam  # noqa: E402

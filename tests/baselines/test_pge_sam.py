@@ -14,8 +14,12 @@ from torch import Tensor  # noqa: E402
 
 from dmseg import harness  # noqa: E402
 from dmseg.baselines import cost_of  # noqa: E402
-from dmseg.baselines.additions import add_modules  # noqa: E402
-from dmseg.baselines.families import FAMILIES, Family, random_network  # noqa: E402
+from dmseg.baselines.loading import (  # noqa: E402
+    FAMILIES,
+    Family,
+    add_modules,
+    random_network,
+)
 from dmseg.baselines.networks.mini import build_mini_sam, set_side  # noqa: E402
 from dmseg.baselines.networks.robust_sam import ROBUST_PARTS, robust_on  # noqa: E402
 from dmseg.baselines.networks.sam import (  # noqa: E402

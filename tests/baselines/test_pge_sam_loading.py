@@ -14,11 +14,14 @@ torch = pytest.importorskip("torch", reason="network baselines need the extra [m
 
 import dmseg  # noqa: E402
 from dmseg.baselines import cards, model_cards, model_facts, weights  # noqa: E402
-from dmseg.baselines.additions import add_modules  # noqa: E402
-from dmseg.baselines.families import FAMILIES, random_network  # noqa: E402
+from dmseg.baselines.checkpoints import read_trained, save_trained  # noqa: E402
+from dmseg.baselines.loading import (  # noqa: E402
+    FAMILIES,
+    add_modules,
+    random_network,
+)
 from dmseg.baselines.medsam import MedSamAdapter  # noqa: E402
 from dmseg.baselines.sam import SamAdapter  # noqa: E402
-from dmseg.baselines.trained import read_trained, save_trained  # noqa: E402
 from dmseg.errors import ModelError, UsageError  # noqa: E402
 from dmseg.files import sha256_file  # noqa: E402
 from dmseg.types import Prompts  # noqa: E402

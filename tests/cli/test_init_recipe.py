@@ -56,5 +56,14 @@ def test_an_existing_recipe_is_not_overwritten(scans: Path, tmp_path: Path, caps
 def test_wrong_use_leaves_with_2(scans: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, _, error = _run(capsys, str(scans), "--modality", "cct")
     assert code == 2 and 'did you mean "ct"' in error
-    code, _, error = _run(capsys, str(scans / "images"), "--modality", "ct")
-    assert code == 2 and "expected both" in error
+    code, _, error = _run(capsys, str(scans), "--modality", "ct", "--rescale", "hounsfield")
+    assert code == 2 and "hu+N" in error
+
+
+def test_a_folder_without_masks_gives_a_recipe_to_complete(
+    scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "mine.toml"
+    code, text, _ = _run(capsys, str(scans / "images"), "--modality", "ct", "--out", str(out))
+    assert code == 1 and "no pair of an image and a mask" in text and "0.png" in out.read_text()
+    assert datasets.from_file(out).reader == "own_images"

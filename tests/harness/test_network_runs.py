@@ -16,7 +16,7 @@ torch = pytest.importorskip("torch", reason="network baselines need the extra [m
 from parity_weights import fill  # noqa: E402
 
 from dmseg import harness  # noqa: E402
-from dmseg.baselines.families import Family, random_network  # noqa: E402
+from dmseg.baselines.loading import Family, random_network  # noqa: E402
 from dmseg.baselines.networks.sam import build_sam  # noqa: E402
 from dmseg.baselines.sam import SamAdapter  # noqa: E402
 from dmseg.rng import Stream  # noqa: E402

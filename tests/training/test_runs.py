@@ -16,7 +16,7 @@ from safetensors.torch import load_file  # noqa: E402
 from small_training import PLAIN, SIDE, SMALL, small  # noqa: E402
 from tiny_benchmark import PICTURES, write_tiny_benchmark  # noqa: E402
 
-from dmseg.baselines.trained import load_trained, read_trained  # noqa: E402
+from dmseg.baselines.checkpoints import load_trained, read_trained  # noqa: E402
 from dmseg.build import open_benchmark  # noqa: E402
 from dmseg.cli import group  # noqa: E402
 from dmseg.errors import DataError, ModelError, UsageError  # noqa: E402

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dmseg.datasets.readers.chaos import ChaosReader
 from dmseg.datasets.readers.ddti import DdtiReader
 from dmseg.datasets.readers.dental import ToothReader
-from dmseg.datasets.readers.dicom_seg import DicomSegReader
 from dmseg.datasets.readers.lungrads import LungReader
 from dmseg.datasets.readers.nuclei import NucleiReader
-from dmseg.datasets.readers.own import OwnImageReader, OwnVolumeReader
+from dmseg.datasets.readers.own import OwnAnnotationReader, OwnDicomReader, OwnImageReader, OwnVolumeReader
 from dmseg.datasets.readers.pairs import CvcReader, IsicReader, KvasirReader, LggReader
 from dmseg.datasets.readers.paxray import PaxrayReader
 from dmseg.datasets.readers.ultrasound import AbdominalReader, BusiReader, MmotuReader, MuscleReader, NerveReader
@@ -33,8 +32,9 @@ READERS: dict[str, type[Reader]] = {
     "mmotu": MmotuReader,
     "muscle_us": MuscleReader,
     "nerve_us": NerveReader,
-    "own_dicom_seg": DicomSegReader,
-    "own_pictures": OwnImageReader,
+    "own_annotations": OwnAnnotationReader,
+    "own_dicom": OwnDicomReader,
+    "own_images": OwnImageReader,
     "own_volumes": OwnVolumeReader,
     "paxray": PaxrayReader,
     "tooth": ToothReader,

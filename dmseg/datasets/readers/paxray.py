@@ -7,17 +7,13 @@ import tarfile
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any
 
-import numpy as np
-
-from dmseg.datasets import coco, shapes, tree
+from dmseg.datasets import coco, tree
 from dmseg.datasets.archives import SUFFIXES
 from dmseg.datasets.readers.pairs import PairReader
 from dmseg.datasets.sources import LeftOut, Scan, Source, clean_id
 from dmseg.errors import DataError, ImageFileError
 from dmseg.files import cache_folder
-from dmseg.imaging import decode_rle
 from dmseg.types import Image, Mask, Sample, Structure
 
 
@@ -88,7 +84,7 @@ class PaxrayReader(PairReader):
             if category not in names:
                 raise ImageFileError(f"{path}: an annotation of {source.id} has the unknown category {category}")
             try:
-                mask = _mask(annotation.get("segmentation"), tuple(detail["size"]))
+                mask = coco.segmentation_mask(annotation.get("segmentation"), tuple(detail["size"]))
             except (DataError, ValueError, TypeError) as error:
                 raise ImageFileError(f"{path}: an annotation of {source.id}: {error}") from None
             name = clean_id(names[category].strip().replace(" ", "_")).lower()
@@ -100,21 +96,6 @@ class PaxrayReader(PairReader):
         for view in self.recipe.parameters["views"]:
             identity = identity.removesuffix(view)
         return identity
-
-
-def _mask(segmentation: Any, size: tuple[int, int]) -> Mask:
-    """Return the mask of a COCO segmentation: runs (text or list), or polygons [x, y, x, y, ...]."""
-    if isinstance(segmentation, dict):
-        mask = decode_rle(segmentation)
-        if mask.shape != size:
-            raise ValueError(f"runs of {mask.shape[1]}x{mask.shape[0]} for an image of {size[1]}x{size[0]}")
-        return mask
-    if not isinstance(segmentation, list):
-        raise ValueError("neither runs nor polygons")
-    mask = np.zeros(size, dtype=np.bool_)
-    for polygon in segmentation:
-        mask |= shapes.polygon_mask(list(zip(polygon[0::2], polygon[1::2], strict=True)), size)
-    return mask
 
 
 def _annotation_files(folder: Path) -> list[Path]:

@@ -38,7 +38,7 @@ def _read(guessed: own.Guess, folder: Path, tmp_path_factory: pytest.TempPathFac
         ("images/s{}.png", "masks/s{}.png", ("images/{id}", "masks/{id}")),
         ("s{}.jpg", "s{}_mask.png", ("{id}", "{id}_mask")),
         ("Frames/s{}.tif", "Ground Truth/s{}.tif", ("Frames/{id}", "Ground Truth/{id}")),
-        ("p{}/frame.png", "p{}/frame-seg.png", ("{case}/{id}", "{case}/{id}-seg")),
+        ("p{}/frame.png", "p{}/frame-seg.png", ("{id}/frame", "{id}/frame-seg")),
         ("in/s{}_0000.png", "out/labels/s{}.png", ("in/{id}_0000", "out/labels/{id}")),
     ],
 )
@@ -51,7 +51,7 @@ def test_usual_layouts_are_recognised(
         files.picture("mine/" + mask.format(k), block(x=k))
     guessed = _guess(files.root / "mine")
     parameters = guessed.recipe.parameters
-    assert (parameters["image"], parameters["mask"]) == templates_of
+    assert (*parameters["image"], *parameters["mask"]) == templates_of
     assert guessed.n_sources == 4 and not guessed.left_out and not guessed.unmatched
     samples = _read(guessed, files.root, tmp_path_factory)
     assert [np.nonzero(sample.structures[0].mask)[1].min() for sample in samples] == [0, 1, 2, 3]
@@ -66,7 +66,7 @@ def test_several_masks_of_an_image_are_its_objects(
     for name, x in (("a_mask", 0), ("a_mask_1", 6), ("b_mask", 3)):
         files.picture(f"mine/{name}.png", block(x=x))
     guessed = _guess(files.root / "mine")
-    assert guessed.recipe.parameters["mask"] == "{id}_mask{k}"
+    assert guessed.recipe.parameters["mask"] == ["{id}_mask{k}"]
     samples = _read(guessed, files.root, tmp_path_factory)
     assert [len(sample.structures) for sample in samples] == [2, 1]
 
@@ -162,7 +162,7 @@ def test_jpeg_masks_are_drawn_not_labelled(files: Any, grey: Any, block: Any) ->
 
 
 def test_volumes_become_slices(files: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
-    values = np.arange(6 * 12 * 16).reshape(6, 12, 16).astype(np.int16)
+    values = np.arange(6 * 12 * 16).reshape(6, 12, 16).astype(np.int16) - 1000
     labels = np.zeros(values.shape, np.uint8)
     labels[2:4, 3:8, 3:8] = 2
     for name in ("p1", "p2"):
@@ -188,30 +188,43 @@ def test_pictures_of_more_than_8_bits_are_windowed(
     assert sample.spacing == (0.7, 0.8)
 
 
-def test_folders_that_cannot_be_guessed_say_what_is_expected(files: Any, grey: Any, block: Any) -> None:
+def test_a_missing_folder_and_an_unknown_modality_are_errors(files: Any) -> None:
     with pytest.raises(DataError, match="no such folder"):
         _guess(files.root / "missing")
-    files.text("empty/readme.txt", "")
-    with pytest.raises(DataError, match="no PNG, JPEG, TIFF, DICOM or NIfTI file"):
-        _guess(files.root / "empty")
-    files.picture("only/a.png", grey())
-    with pytest.raises(DataError, match="1 images and 0 masks; expected both"):
-        _guess(files.root / "only")
-    files.picture("apart/images/a.png", grey())
-    files.picture("apart/masks/b.png", block())
-    with pytest.raises(DataError, match="no image has a mask by the guess"):
-        _guess(files.root / "apart")
-    files.picture("colour/images/a.png", grey())
-    files.picture("colour/masks/a.png", np.dstack([block(), grey(), block()]))
-    with pytest.raises(DataError, match=r"192 colours, so their edges are soft"):
-        _guess(files.root / "colour")
-    files.picture("deep/x/y/a.png", grey())
-    files.picture("deep/u/v/b.png", grey())
-    files.picture("deep/u/v/b_mask.png", block())
-    with pytest.raises(DataError, match="two depths"):
-        _guess(files.root / "deep")
     with pytest.raises(UsageError, match='did you mean "ultrasound"'):
         own.guess(files.root, modality="ultrasond", domain=[])
+
+
+def test_what_cannot_be_guessed_gives_a_recipe_that_says_so(files: Any, grey: Any, block: Any) -> None:
+    files.text("empty/readme.txt", "")
+    assert "no image or volume file was found" in _guess(files.root / "empty").text
+    files.picture("only/a.png", grey())
+    assert "1 files in ./, such as a.png" in _guess(files.root / "only").text
+    files.picture("apart/images/a.png", grey())
+    files.picture("apart/masks/b.png", block())
+    apart = _guess(files.root / "apart")
+    assert apart.n_sources == 0 and "1 files in images/, such as a.png" in apart.text
+
+
+def test_of_a_drawing_with_soft_edges_only_areas_are_structures(files: Any, grey: Any) -> None:
+    soft = np.zeros((40, 60, 3), np.uint8)
+    soft[5:20, 5:20] = (255, 0, 0)
+    soft[25:38, 30:50] = (0, 0, 255)
+    edges = np.random.default_rng(0).integers(1, 250, (40, 60, 3))
+    soft[22, :] = edges[22]
+    files.picture("mine/images/a.png", grey(40, 60))
+    files.picture("mine/masks/a.png", soft)
+    guessed = _guess(files.root / "mine")
+    assert guessed.recipe.structures == ("colour_0000ff", "colour_ff0000")
+    assert guessed.recipe.parameters["colour_core"] == 3 and any("edges are soft" in note for note in guessed.notes)
+
+
+def test_folders_of_different_depths_get_a_path_each(files: Any, grey: Any, block: Any) -> None:
+    for name in ("u/v/b", "c"):
+        files.picture(f"deep/{name}.png", grey())
+        files.picture(f"deep/{name}_mask.png", block())
+    guessed = _guess(files.root / "deep")
+    assert guessed.n_sources == 2 and not guessed.left_out
 
 
 @pytest.mark.parametrize("template", ["images", "{id}{id}", "{id}/{name}", "{case}"])
@@ -224,4 +237,4 @@ def test_signs_in_templates_are_only_signs(tmp_path: Path) -> None:
     found = templates.match_template(
         "a.b(c)/{id}+x", tmp_path, [tmp_path / "a.b(c)" / "7+x.png", tmp_path / "aXb(c)" / "7+x.png"]
     )
-    assert [(file.parent.name, identity) for file, _, identity in found] == [("a.b(c)", "7")]
+    assert [(match.file.parent.name, match.id) for match in found] == [("a.b(c)", "7")]
