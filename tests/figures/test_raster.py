@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -133,7 +135,7 @@ def test_bars_of_a_histogram_are_as_high_as_their_counts() -> None:
     drawn = draw_histogram([4, 0, 1, 2], "title", "share", [(0, "1"), (4, "100")])
     blue = _near(drawn, rgb("blue"), tolerance=2)
     edges = np.linspace(52, 466, 5).astype(int)
-    heights = [int(blue[:, left:right].any(axis=1).sum()) for left, right in zip(edges, edges[1:], strict=False)]
+    heights = [int(blue[:, left:right].any(axis=1).sum()) for left, right in itertools.pairwise(edges)]
     assert heights[1] == 0
     assert heights[0] / 4 == pytest.approx(heights[2], abs=2) and heights[0] / 2 == pytest.approx(heights[3], abs=2)
     assert np.array_equal(drawn, draw_histogram([4, 0, 1, 2], "title", "share", [(0, "1"), (4, "100")]))
