@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import tomllib
 import types
 import typing
@@ -11,7 +12,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
-from dmseg.errors import DataError, suggestion
+from dmseg.errors import DataError, UsageError, suggestion
 from dmseg.reading import read_toml, show_name
 
 T = TypeVar("T")
@@ -75,3 +76,20 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
     ):
         return value
     raise DataError(f"{where}: expected {getattr(hint, '__name__', hint)}, got {value!r}")
+
+
+def check_number(
+    name: str,
+    value: float,
+    least: float = -math.inf,
+    most: float = math.inf,
+    *,
+    above: float = -math.inf,
+    below: float = math.inf,
+) -> None:
+    """Raise UsageError for a number out of its limits; ``least`` and ``most`` are allowed, the others are not."""
+    if least <= value <= most and (above == -math.inf or value > above) and (below == math.inf or value < below):
+        return
+    limits = (("at least", least), ("above", above), ("at most", most), ("below", below))
+    said = " and ".join(f"{words} {limit:g}" for words, limit in limits if math.isfinite(limit))
+    raise UsageError(f"{name} = {value:g}: must be {said}")

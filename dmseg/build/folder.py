@@ -84,8 +84,8 @@ class BenchmarkFolder:
         """The memory of the build: options, and one part per source."""
         return Ledger(self.memory, (self.options,))
 
-    def picture(self, dataset: str, level: str, identifier: str) -> Path:
-        """The stored PNG of one image at one level; never outside of the folder, whatever the names."""
+    def locate(self, dataset: str, level: str, identifier: str) -> Path:
+        """Return the path of the PNG of one image at one level; never outside of the folder, whatever the names."""
         for name, kind in ((dataset, "dataset"), (level, "level"), (identifier, "image_id")):
             require_id(name, f"{self.path}: {kind}")
         return self.path / "images" / dataset / level / f"{identifier}.png"

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from dmseg.errors import UsageError, unknown_name
 from dmseg.metrics import fast
 from dmseg.metrics.reference import TIE, boundary_scores
-from dmseg.words import pack_mask_uint64, zero_or_one
+from dmseg.types import pack_mask_uint64, zero_or_one
 
 TOLERANCES: tuple[float, ...] = (1, 2, 3, 5)
 BOUNDARIES: tuple[str, ...] = ("vertex", "pixel")

@@ -1,0 +1,12 @@
+"""The natural track's degradations, by their authors' recipes: LQ-Seg (GleSAM) and RobustSeg (RobustSAM).
+
+They are apart from the medical operations: other tables, other names, and each made as published, its oddities
+included. What is exact, what is drawn anew and what is ours stands in ``docs/natural.md``.
+"""
+
+from __future__ import annotations
+
+from dmseg.simulators.natural.lq_seg import LEVEL_SCALES, LqSegPlan, degrade_online, draw_lq_seg
+from dmseg.simulators.natural.robust_seg import MOVING, OPERATIONS, degrade_robust_seg
+
+__all__ = ["LEVEL_SCALES", "MOVING", "OPERATIONS", "LqSegPlan", "degrade_online", "degrade_robust_seg", "draw_lq_seg"]
