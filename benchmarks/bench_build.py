@@ -1,6 +1,6 @@
 """Build: images per second per core beside the floor, memory of a worker, scaling from 1 to 2 workers.
 
-    .venv/bin/python benchmarks/bench_build.py [--raw RAW] [--limit 6]
+    .venv/bin/python benchmarks/bench_build.py [--raw RAW] [--limit 6] [--only scaling|index]
 
 The floor is decoding the same sources and encoding the same images as PNG by the build's own encoder, and nothing
 else, in the same run and on the same CPU clock; the last column has it with Pillow's default PNG settings, as a plain
@@ -21,18 +21,30 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
 from PIL import Image
 
 from dmseg import imaging
 from dmseg.build import build, open_benchmark, phantom_raw
 from dmseg.build.raw import FoundDataset, find_datasets
+from dmseg.manifests import Manifest, read_manifest, write_manifest
 
 PAPER_IMAGES = 44_807
 TARGET = 1.5
+INDEX_IMAGES = 50_000
 MEMORY = (
-    "import resource, sys; from dmseg.build import build; build(sys.argv[1], sys.argv[2], limit=int(sys.argv[3]));"
-    "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    "import sys; from dmseg.build import build; from dmseg.jobs import peak_memory;"
+    "build(sys.argv[1], sys.argv[2], limit=int(sys.argv[3])); print(peak_memory())"
 )
+OPEN = """
+import sys, time
+from dmseg.build import open_benchmark
+from dmseg.jobs import peak_memory
+start = time.perf_counter()
+bench = open_benchmark(sys.argv[1])
+bench.stored_image(sys.argv[2], "clear")
+print(time.perf_counter() - start, peak_memory())
+"""
 
 
 def floor_seconds(found: FoundDataset, bench: Path) -> tuple[float, float]:
@@ -83,15 +95,55 @@ def wall_seconds(raw: Path, out: Path, limit: int, jobs: int) -> float:
     return time.perf_counter() - start
 
 
+def scaling(raw: Path, folder: Path, limit: int) -> None:
+    """Print how much faster two workers are than one."""
+    one, two = (wall_seconds(raw, folder / f"jobs{jobs}", limit, jobs) for jobs in (1, 2))
+    n = len(open_benchmark(folder / "jobs2").images)
+    load = f"load of the last minute {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
+    print(f"{n} images: 1 worker {one:.1f} s, 2 workers {two:.1f} s: {one / two:.2f} x ({load})")
+
+
+def index(bench: Path, folder: Path) -> None:
+    """Print how long a process takes to open an index of many images and find the first one, and its memory."""
+    manifest = read_manifest(bench)
+    copies = -(-INDEX_IMAGES // manifest.images.num_rows)
+
+    def rename(table: pa.Table, copy: int) -> pa.Table:
+        for name in {"image_id", "mask_id"} & set(table.column_names):
+            names = pa.array([f"{text}.{copy:05d}" for text in table[name].to_pylist()], pa.string())
+            table = table.set_column(table.column_names.index(name), table.schema.field(name), names)
+        return table
+
+    tables = {
+        name: pa.concat_tables([rename(table, copy) for copy in range(copies)])
+        for name, table in manifest.tables.items()
+    }
+    write_manifest(folder / "index", Manifest(manifest.info, **tables))
+    command = [sys.executable, "-c", OPEN, str(folder / "index"), tables["images"]["image_id"][0].as_py()]
+    seconds, memory = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    print(
+        f"index of {tables['images'].num_rows} images, {tables['masks'].num_rows} objects: opened in "
+        f"{float(seconds):.2f} s, {int(memory) / 2**20:.0f} MiB with Python and its libraries"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--raw", type=Path, default=None, help="folder of raw downloads; default: phantoms")
     parser.add_argument("--limit", type=int, default=6, help="images of each dataset")
+    parser.add_argument("--only", choices=("scaling", "index"), default=None, help="only that, for a quiet machine")
     arguments = parser.parse_args()
     limit = arguments.limit
     raw = arguments.raw or phantom_raw(limit)
     groups: dict[str, list[tuple[int, float, float, float]]] = {"without beam hardening": [], "with beam hardening": []}
     with tempfile.TemporaryDirectory(prefix="dmseg-bench-build-") as scratch:
+        if arguments.only == "scaling":
+            scaling(raw, Path(scratch), limit)
+            return
+        build(raw, Path(scratch) / "whole", limit=limit)
+        index(Path(scratch) / "whole", Path(scratch))
+        if arguments.only == "index":
+            return
         print(f"{'dataset':<14}{'images':>7}{'ms/image':>10}{'floor':>9}{'ratio':>7}{'Pillow':>9}{'ratio':>7}")
         for found in find_datasets(raw):
             build(raw, Path(scratch) / f"{found.name}-warm", datasets=[found.name], limit=1)
@@ -116,11 +168,9 @@ def main() -> None:
         hours = ours / n * PAPER_IMAGES / 3600
         print(f"extrapolated, not measured: {PAPER_IMAGES} images of these sizes take {hours:.1f} core hours")
         command = [sys.executable, "-c", MEMORY, str(raw), str(Path(scratch) / "memory"), str(limit)]
-        kilobytes = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-        print(f"memory of a worker: {kilobytes / 1024:.0f} MiB at most")
-        one, two = (wall_seconds(raw, Path(scratch) / f"jobs{jobs}", limit, jobs) for jobs in (1, 2))
-        load = f"load of the last minute {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
-        print(f"1 worker {one:.1f} s, 2 workers {two:.1f} s: {one / two:.2f} x ({load})")
+        memory = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+        print(f"memory of a worker: {memory / 2**20:.0f} MiB at most")
+        scaling(raw, Path(scratch), limit)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """A whole evaluation: dmseg's harness against the plain loop that everybody writes, on CPU time; and its own overhead.
 
-    benchmarks/.venv/bin/python benchmarks/bench_harness.py
+    benchmarks/.venv/bin/python benchmarks/bench_harness.py [--scaling BENCH]
 
 Model: LiteMedSAM's size with random weights (needs the extra [models]). The plain loop does what published evaluation
 scripts do: for every mask set the image, decode one mask at a time, click by the published RITM rule, score with
@@ -11,6 +11,7 @@ the watershed model.
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 import tempfile
 import time
@@ -98,8 +99,30 @@ def cpu_seconds(call: Any, *given: Any, **options: Any) -> float:
     return time.process_time() - start
 
 
+def scaling(bench: Path, folder: Path) -> None:
+    """Print how much faster two workers are than one, with the watershed model on all images of a benchmark."""
+    seconds = []
+    for jobs in (1, 2):
+        harness.evaluate(
+            "watershed", bench, folder / f"warm{jobs}", splits=SPLITS, levels=("clear",), limit=1, jobs=jobs
+        )
+        start = time.perf_counter()
+        harness.evaluate("watershed", bench, folder / f"jobs{jobs}", splits=SPLITS, jobs=jobs)
+        seconds.append(time.perf_counter() - start)
+    same = harness.run_digest(folder / "jobs1") == harness.run_digest(folder / "jobs2")
+    load = f"load of the last minute {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
+    print(
+        f"watershed: 1 worker {seconds[0]:.1f} s, 2 workers {seconds[1]:.1f} s: {seconds[0] / seconds[1]:.2f} x, "
+        f"{'one digest' if same else 'OTHER DIGESTS'} ({load})"
+    )
+
+
 def main() -> None:
     cv2.setNumThreads(1)
+    if "--scaling" in sys.argv:
+        with tempfile.TemporaryDirectory() as folder:
+            scaling(Path(sys.argv[sys.argv.index("--scaling") + 1]), Path(folder))
+        return
     with tempfile.TemporaryDirectory() as folder:
         raw, bench = Path(folder) / "raw", Path(folder) / "bench"
         phantoms.write_phantoms(raw, per_dataset=IMAGES, datasets=["BBBC038"])
@@ -108,6 +131,7 @@ def main() -> None:
         n = int(benchmark.masks["evaluate"].sum())
         print(f"{len(benchmark.images)} images, {n} objects, {len(LEVELS)} levels, {STEPS} steps")
         overhead("watershed", {}, bench, Path(folder))
+        scaling(bench, Path(folder))
         if importlib.util.find_spec("torch") is None:
             print("left out: the comparison with a plain loop needs the extra [models]")
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import tomllib
 import types
 import typing
@@ -11,7 +12,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
-from dmseg.errors import DataError, suggestion
+from dmseg.errors import DataError, UsageError, suggestion
+from dmseg.reading import read_toml, show_name
 
 T = TypeVar("T")
 
@@ -28,11 +30,9 @@ def file_table(path: Path) -> dict[str, Any]:
         DataError: the file is missing, or is not TOML; the message gives the place.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return read_toml(path)
     except FileNotFoundError:
-        raise DataError(f"{path}: no such file; give the path of a TOML table") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not a readable TOML table: {error}") from None
+        raise DataError(f"{show_name(path)}: no such file; give the path of a TOML table") from None
 
 
 def record(cls: type[T], values: Mapping[str, Any], where: str) -> T:
@@ -76,3 +76,20 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
     ):
         return value
     raise DataError(f"{where}: expected {getattr(hint, '__name__', hint)}, got {value!r}")
+
+
+def check_number(
+    name: str,
+    value: float,
+    least: float = -math.inf,
+    most: float = math.inf,
+    *,
+    above: float = -math.inf,
+    below: float = math.inf,
+) -> None:
+    """Raise UsageError for a number out of its limits; ``least`` and ``most`` are allowed, the others are not."""
+    if least <= value <= most and (above == -math.inf or value > above) and (below == math.inf or value < below):
+        return
+    limits = (("at least", least), ("above", above), ("at most", most), ("below", below))
+    said = " and ".join(f"{words} {limit:g}" for words, limit in limits if math.isfinite(limit))
+    raise UsageError(f"{name} = {value:g}: must be {said}")

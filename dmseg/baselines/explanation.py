@@ -76,8 +76,8 @@ def explain(
         name = getattr(model, "name", type(model).__name__)
         raise UsageError(f'model "{name}" has no features to show; give one of the networks of dmseg models')
     _check(image, reference, clicks, box)
-    picture = as_rgb(image)
-    (embedding,) = model.encode([picture])
+    colour = as_rgb(image)
+    (embedding,) = model.encode([colour])
     seen: list[_Seen] = []
     state: Any = None
     given: Prompts | None = _first(reference, clicks, box, key, seed)

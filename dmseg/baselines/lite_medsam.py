@@ -26,8 +26,8 @@ class LiteMedSamAdapter(BoxOnly):
         height, width = image.shape[:2]
         side = self.network.side
         content = longest_side(height, width, side)
-        picture = cv2.resize(image, (content[1], content[0]), interpolation=cv2.INTER_AREA)
-        pixels = torch.from_numpy(min_max(picture).transpose(2, 0, 1).astype(np.float32))
+        resized = cv2.resize(image, (content[1], content[0]), interpolation=cv2.INTER_AREA)
+        pixels = torch.from_numpy(min_max(resized).transpose(2, 0, 1).astype(np.float32))
         factor = side / max(height, width)
         return pad_to_square(pixels, side), InputFrame((height, width), content, (factor, factor))
 

@@ -37,8 +37,8 @@ class SamAdapter(PromptedAdapter):
     def prepare(self, image: Image) -> tuple[Tensor, InputFrame]:
         frame = fit_frame(image, self.network.side)
         size = (frame.content[1], frame.content[0])
-        picture = np.asarray(PillowImage.fromarray(image).resize(size, PillowImage.Resampling.BILINEAR))
-        pixels = torch.from_numpy(picture.transpose(2, 0, 1).astype(np.float32))
+        resized = np.asarray(PillowImage.fromarray(image).resize(size, PillowImage.Resampling.BILINEAR))
+        pixels = torch.from_numpy(resized.transpose(2, 0, 1).astype(np.float32))
         return pad_to_square(normalise_imagenet(pixels), self.network.side), frame
 
     def finish(self, low_res: Tensor, frame: InputFrame) -> Tensor:

@@ -24,8 +24,8 @@ class SamMed2dAdapter(PromptedAdapter):
     def prepare(self, image: Image) -> tuple[Tensor, InputFrame]:
         table, side = TABLE["normalisation"], self.network.side
         height, width = image.shape[:2]
-        picture = image[..., ::-1] if self.mode == "official" else image
-        values = (picture.astype(np.float64) - table["mean"]) / table["std"]
+        channels = image[..., ::-1] if self.mode == "official" else image
+        values = (channels.astype(np.float64) - table["mean"]) / table["std"]
         if self.mode == "official" and height < side and width < side:
             top, left = (side - height) // 2, (side - width) // 2
             square = np.zeros((side, side, 3))

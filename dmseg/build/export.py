@@ -104,7 +104,7 @@ def export_coco(bench: Benchmark, out: Path, *, level: str = "clear", splits: Se
         "images": [
             {
                 "id": number[row["image_id"]],
-                "file_name": folder.picture(row["dataset"], level, row["image_id"]).relative_to(bench.path).as_posix(),
+                "file_name": folder.locate(row["dataset"], level, row["image_id"]).relative_to(bench.path).as_posix(),
                 **{key: row[key] for key in ("height", "width", "dataset", "modality", "split", "case_id")},
             }
             for row in rows

@@ -13,7 +13,7 @@ from dmseg.build.folder import BenchmarkFolder, BuildOptions
 from dmseg.build.index import Collected, read_parts, write_index
 from dmseg.build.parts import ERROR, LEFT_OUT, ReportRow
 from dmseg.build.raw import FoundDataset, find_recipe
-from dmseg.errors import DataError
+from dmseg.errors import DataError, UsageError
 from dmseg.files import write_text
 from dmseg.jobs import guard_disk
 from dmseg.manifests import Manifest
@@ -93,9 +93,15 @@ def finish(
         frozen: manifest whose splits and evaluation subset are taken instead of new ones.
 
     Raises:
+        UsageError: the build was widened by another command meanwhile, which finishes it.
         DataError: a source is not done, no image could be built, two images share an id, the folder cannot be written.
     """
     with guard_disk(folder.path), folder.ledger.alone():
+        if folder.read_options() != options:
+            raise UsageError(
+                f"{folder.path}: another command has widened this build while it was done, and finishes it; "
+                "what was done here is kept"
+            )
         collected = Collected(read_parts(folder, listing.sources))
         collected.report += listing.left_out
         names = dict.fromkeys(dataset for dataset, _ in listing.sources)

@@ -18,6 +18,7 @@ from dmseg import tables
 from dmseg.errors import DataError, UsageError
 from dmseg.jobs import Ledger
 from dmseg.manifests import HEADER_FILE
+from dmseg.naming import require_id
 
 STORAGES = ("png", "recipe")
 """``png``: every level as a file. ``recipe``: Clear only; the other levels are made on reading, pixel-identical."""
@@ -83,8 +84,10 @@ class BenchmarkFolder:
         """The memory of the build: options, and one part per source."""
         return Ledger(self.memory, (self.options,))
 
-    def picture(self, dataset: str, level: str, identifier: str) -> Path:
-        """The stored PNG of one image at one level."""
+    def locate(self, dataset: str, level: str, identifier: str) -> Path:
+        """Return the path of the PNG of one image at one level; never outside of the folder, whatever the names."""
+        for name, kind in ((dataset, "dataset"), (level, "level"), (identifier, "image_id")):
+            require_id(name, f"{self.path}: {kind}")
         return self.path / "images" / dataset / level / f"{identifier}.png"
 
     @contextlib.contextmanager

@@ -252,7 +252,7 @@ def _counts(tables: Mapping[str, pa.Table], report: Sequence[ReportRow]) -> dict
 def _remove_strays(folder: BenchmarkFolder, images: pa.Table, levels: Sequence[str]) -> None:
     """Remove images that no row speaks of (of sources that changed, failed or went away) and temporary files."""
     wanted = {
-        folder.picture(dataset, level, identifier)
+        folder.locate(dataset, level, identifier)
         for identifier, dataset in _dataset_of(images).items()
         for level in levels
     }

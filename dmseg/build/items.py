@@ -67,8 +67,8 @@ class BenchmarkDataset:
 
     def __getitem__(self, index: int) -> Any:
         row = self._rows[index]
-        picture = self.bench.image(row["image_id"], row["level"])
-        colour = picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, axis=2)
+        pixels = self.bench.image(row["image_id"], row["level"])
+        colour = pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
         image = np.ascontiguousarray(colour.transpose(2, 0, 1))
         item = {"image": image, "mask": self.bench.mask(row["mask_id"]), **row}
         return item if self.transform is None else self.transform(item)

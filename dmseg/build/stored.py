@@ -75,10 +75,10 @@ def store(
             "level": level,
             "plan": plan.to_json(level),
             "plan_digest": plan.digest(level),
-            "thumbprint": base64.b64encode(thumbprint(picture).tobytes()).decode(),
-            "pixel_sha256": pixel_sha256(picture),
+            "thumbprint": base64.b64encode(thumbprint(pixels).tobytes()).decode(),
+            "pixel_sha256": pixel_sha256(pixels),
         }
-        for level, picture in images.items()
+        for level, pixels in images.items()
     ]
     return StoredSample(image, masks, degradations, {"clear": clear, **images}, report)
 

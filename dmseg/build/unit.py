@@ -151,7 +151,7 @@ def _source_sha256(task: Task, states: Mapping[str, FileState]) -> str:
 def _images_are_there(task: Task, part: BuildPart) -> bool:
     levels = list_stored_levels(task.levels, task.storage)
     return all(
-        task.folder.picture(task.dataset, level, row["image_id"]).is_file() for row in part.images for level in levels
+        task.folder.locate(task.dataset, level, row["image_id"]).is_file() for row in part.images for level in levels
     )
 
 
@@ -235,7 +235,7 @@ def _read_wanted(task: Task) -> Iterator[Sample | LeftOut]:
 def _write(task: Task, stored: StoredSample, part: BuildPart, sync: Callable[[Path], None]) -> None:
     """Write the images of one sample and add its rows to the part."""
     for level in list_stored_levels(task.levels, task.storage):
-        path = task.folder.picture(task.dataset, level, stored.image["image_id"])
+        path = task.folder.locate(task.dataset, level, stored.image["image_id"])
         imaging.write_png(path, stored.images[level], sync=False)
         sync(path)
     part.images.append(stored.image)

@@ -6,12 +6,27 @@ layers below. Errors a user can cause arrive as :class:`~dmseg.errors.DmsegError
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import signal
 import sys
+from types import FrameType
 from typing import Any
 
 import click
 
+from dmseg.cli.leaving import (
+    CRASHED,
+    INTERRUPTED,
+    TERMINATED,
+    Terminated,
+    describe_crash,
+    drop_stream,
+    explain_os_error,
+    open_missing_streams,
+    say,
+    say_error,
+)
 from dmseg.errors import DmsegError, suggestion
 from dmseg.version import __version__
 
@@ -92,21 +107,54 @@ def group() -> None:
 
 
 def main(arguments: list[str] | None = None) -> Any:
-    """Run the command line; never shows a traceback for what a user can cause."""
+    """Run the command line and leave with its exit code; never shows a traceback for what a user can cause.
+
+    Exit codes: 0 done; 1 done, with errors that are recorded in the output, or a check that failed; 2 wrong usage or
+    unusable data; 70 a fault of dmseg or its environment; 130 and 143 interrupted (Ctrl-C, SIGTERM).
+    """
+    open_missing_streams()
+    with contextlib.suppress(ValueError):  # only the main thread may; elsewhere the default is fine
+        signal.signal(signal.SIGTERM, _terminate)
+    sys.exit(_run(arguments))
+
+
+def _run(arguments: list[str] | None) -> int:
     try:
         status = group.main(args=arguments, prog_name="dmseg", standalone_mode=False)
-    except click.exceptions.Abort:
-        click.echo("stopped; what was finished is kept, the same command goes on from there", err=True)
-        sys.exit(130)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return status if isinstance(status, int) else 0
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        say("stopped; what was finished is kept, the same command goes on from there")
+        return INTERRUPTED
+    except Terminated:
+        say("ended by SIGTERM; what was finished is kept, the same command goes on from there")
+        return TERMINATED
     except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
+        say_error(error)
+        return int(error.exit_code)
     except DmsegError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)
+        say(f"error: {error}")
+        return error.exit_code
+    except SystemExit as leaving:
+        if "PacifyFlush" not in type(sys.stdout).__name__:  # what click puts there when the reader went away
+            raise
+        say("error: the output was closed before everything was written")
+        return DmsegError.exit_code if leaving.code else 0
+    except BrokenPipeError:
+        drop_stream("stdout")
+        say("error: the output was closed before everything was written")
+        return DmsegError.exit_code
     except OSError as error:
-        # No space, no permission, a folder that went away: what the system says about which file is the message.
-        place = f"{error.filename}: " if error.filename else ""
-        click.echo(f"error: {place}{error.strerror or error}", err=True)
-        sys.exit(DmsegError.exit_code)
-    sys.exit(status if isinstance(status, int) else 0)
+        say(f"error: {explain_os_error(error)}")
+        return DmsegError.exit_code
+    except MemoryError:
+        say("error: not enough memory; use fewer --jobs, or a machine with more")
+        return CRASHED
+    except Exception as error:
+        say(describe_crash(error))
+        return CRASHED
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise Terminated

@@ -23,7 +23,7 @@ _NOTHING = Report("", "")
 class Unit:
     """What is degraded at once: a file, or the files of a DICOM series; where to; its key in all draws.
 
-    ``certain``: labels are degraded too.
+    ``certain``: labels are degraded too, with a note.
     """
 
     sources: tuple[Path, ...]
@@ -52,8 +52,7 @@ def degrade_unit(unit: Unit, request: Request) -> Outcome:
         if len(unit.sources) > 1:
             _, report = degrade_series(unit.sources, unit.targets[0].parent, request, unit.key)
         else:
-            is_label = None if unit.certain else looks_like_labels
-            report = degrade_file(source, unit.targets[0], request, unit.key, is_label)
+            report = degrade_file(source, unit.targets[0], request, unit.key, looks_like_labels, unit.certain)
         return Outcome(unit, report)
     except LabelsFound as error:
         return Outcome(unit, left=str(error))
@@ -206,7 +205,7 @@ class Folder:
             if tags.segments is not None and not self._matches(file, self.include):
                 self.masks.append(f"{file}: a DICOM segmentation")
                 no_images.add(file)
-            elif not tags.picture and tags.segments is None:
+            elif not tags.is_image and tags.segments is None:
                 no_images.add(file)
             elif tags.series:
                 found.setdefault((file.parent, tags.series), []).append(file)

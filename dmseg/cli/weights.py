@@ -18,6 +18,7 @@ def command(model: str | None) -> int:
     Examples:
       dmseg weights
       dmseg weights --download mobile-sam
+      dmseg weights --download lite-medsam
     """
     from dmseg.baselines import weights
     from dmseg.baselines.checkpoints import weights_folder
@@ -34,7 +35,7 @@ def command(model: str | None) -> int:
             click.echo(f"  {one.checkpoint.steps}" + ("" if one.checkpoint.direct else f" {one.checkpoint.source}"))
     for name, there in weights.list_shipped().items():
         click.echo(f"{'(in this package)':<28}{weights.INSTALLED if there else weights.MISSING:<11}{name}")
-    missing = [one.models[0] for one in files if one.state == weights.MISSING and one.checkpoint.direct]
+    missing = [one.models[0] for one in files if one.state == weights.MISSING and one.checkpoint.fetched]
     ready = [one.models[0] for one in files if one.state in (weights.VERIFIED, weights.INSTALLED)]
     if ready:
         click.echo(f"next: dmseg evaluate --model {ready[0]} --limit 2")

@@ -67,8 +67,10 @@ def looks_like_labels(values: NDArray[Any]) -> bool:
         return False
     if colour:  # a drawing has few colours too
         values = values.astype(np.uint32) @ np.array([65536, 256, 1], np.uint32)
-    distinct = np.unique(values).size
-    if distinct <= 2:
-        return bool(distinct == 2)
-    flat = float((values[..., 1:] == values[..., :-1]).mean()) if values.shape[-1] > 1 else 0.0
-    return bool(distinct <= _RULES["most_values"] and flat >= _RULES["least_flat"])
+    distinct, counts = np.unique(values, return_counts=True)
+    if distinct.size <= 2 or distinct.size > _RULES["most_values"]:
+        return bool(distinct.size == 2)
+    left, right = values[..., :-1], values[..., 1:]
+    background = distinct[np.argmax(counts)]  # a dark image is flat where it is black, and there alone
+    drawn = (left != background) | (right != background)
+    return bool(drawn.any() and (left == right)[drawn].mean() >= _RULES["least_flat"])

@@ -19,6 +19,8 @@ from dmseg.errors import UsageError
 from dmseg.files import remove_temporaries
 from dmseg.harness.merging import merge
 from dmseg.harness.options import RunOptions, differences, run_info, with_defaults
+from dmseg.harness.preflight import read_sizes, require_digests, require_prompts
+from dmseg.harness.replay import read_replay
 from dmseg.harness.selection import Block, Chosen, Selection, block_name, levels_of, select
 from dmseg.harness.setup import ModelChoice, Setup
 from dmseg.harness.workers import loads_elsewhere, open_ledger, run_blocks
@@ -165,7 +167,10 @@ def prepare(
     _check_capabilities(options, loaded)
     where = str(getattr(loaded, "device", "cpu"))
     options = with_defaults(options, where, loaded.capabilities, chunk)
+    require_digests(opened)
     selection = select(opened, options)
+    if options.prompts is not None:
+        require_prompts(read_replay(options.prompts), selection, read_sizes(opened), options.rules.steps)
     info = run_info(options, opened, model_facts(loaded, arguments), submitter)
     setup = Setup(opened.digest, Path(out), choice, options, where, f"{shard[0]}/{shard[1]}", jobs)
     elsewhere = loads_elsewhere(where, options.timeout, backend, isinstance(model, str))

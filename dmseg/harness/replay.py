@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
-from pyarrow.lib import ArrowException
 
 from dmseg.errors import DataError
 from dmseg.protocol import Click
-from dmseg.results.columns import PROMPTS
+from dmseg.results.columns import run_schema
+from dmseg.results.parquet import read_columns
 from dmseg.types import Prompts
 
 Rows = list[Mapping[str, Any]]
@@ -57,15 +56,8 @@ def read_replay(path: Path) -> Replay:
     Raises:
         DataError: not such a file; the message says what is missing.
     """
-    names = [column.name for column in PROMPTS]
-    try:
-        table = pq.read_table(path)
-    except (OSError, ArrowException) as error:
-        raise DataError(f"{path}: not a readable Parquet file of prompts: {error}") from None
-    missing = [name for name in names if name not in table.column_names]
-    if missing:
-        raise DataError(f"{path}: no column {', '.join(missing)}; give the prompts.parquet of a run")
+    table = read_columns(path, run_schema("prompts"), "give the prompts.parquet of a run")
     rows: dict[tuple[str, str, int], Rows] = {}
-    for row in sorted(table.select(names).to_pylist(), key=lambda row: (row["step"], row["index"])):
+    for row in sorted(table.to_pylist(), key=lambda row: (row["step"], row["index"])):
         rows.setdefault((row["mask_id"], row["level"], row["step"]), []).append(row)
     return Replay(path, rows)

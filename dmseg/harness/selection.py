@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
 
-import pandas as pd
+import pyarrow as pa
 
 from dmseg import imaging
 from dmseg.build import Benchmark, StoredImage
@@ -174,51 +176,63 @@ def select(benchmark: Benchmark, options: RunOptions) -> Selection:
         UsageError: nothing is left; the message says what the benchmark has.
         DataError: masks are missing from the manifest, so that nothing can be scored.
     """
-    masks = benchmark.frame("masks", ("mask_id", "image_id", "structure", "rle", "evaluate"))
-    evaluated = masks[masks["evaluate"]].sort_values("mask_id")
-    images = benchmark.frame("images", _IMAGE_COLUMNS).sort_values("image_id")
-    images = images[images["image_id"].isin(set(evaluated["image_id"]))]
-    chosen = images[images["split"].isin(options.splits)]
-    if options.limit is not None:
-        chosen = chosen.groupby("dataset").head(options.limit)
-    if chosen.empty:
-        raise UsageError(_explain_empty(benchmark, images, options.splits))
-    evaluated = evaluated[evaluated["image_id"].isin(set(chosen["image_id"]))]
-    if evaluated["rle"].isna().any():
-        without = ", ".join(sorted({mask_id.split("__", 1)[0] for mask_id in evaluated["mask_id"]}))
+    masks = benchmark.table("masks", ("mask_id", "image_id", "structure", "rle", "evaluate"))
+    evaluated = masks.filter(masks["evaluate"]).sort_by("mask_id")
+    with_objects = set(evaluated["image_id"].to_pylist())
+    images = benchmark.table("images", _IMAGE_COLUMNS).sort_by("image_id")
+    rows = [row for row in _iterate(images) if row["image_id"] in with_objects]
+    taken: Counter[str] = Counter()
+    chosen: dict[str, Mapping[str, Any]] = {}
+    for row in rows:
+        if row["split"] in options.splits and (options.limit is None or taken[row["dataset"]] < options.limit):
+            taken[row["dataset"]] += 1
+            chosen[row["image_id"]] = row
+    if not chosen:
+        raise UsageError(_explain_empty(benchmark, Counter(row["split"] for row in rows), options.splits))
+    targets: dict[str, list[Target]] = {name: [] for name in chosen}
+    without = set()
+    for row in _iterate(evaluated.select(["mask_id", "image_id", "structure", "rle"])):
+        if row["image_id"] not in chosen:
+            continue
+        if row["rle"] is None:
+            without.add(row["mask_id"].split("__", 1)[0])
+        targets[row["image_id"]].append(Target(row["mask_id"], row["structure"], row["rle"]))
+    if without:
         raise DataError(
-            f"{benchmark.path}: masks of {without} are not in this manifest; build the benchmark from raw data"
+            f"{benchmark.path}: masks of {', '.join(sorted(without))} are not in this manifest; "
+            "build the benchmark from raw data"
         )
-    targets: dict[str, list[Target]] = {}
-    for row in evaluated.to_dict("records"):
-        targets.setdefault(row["image_id"], []).append(Target(row["mask_id"], row["structure"], row["rle"]))
-    pictures = {row["image_id"]: _select_image(row, targets[row["image_id"]]) for row in chosen.to_dict("records")}
-    return Selection(benchmark, pictures, options.levels, _read_plan_digests(benchmark, pictures, options.levels))
+    selected = {name: _select_image(row, targets[name]) for name, row in chosen.items()}
+    return Selection(benchmark, selected, options.levels, _read_plan_digests(benchmark, selected, options.levels))
+
+
+def _iterate(table: pa.Table) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a table, few of them held at a time."""
+    for batch in table.to_batches(max_chunksize=_BATCH_ROWS):
+        yield from batch.to_pylist()
 
 
 def _read_plan_digests(
     benchmark: Benchmark, chosen: Mapping[str, SelectedImage], levels: tuple[str, ...]
 ) -> dict[str, tuple[str, ...]]:
     """Return image_id -> digests of its plans at these levels, in their order."""
-    table = benchmark.table("degradations", ("image_id", "level", "plan_digest"))
     found: dict[str, dict[str, str]] = {name: {} for name in chosen}
-    for batch in table.to_batches(max_chunksize=_BATCH_ROWS):
-        for name, level, text in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-            if name in found:
-                found[name][level] = text
+    for row in _iterate(benchmark.table("degradations", ("image_id", "level", "plan_digest"))):
+        if row["image_id"] in found:
+            found[row["image_id"]][row["level"]] = row["plan_digest"]
     return {name: tuple(texts[level] for level in levels) for name, texts in found.items()}
 
 
-def _select_image(row: Mapping[Any, Any], targets: list[Target]) -> SelectedImage:
-    known = not (pd.isna(row["spacing_y"]) or pd.isna(row["spacing_x"]))
-    spacing = (float(row["spacing_y"]), float(row["spacing_x"])) if known else None
-    names = {name: str(row[name]) for name in ("image_id", "dataset", "modality", "split", "case_id")}
-    return SelectedImage(**names, spacing=spacing, targets=tuple(targets))
+def _select_image(row: Mapping[str, Any], targets: list[Target]) -> SelectedImage:
+    known = all(row[name] is not None and math.isfinite(row[name]) for name in ("spacing_y", "spacing_x"))
+    names = {name: row[name] for name in ("image_id", "dataset", "modality", "split", "case_id")}
+    return SelectedImage(
+        **names, spacing=(row["spacing_y"], row["spacing_x"]) if known else None, targets=tuple(targets)
+    )
 
 
-def _explain_empty(benchmark: Benchmark, images: pd.DataFrame, splits: tuple[str, ...]) -> str:
-    counts = images["split"].value_counts()
-    present = ", ".join(f"{split} ({counts[split]})" for split in sorted(counts.index)) or "none"
+def _explain_empty(benchmark: Benchmark, counts: Counter[str], splits: tuple[str, ...]) -> str:
+    present = ", ".join(f"{split} ({counts[split]})" for split in sorted(counts)) or "none"
     return (
         f"{benchmark.path} has no images to evaluate in split {', '.join(splits)}; "
         f"images with objects to evaluate by split: {present}; choose with --split"

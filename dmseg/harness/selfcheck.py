@@ -5,7 +5,6 @@ Everything is tried on drawn images of known content; nothing here says how good
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from dmseg.baselines import CAPABILITIES, ModelAdapter, SelfTestAdapter
 from dmseg.harness.calling import Answer, CallFailure, GuardedModel, Question
+from dmseg.jobs import peak_memory
 from dmseg.types import Mask, Prompts
 
 T = TypeVar("T")
@@ -270,12 +270,8 @@ def _time_call(call: Callable[[], T]) -> tuple[T, float]:
 
 
 def _memory() -> str:
-    text = "not known on this system"
-    if importlib.util.find_spec("resource") is not None:
-        import resource
-
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-        text = f"peak of this process {peak / 2**20:.0f} MiB"
+    peak = peak_memory()
+    text = "not known on this system" if peak is None else f"peak of this process {peak / 2**20:.0f} MiB"
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         text += f", of the GPU {torch.cuda.max_memory_allocated() / 2**20:.0f} MiB"

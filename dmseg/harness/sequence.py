@@ -36,7 +36,7 @@ class ClickSession:
         perfect: it is carried because it equals the reference.
     """
 
-    picture: SelectedImage
+    image: SelectedImage
     target: Target
     level: str
     reference: Mask
@@ -115,13 +115,13 @@ class ClickSession:
 
     def _identity(self, seed: int) -> Row:
         return {
-            "image_id": self.picture.image_id,
+            "image_id": self.image.image_id,
             "mask_id": self.target.mask_id,
-            "case_id": self.picture.case_id,
-            "dataset": self.picture.dataset,
-            "modality": self.picture.modality,
+            "case_id": self.image.case_id,
+            "dataset": self.image.dataset,
+            "modality": self.image.modality,
             "structure": self.target.structure,
-            "split": self.picture.split,
+            "split": self.image.split,
             "level": self.level,
             "seed": seed,
         }
@@ -148,11 +148,11 @@ class ClickSession:
 
     def _grid_spacing(self, reference: Mask) -> tuple[float, float] | None:
         """Return the spacing (y, x) in mm of the grid that metrics are computed on."""
-        if self.picture.spacing is None:
+        if self.image.spacing is None:
             return None
         stored = self.reference.shape
         y, x = (
-            spacing * size / on for spacing, size, on in zip(self.picture.spacing, stored, reference.shape, strict=True)
+            spacing * size / on for spacing, size, on in zip(self.image.spacing, stored, reference.shape, strict=True)
         )
         return y, x
 

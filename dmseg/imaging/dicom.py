@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileDataset
 
 from dmseg.errors import DataError, ImageFileError
-from dmseg.imaging.dicom_frames import FrameFacts, first_number, frame_facts, stored_frames
+from dmseg.imaging.dicom_frames import FrameFacts, count_frames, first_number, frame_facts, stored_frames
 from dmseg.imaging.formats import DICOM, check_size, decoding, kind_of
 from dmseg.imaging.volumes import Volume, axes_of, rescale
 from dmseg.types import Window
@@ -138,7 +138,7 @@ def _dataset(path: Path, *, pixels: bool, several: bool = False) -> FileDataset:
         if "Rows" not in dataset or "Columns" not in dataset:
             kind = dataset.SOPClassUID.name if "SOPClassUID" in dataset else "no image tags"
             raise ImageFileError(f"{path}: DICOM without an image ({kind})")
-        frames = int(dataset.get("NumberOfFrames") or 1)
+        frames = count_frames(dataset)
         depth = max(1, int(dataset.get("SamplesPerPixel") or 1))
         check_size(path, int(dataset.Rows), int(dataset.Columns), frames * depth)
         if frames > 1 and not several:

@@ -64,6 +64,15 @@ def _numbers(value: Any, n: int) -> tuple[float, ...] | None:
     return tuple(float(number) for number in value) if value is not None and len(value) == n else None
 
 
+def count_frames(dataset: Dataset) -> int:
+    """Return NumberOfFrames; 1 where it is absent, or no number (pydicom stumbles over it: it is taken out)."""
+    try:
+        return int(dataset.get("NumberOfFrames") or 1)
+    except ValueError:
+        del dataset["NumberOfFrames"]
+        return 1
+
+
 def frame_facts(dataset: Dataset, frame: int) -> FrameFacts:
     """Return what is said of a frame, from its functional groups where it has them."""
     scaling = _group(dataset, "PixelValueTransformationSequence", frame)
@@ -90,7 +99,7 @@ def stored_frames(path: Path, dataset: FileDataset) -> NDArray[Any]:
         ImageFileError: no pixel data, truncated, video, or pixels that do not fit the header.
         MissingDependencyError: a compression that needs a package which is not installed.
     """
-    frames = int(dataset.get("NumberOfFrames") or 1)
+    frames = count_frames(dataset)
     if "TransferSyntaxUID" not in dataset.file_meta:
         # Without the meta header the standard's default applies; pydicom found out the encoding while reading.
         explicit, little = dataset.original_encoding[0] is False, dataset.original_encoding[1] is not False

@@ -40,7 +40,7 @@ class DicomTags:
     patient: str
     series: str
     instance: str
-    picture: bool
+    is_image: bool
     segments: tuple[str, ...] | None = None
     of_series: tuple[str, ...] = ()
     contours: tuple[str, ...] | None = None
@@ -81,7 +81,7 @@ def dicom_tags(path: Path) -> DicomTags:
             patient=str(data.get("PatientID") or ""),
             series=str(data.get("SeriesInstanceUID") or ""),
             instance=str(data.get("SOPInstanceUID") or ""),
-            picture=not is_segmentation and "Rows" in data,
+            is_image=not is_segmentation and "Rows" in data,
             segments=segments,
             of_series=series if is_segmentation else structure_set_series(data) if is_structure_set else (),
             contours=region_names(data) if is_structure_set else None,

@@ -209,9 +209,9 @@ def _set_pixels(dataset: FileDataset, stored: NDArray[Any], *, table: bool) -> N
         dataset.PhotometricInterpretation, dataset.PlanarConfiguration = "RGB", 0
         dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 8, 7, 0
         for name in _PALETTE:
-            for part in ("Descriptor", "Data"):
-                _delete(dataset, f"{name}PaletteColorLookupTable{part}")
-                _delete(dataset, f"Segmented{name}PaletteColorLookupTable{part}")
+            for keyword in (f"{name}PaletteColorLookupTableDescriptor", f"{name}PaletteColorLookupTableData"):
+                _delete(dataset, keyword)
+            _delete(dataset, f"Segmented{name}PaletteColorLookupTableData")
     if table:  # the values went through it
         del dataset.ModalityLUTSequence
         dataset.RescaleSlope, dataset.RescaleIntercept = 1, 0

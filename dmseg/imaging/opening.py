@@ -73,11 +73,11 @@ def _open_raster(path: Path, kind: str) -> StoredImage:
         made = list(new) if stack else [new]
         if [one.shape for one in made] != [image.shape for image in images]:
             raise UsageError(f"{path} is {len(images)} x {images[0].shape}, the new pixels are {new.shape}")
-        joined = [look.recombined(*three) for three in zip(pages, images, made, strict=True)]
+        joined = [look.recombine(*three) for three in zip(pages, images, made, strict=True)]
         if kind == TIFF:
-            write_bytes(out, tiff.encoded(path, list(zip(pages, joined, strict=True))))
+            write_bytes(out, tiff.encode(path, list(zip(pages, joined, strict=True))))
         else:  # a GIF has too few colours for what is made of it
-            write_bytes(out, raster.encoded(pages[0], joined[0], PNG if kind == GIF else kind))
+            write_bytes(out, raster.encode(pages[0], joined[0], PNG if kind == GIF else kind))
 
     notes = pages[0].notes
     return StoredImage(

@@ -26,7 +26,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from dmseg.errors import ImageFileError, UsageError
 from dmseg.imaging import tiff
 from dmseg.imaging.formats import BMP, GIF, JPEG, PNG, TIFF, check_size, decoding
-from dmseg.imaging.samples import DecodedSamples, orient, over_black, turned_back
+from dmseg.imaging.samples import DecodedSamples, orient, over_black, turn_back
 from dmseg.imaging.writing import png_bytes
 
 _READERS: dict[str, type[ImageFile.ImageFile]] = {PNG: PngImageFile, JPEG: JpegImageFile, TIFF: TiffImageFile}
@@ -138,7 +138,8 @@ def _samples(image: Image.Image, path: Path, kind: str) -> DecodedSamples:
     mode = image.mode
     if mode in ("P", "PA"):
         indices = np.asarray(image) if mode == "P" else np.asarray(image)[..., 0]
-        return DecodedSamples(indices, _palette(image))
+        colours, alpha = _palette(image)
+        return DecodedSamples(indices, colours, palette_alpha=alpha)
     if mode in _CHANNELS:
         return DecodedSamples(np.asarray(image.convert(_CHANNELS[mode])))
     if mode == "CMYK" and kind == JPEG:
@@ -154,8 +155,8 @@ def _samples(image: Image.Image, path: Path, kind: str) -> DecodedSamples:
     )
 
 
-def _palette(image: Image.Image) -> NDArray[np.uint8]:
-    """Return the (N, 3) colours of a palette image, transparent ones over black."""
+def _palette(image: Image.Image) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+    """Return the (N, 3) colours of a palette image, transparent ones over black, and their alpha if not all opaque."""
     colours = np.array(image.getpalette("RGB") or [], dtype=np.uint8).reshape(-1, 3)
     alpha = np.full(len(colours), 255, dtype=np.uint8)
     transparency = image.info.get("transparency")
@@ -164,21 +165,22 @@ def _palette(image: Image.Image) -> NDArray[np.uint8]:
         alpha[:known] = np.frombuffer(transparency, dtype=np.uint8)[:known]
     elif isinstance(transparency, int) and transparency < len(alpha):
         alpha[transparency] = 0
-    return np.asarray(over_black(colours, alpha[:, None]), dtype=np.uint8)
+    over = np.asarray(over_black(colours, alpha[:, None]), dtype=np.uint8)
+    return over, None if (alpha == 255).all() else alpha
 
 
-def encoded(read: DecodedSamples, values: NDArray[Any], kind: str) -> bytes:
+def encode(read: DecodedSamples, values: NDArray[Any], kind: str) -> bytes:
     """Return a PNG, JPEG or BMP of upright samples in the orientation of those that were read.
 
     Args:
         read: what was read.
-        values: new samples as :func:`dmseg.imaging.samples.recombined` gives them.
+        values: new samples as :func:`dmseg.imaging.samples.recombine` gives them.
         kind: PNG, JPEG or BMP; JPEG gets quality 95 without colour sub-sampling.
 
     Raises:
         ImageFileError: the format cannot hold such samples.
     """
-    stored = np.ascontiguousarray(turned_back(values, read.orientation))
+    stored = np.ascontiguousarray(turn_back(values, read.orientation))
     if kind == PNG:
         return png_bytes(stored, orientation=read.orientation)
     if stored.dtype != np.uint8:

@@ -22,7 +22,8 @@ class DecodedSamples:
 
     Attributes:
         values: (H, W), or (H, W, C) with C = 2 grey and alpha, 3 RGB, 4 RGB and alpha; bool for 1-bit files.
-        palette: (N, 3) uint8 colours that ``values`` index, or None.
+        palette: (N, 3) uint8 colours that ``values`` index, over black, or None.
+        palette_alpha: (N,) uint8 alpha of these colours; None where all are opaque.
         alpha: ``straight``, ``associated`` (colours are multiplied by it already) or ``ignored`` (a further channel
             that no viewer shows).
         inks: the four channels are cyan, magenta, yellow and black.
@@ -40,6 +41,7 @@ class DecodedSamples:
     bits: int | None = None
     white_is_zero: bool = False
     notes: tuple[str, ...] = ()
+    palette_alpha: NDArray[np.uint8] | None = None
 
 
 def orient(values: Pixels, orientation: int) -> Pixels:
@@ -53,7 +55,7 @@ def orient(values: Pixels, orientation: int) -> Pixels:
     return values
 
 
-def turned_back(values: Pixels, orientation: int) -> Pixels:
+def turn_back(values: Pixels, orientation: int) -> Pixels:
     """Return the stored view of upright samples: undo :func:`orient`."""
     return orient(values, {6: 8, 8: 6}.get(orientation, orientation))
 
@@ -73,7 +75,7 @@ def over_black(colours: Pixels, alpha: Pixels) -> Pixels:
     return np.asarray((colours.astype(np.uint64) * alpha + white // 2) // white, dtype=colours.dtype)
 
 
-def expanded(samples: DecodedSamples, path: Path) -> NDArray[np.uint8]:
+def expand_palette(samples: DecodedSamples, path: Path) -> NDArray[np.uint8]:
     """Return the colours of a palette image, (H, W) where they are grey, else (H, W, 3).
 
     Raises:
@@ -93,7 +95,7 @@ def full_depth(samples: DecodedSamples, path: Path) -> Pixels:
         ImageFileError: more channels than colours and alpha, or an alpha of signed numbers.
     """
     if samples.palette is not None:
-        return expanded(samples, path)
+        return expand_palette(samples, path)
     values = samples.values
     if values.dtype == np.bool_:
         return values.astype(np.uint8) * np.uint8(255)
@@ -125,13 +127,17 @@ def without_inks(values: Pixels) -> Pixels:
     return np.asarray((light[..., :3] * light[..., 3:] + white // 2) // white, dtype=values.dtype)
 
 
-def recombined(samples: DecodedSamples, before: Pixels, after: Pixels) -> Pixels:
+def recombine(samples: DecodedSamples, before: Pixels, after: Pixels) -> Pixels:
     """Return samples for the file whose :func:`full_depth` was ``before`` and becomes ``after``.
 
     Alpha and further channels are kept, and so is every sample of a pixel that did not change. Palette and 1-bit
-    images become grey or RGB.
+    images become grey or RGB, with alpha where the palette has some.
     """
     old = samples.values
+    if samples.palette_alpha is not None:
+        alpha = samples.palette_alpha[old][..., None]
+        plain = np.concatenate([_lift(before, alpha), alpha], axis=2)
+        return recombine(DecodedSamples(plain), before, after)
     if samples.palette is not None or old.dtype == np.bool_ or old.ndim == 2:
         return after
     if old.shape[2] == 1:
@@ -146,14 +152,20 @@ def recombined(samples: DecodedSamples, before: Pixels, after: Pixels) -> Pixels
         return after
     alpha = old[..., -1:]
     if samples.alpha == "straight":
-        with np.errstate(divide="ignore", invalid="ignore"):
-            lifted = np.nan_to_num(colours.astype(np.float64) * white_of(old) / alpha)
-        lifted = np.minimum(lifted, white_of(old))
-        colours = lifted if old.dtype.kind == "f" else np.floor(lifted + 0.5)
+        colours = _lift(colours, alpha)
     elif samples.alpha == "associated":
         colours = np.minimum(colours, alpha)
     kept = same | ((alpha == 0) & (samples.alpha != "ignored"))  # what is fully transparent is not seen
     return np.concatenate([np.where(kept, old[..., :-1], colours).astype(old.dtype), alpha], axis=2)
+
+
+def _lift(colours: Pixels, alpha: Pixels) -> Pixels:
+    """Return (H, W, C) straight colours of what lies over black; ``alpha`` (H, W, 1)."""
+    colours = colours[..., None] if colours.ndim == 2 else colours
+    with np.errstate(divide="ignore", invalid="ignore"):
+        lifted = np.nan_to_num(colours.astype(np.float64) * white_of(alpha) / alpha)
+    lifted = np.minimum(lifted, white_of(alpha))
+    return np.asarray(lifted if alpha.dtype.kind == "f" else np.floor(lifted + 0.5)).astype(alpha.dtype)
 
 
 def to_viewed(samples: DecodedSamples, path: Path) -> Pixels:

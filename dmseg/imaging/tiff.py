@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from dmseg.errors import ImageFileError, MissingDependencyError
 from dmseg.imaging.formats import MAX_PIXELS, TIFF, check_size, decoding
-from dmseg.imaging.samples import DecodedSamples, orient, turned_back
+from dmseg.imaging.samples import DecodedSamples, orient, turn_back
 
 _PLAIN = (1, 8, 32946)  # unpacked by tifffile itself: none, and both deflates
 _ORIENTATION = "Orientation"
@@ -138,14 +138,14 @@ def _palette(page: Any) -> NDArray[np.uint8]:
     return np.asarray(table >> 8 if table.max(initial=0) > 255 else table, dtype=np.uint8)
 
 
-def encoded(path: Path, pages: Sequence[tuple[DecodedSamples, NDArray[Any]]]) -> bytes:
+def encode(path: Path, pages: Sequence[tuple[DecodedSamples, NDArray[Any]]]) -> bytes:
     """Return a TIFF of upright samples in the depth, channels and orientation of those that were read from ``path``.
 
     Lossless (deflate where the source was packed); resolution and description of the source's first page are kept.
 
     Args:
         path: the source.
-        pages: what was read, and the new samples as :func:`dmseg.imaging.samples.recombined` gives them.
+        pages: what was read, and the new samples as :func:`dmseg.imaging.samples.recombine` gives them.
     """
     with tifffile.TiffFile(path) as file:
         first: Any = file.pages.first
@@ -166,7 +166,7 @@ def encoded(path: Path, pages: Sequence[tuple[DecodedSamples, NDArray[Any]]]) ->
             if layout["photometric"] == "miniswhite":
                 values = values.dtype.type((1 << read.bits) - 1) - values if read.bits else ~values
             writer.write(
-                np.ascontiguousarray(turned_back(values, read.orientation)),
+                np.ascontiguousarray(turn_back(values, read.orientation)),
                 resolution=resolution,
                 resolutionunit=unit,
                 description=text if number == 0 else None,

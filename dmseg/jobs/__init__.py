@@ -8,7 +8,7 @@ units are is known to the layers above: sources of a build, blocks of an evaluat
 from dmseg.jobs.backends import BACKENDS, INLINE, Backend, WorkerLostError, run
 from dmseg.jobs.ledger import Ledger, guard_disk, write_json
 from dmseg.jobs.limits import Calls, CallTimeoutError, Watched, limit_time
-from dmseg.jobs.sessions import session_facts
+from dmseg.jobs.sessions import peak_memory, session_facts
 from dmseg.jobs.shards import WHOLE, check_shard, read_shard, take_shard, torchrun_shard
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "check_shard",
     "guard_disk",
     "limit_time",
+    "peak_memory",
     "read_shard",
     "run",
     "session_facts",

@@ -24,7 +24,7 @@ from dmseg.manifests.identity import (
     sort_table,
     thumbprint,
 )
-from dmseg.manifests.ids import case_id, clean_text, image_id, mask_id, require_id, require_inside, safe_name
+from dmseg.manifests.ids import case_id, clean_text, image_id, mask_id
 from dmseg.manifests.published import LOCAL_EDITION, edition_of, find_published, list_published
 
 __all__ = [
@@ -55,9 +55,6 @@ __all__ = [
     "read_header",
     "read_manifest",
     "read_table",
-    "require_id",
-    "require_inside",
-    "safe_name",
     "sort_table",
     "thumbprint",
     "write_header",

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,10 @@ import pyarrow.parquet as pq
 from dmseg.errors import DataError
 from dmseg.files import atomic_path, write_text
 from dmseg.manifests.columns import SCHEMA_VERSION, TABLES, arrow_schema
+from dmseg.manifests.shape import HEADER, check_values
+from dmseg.naming import require_id
+from dmseg.reading import parse_json, read_regular, require_regular
+from dmseg.schemas import require_shape
 
 HEADER_FILE = "benchmark.json"
 _HEADER_KEYS = (
@@ -93,12 +98,16 @@ def read_manifest(path: Path) -> Manifest:
     """
     if path.is_dir():
         return _read(str(path), lambda name: _folder_member(path, name))
-    if not path.exists():
-        raise DataError(f"{path}: no such folder or file; give a benchmark folder, a manifest folder or a manifest zip")
+    try:
+        require_regular(path)
+    except FileNotFoundError:
+        raise DataError(
+            f"{path}: no such folder or file; give a benchmark folder, a manifest folder or a manifest zip"
+        ) from None
     try:
         with zipfile.ZipFile(path) as archive:
             return _read(str(path), lambda name: _zip_member(archive, name))
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, OSError, ValueError) as error:
         raise DataError(f"{path}: not a manifest: {error}; give a folder or a zip that holds {HEADER_FILE}") from None
 
 
@@ -124,6 +133,7 @@ def check_tables(folder: Path) -> None:
 @contextlib.contextmanager
 def _opened(folder: Path, name: str) -> Iterator[BinaryIO]:
     try:
+        require_regular(folder / f"{name}.parquet")
         stream = (folder / f"{name}.parquet").open("rb")
     except OSError as error:
         raise _unreadable(folder, f"{name}.parquet", error) from None
@@ -139,7 +149,7 @@ def _read(where: str, member: Callable[[str], bytes]) -> Manifest:
 
 def _folder_member(folder: Path, name: str) -> bytes:
     try:
-        return (folder / name).read_bytes()
+        return read_regular(folder / name, limit=_MAX_ZIP_MEMBER)
     except OSError as error:
         raise _unreadable(folder, name, error) from None
 
@@ -160,15 +170,12 @@ def _zip_member(archive: zipfile.ZipFile, name: str) -> bytes:
         raise DataError(f"{archive.filename}: {name} claims {entry.file_size} bytes; at most {_MAX_ZIP_MEMBER}")
     try:
         return archive.read(entry)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise DataError(f"{archive.filename}: {name} cannot be unpacked: {error}") from None
 
 
 def _header(content: bytes, where: str) -> dict[str, Any]:
-    try:
-        info = json.loads(content)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{where}: not readable JSON: {error}") from None
+    info = parse_json(content, where)
     if not isinstance(info, dict) or "schema_version" not in info:
         raise DataError(f'{where}: not a manifest: key "schema_version" is missing')
     if info["schema_version"] != SCHEMA_VERSION:
@@ -179,6 +186,9 @@ def _header(content: bytes, where: str) -> dict[str, Any]:
     missing = [key for key in _HEADER_KEYS if key not in info]
     if missing:
         raise DataError(f"{where}: missing key(s): {', '.join(missing)}")
+    require_shape(info, HEADER, where)
+    for name in info["recipes"]:
+        require_id(name, f"{where}: recipes")
     return info
 
 
@@ -187,7 +197,9 @@ def _table(name: str, stream: BinaryIO, where: str, columns: Sequence[str] | Non
     schema = arrow_schema(name)
     chosen = pa.schema([schema.field(column) for column in columns or schema.names], metadata=schema.metadata)
     try:
-        return file.read(chosen.names).select(chosen.names).cast(chosen)
+        table = file.read(chosen.names).select(chosen.names).cast(chosen)
+        check_values(table, where)
+        return table
     except OSError as error:
         raise DataError(f"{where}: not a readable Parquet file: {error}") from None
     except (pa.ArrowException, ValueError) as error:
@@ -201,7 +213,8 @@ def _open_parquet(name: str, stream: BinaryIO, where: str) -> pq.ParquetFile:
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{where}: not a readable Parquet file: {error}") from None
     found = file.schema_arrow
-    version = (found.metadata or {}).get(b"dmseg_schema_version", str(SCHEMA_VERSION).encode()).decode()
+    metadata = found.metadata or {}
+    version = metadata.get(b"dmseg_schema_version", str(SCHEMA_VERSION).encode()).decode("utf-8", "replace")
     if version != str(SCHEMA_VERSION):
         raise DataError(f"{where}: schema_version {version!r} is unknown to this dmseg, which reads {SCHEMA_VERSION}")
     missing = [column for column in arrow_schema(name).names if column not in found.names]

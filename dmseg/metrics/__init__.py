@@ -16,6 +16,7 @@ from dmseg.metrics.pairs import (
     score_batch,
 )
 from dmseg.metrics.steps import CLICK_TARGETS, ClicksToTarget, OverSteps, clicks_to_reach, over_steps
+from dmseg.metrics.volumes import score_volume
 
 __all__ = [
     "BOUNDARIES",
@@ -33,4 +34,5 @@ __all__ = [
     "over_steps",
     "score",
     "score_batch",
+    "score_volume",
 ]

@@ -251,7 +251,7 @@ def boundary_scores(a, b, boxes, squared_tolerances, nsd):  # type: ignore[no-un
     """Fill nsd (T,) and return squared HD95 and squared HD of two non-empty masks, in pixels.
 
     Args:
-        a, b: masks as :func:`~dmseg.words.pack_mask_uint64` gives them.
+        a, b: masks as :func:`~dmseg.types.pack_mask_uint64` gives them.
         boxes: (2, 4) from :func:`count_pixels`.
         squared_tolerances: (T,) int64, pixels.
     """

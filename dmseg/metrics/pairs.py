@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from dmseg.errors import UsageError, unknown_name
 from dmseg.metrics import fast
 from dmseg.metrics.reference import TIE, boundary_scores
-from dmseg.words import pack_mask_uint64, zero_or_one
+from dmseg.types import pack_mask_uint64, zero_or_one
 
 TOLERANCES: tuple[float, ...] = (1, 2, 3, 5)
 BOUNDARIES: tuple[str, ...] = ("vertex", "pixel")
@@ -46,9 +46,9 @@ class Score:
         return math.isfinite(self.hd95)
 
 
-def image_diagonal(shape: tuple[int, ...], spacing: tuple[float, float] = (1.0, 1.0)) -> float:
-    """Return the diagonal of a (H, W) grid: the value with which an undefined HD95 enters every mean."""
-    return math.hypot(shape[0] * spacing[0], shape[1] * spacing[1])
+def image_diagonal(shape: tuple[int, ...], spacing: Sequence[float] | None = None) -> float:
+    """Return the diagonal of a grid, (H, W) or (Z, Y, X): the value with which an undefined HD95 enters every mean."""
+    return math.hypot(*(side * step for side, step in zip(shape, spacing or (1.0,) * len(shape), strict=True)))
 
 
 def on_grid(mask: NDArray[np.bool_], longest: int | None) -> NDArray[np.bool_]:

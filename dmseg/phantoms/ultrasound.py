@@ -99,7 +99,7 @@ class Convex:
         sampled: Field = ndimage.map_coordinates(field, [y, x], order=1, mode="nearest")
         return sampled
 
-    def picture(self, beams: Field, shape: Shape) -> Field:
+    def to_image(self, beams: Field, shape: Shape) -> Field:
         """Scan-convert a beam grid back to the image (bilinear)."""
         radius, angle = self._polar(shape)
         columns = beams.shape[1]
@@ -143,7 +143,7 @@ def amplitude(body: Body, probe: Convex | None = None, *, axial: float = 0.8, la
         return np.abs(_echo(body, body.level, body.loss, axial, lateral))
     signal = _echo(body, probe.beams(body.level), probe.beams(body.loss), axial, lateral)
     shape = body.shape
-    envelope: Field = np.hypot(probe.picture(signal.real, shape), probe.picture(signal.imag, shape))
+    envelope: Field = np.hypot(probe.to_image(signal.real, shape), probe.to_image(signal.imag, shape))
     return np.where(probe.sector(shape), envelope, 0.0)
 
 

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from dmseg.protocol import runs as kernels
 from dmseg.rng import Stream
-from dmseg.types import Mask
-from dmseg.words import pack_mask_uint64, zero_or_one
+from dmseg.types import Mask, pack_mask_uint64, zero_or_one
 
 Pixel = tuple[int, int]
 """Row and column."""

@@ -31,7 +31,7 @@ def label_runs(reference, prediction, width):  # type: ignore[no-untyped-def]
     """Return the table of runs, int64 (n, 5) in raster order, and the bits that no 0/1 byte has.
 
     Args:
-        reference, prediction: (H, ceil(W / 8)) masks as :func:`~dmseg.words.pack_mask_uint64` gives them.
+        reference, prediction: (H, ceil(W / 8)) masks as :func:`~dmseg.types.pack_mask_uint64` gives them.
         width: W.
 
     Runs of one sign that touch, also diagonally, are one component, named by the index of its first run.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +10,39 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from dmseg.canonical import digest_rows
 from dmseg.errors import DataError
-from dmseg.results.columns import PARTS_FOLDER, RUN_FILE, SCHEMA_VERSION, STEPS, TABLES
+from dmseg.reading import read_json
+from dmseg.results.columns import PARTS_FOLDER, RUN_FILE, SCHEMA_VERSION, STEPS, run_schema
+from dmseg.results.parquet import read_columns
+from dmseg.schemas import Items, Loose, Number, Record, Text, require_shape
+from dmseg.types import LEVELS, SPLITS
 
 _BATCH_ROWS = 10_000
+_MAX_INFO_BYTES = 1 << 24
+_ANY = Loose(10_000, 10, 100_000)
+_INFO = Record(
+    {
+        "schema_version": Number(SCHEMA_VERSION, SCHEMA_VERSION),
+        "protocol": Record({"preset": Text(60), "steps": Number(1, 1000), "seed": Number(-(2**63), 2**63 - 1)}, _ANY),
+        "benchmark": Record(
+            {
+                "edition": Text(100),
+                "version": Text(100),
+                "manifest_digest": Text(100),
+                "split": Items(Text(choices=SPLITS), len(SPLITS)),
+                "levels": Items(Text(choices=LEVELS), len(LEVELS)),
+            },
+            _ANY,
+        ),
+        "model": Record({"name": Text(300)}, _ANY),
+        "n_masks": Number(0, 10**9),
+        "n_errors": Number(0, 10**12),
+    },
+    _ANY,
+)
+"""What readers of a run rely on in run.json; a submission is looked at more closely."""
 _DIGEST_ORDER = ("level", "mask_id", "seed", "step")
 
 
@@ -63,15 +88,7 @@ class Run:
         Raises:
             DataError: the file is missing, damaged, or lacks a column.
         """
-        path = self.path / f"{name}.parquet"
-        try:
-            table = pq.read_table(path)
-        except (OSError, pa.ArrowException) as error:
-            raise DataError(f"{path}: not a readable Parquet file: {error}") from None
-        missing = [column.name for column in TABLES[name] if column.name not in table.column_names]
-        if missing:
-            raise DataError(f"{path}: no column {', '.join(missing)}; is this the folder of a dmseg run?")
-        return table
+        return read_columns(self.path / f"{name}.parquet", run_schema(name), "is this the folder of a dmseg run?")
 
 
 def open_run(path: Path | str) -> Run:
@@ -82,14 +99,13 @@ def open_run(path: Path | str) -> Run:
     """
     path = Path(path)
     try:
-        info = json.loads((path / RUN_FILE).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        info = read_json(path / RUN_FILE, limit=_MAX_INFO_BYTES)
+    except (FileNotFoundError, NotADirectoryError):
         raise DataError(_absent(path)) from None
-    except ValueError as error:
-        raise DataError(f"{path / RUN_FILE}: not readable ({error})") from None
     version = info.get("schema_version") if isinstance(info, dict) else None
     if version != SCHEMA_VERSION:
         raise DataError(f"{path / RUN_FILE}: schema_version {version!r}; this dmseg reads version {SCHEMA_VERSION}")
+    require_shape(info, _INFO, str(path / RUN_FILE))
     return Run(path, info)
 
 

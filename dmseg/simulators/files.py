@@ -58,6 +58,9 @@ class Request:
         return canonical.digest([*asked, tables_digest()])
 
 
+_WARNING = "its values look like labels; if this is a mask, leave it out with --exclude"
+
+
 class LabelsFound(DataError):
     """The file holds labels: degraded, it would be a wrong mask."""
 
@@ -88,6 +91,7 @@ def degrade_file(
     request: Request,
     key: str,
     is_label: Callable[[NDArray[Any]], bool] | None = None,
+    certain: bool = True,
 ) -> Report:
     """Degrade one file.
 
@@ -96,9 +100,10 @@ def degrade_file(
         request: what is asked for.
         key: names the file in all draws.
         is_label: says of the pixel values whether they are labels.
+        certain: labels are degraded all the same, with a note.
 
     Raises:
-        LabelsFound: ``is_label`` says so.
+        LabelsFound: ``is_label`` says so, and it is not certain.
         DmsegError: the file cannot be read, is too small, is a segmentation, shows nothing in its window, is CT that is
             not in HU, or the target is not allowed; nothing was written then.
     """
@@ -106,7 +111,9 @@ def degrade_file(
     imaging.check_target(source, target, kind)
     stored = imaging.open_stored(source, volume=request.volume, plane=request.plane)
     if is_label is not None and is_label(stored.values):
-        raise LabelsFound(f"{source}: its values are those of a mask or a label map")
+        if not certain:
+            raise LabelsFound(f"{source}: its values are those of a mask or a label map")
+        stored = replace(stored, notes=(*stored.notes, _WARNING))
     if request.level == "clear" and kind != "DICOM":
         imaging.copy_unchanged(source, target, kind)
         return _copied(str(source), stored)
@@ -166,19 +173,12 @@ def _degrade_stored(stored: StoredImage, request: Request, key: str, where: str)
     else:
         made, drawn, words = _degrade_image(view.values, request, key, view)
         digest, operations = drawn.digest(request.level), _operations(drawn, request.level)
-    if not stored.stack and view.values.ndim == 2 and _two_values(stored.values):
-        warning = "only two grey values; if this is a mask, leave it out with --exclude"
-        view = replace(view, notes=(*view.notes, warning))
     new = _return(stored, view, made, request.bits or stored.bits)
     seen = "" if view.window is None else f"; grey window {view.window.center:g}/{view.window.width:g}"
     line = f"{where}: {', '.join(operations) or 'no operation'}{seen}"
     notes = "".join(f"\nnote: {note}" for note in view.notes)
     short = "".join(f"; {note}" for note in view.notes)
     return new, digest, Report(line + short, f"{where}: {words}{notes}", stored.orientation != 1)
-
-
-def _two_values(values: NDArray[Any]) -> bool:
-    return bool(((values == values.min()) | (values == values.max())).all())
 
 
 def _operations(drawn: Plan, level: str) -> list[str]:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmseg.rng import Stream
-from dmseg.training.ranges import check_number
+from dmseg.tables import check_number
 from dmseg.types import Mask, as_rgb
 
 Pixels = NDArray[np.uint8]

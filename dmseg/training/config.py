@@ -14,10 +14,9 @@ from typing import Any
 from dmseg.baselines.pge_sam.config import enhancer_config
 from dmseg.errors import UsageError, unknown_name
 from dmseg.protocol import preset
-from dmseg.tables import file_table, read_packaged_table, record
+from dmseg.tables import check_number, file_table, read_packaged_table, record
 from dmseg.training.augmentation import Augmentation
 from dmseg.training.frozen import ENCODERS
-from dmseg.training.ranges import check_names, check_number
 from dmseg.types import LEVELS, SPLITS
 
 PARTS = ("all", "enhancer", "robust", "mask_decoder", "prompt_encoder", "output_token")
@@ -58,7 +57,7 @@ class LossWeights:
         check_number("the sum of losses", sum(weights), above=0)
         check_number("losses.focal_alpha", self.focal_alpha, 0, 1)
         check_number("losses.focal_gamma", self.focal_gamma, 0)
-        check_names("losses.reconstruction_support", [self.reconstruction_support], SUPPORTS)
+        _check_names("losses.reconstruction_support", [self.reconstruction_support], SUPPORTS)
         check_number("losses.reconstruction_epsilon", self.reconstruction_epsilon, above=0)
 
 
@@ -94,8 +93,8 @@ class Validation:
     def __post_init__(self) -> None:
         check_number("validation.every", self.every, 0)
         check_number("validation.images", self.images, 0)
-        check_names("validation.splits", self.splits, SPLITS)
-        check_names("validation.levels", self.levels, LEVELS)
+        _check_names("validation.splits", self.splits, SPLITS)
+        _check_names("validation.levels", self.levels, LEVELS)
         if preset(self.preset).search:
             raise UsageError(f'validation.preset = "{self.preset}" searches for prompts: give one that does not')
 
@@ -191,10 +190,10 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         for name, allowed in _CHOICES.items():
-            check_names(name, [getattr(self, name)], allowed)
-        check_names("trained", self.trained, PARTS)
-        check_names("splits", self.splits, SPLITS)
-        check_names("levels", self.levels, LEVELS)
+            _check_names(name, [getattr(self, name)], allowed)
+        _check_names("trained", self.trained, PARTS)
+        _check_names("splits", self.splits, SPLITS)
+        _check_names("levels", self.levels, LEVELS)
         for part in self.trained:
             if part not in self.learning_rate:
                 raise UsageError(f'learning_rate has no entry for the trained part "{part}"')
@@ -373,3 +372,12 @@ def _parse(change: str) -> dict[str, Any]:
         except tomllib.TOMLDecodeError:
             continue
     raise UsageError(f'--set "{change}": "{key}" is not the name of a choice')
+
+
+def _check_names(name: str, given: Sequence[str], allowed: Sequence[str]) -> None:
+    """Raise UsageError for a list of names that is empty or holds an unknown one."""
+    if not given:
+        raise UsageError(f"{name} is empty: name at least one of {', '.join(allowed)}")
+    for one in given:
+        if one not in allowed:
+            raise unknown_name(name, one, allowed)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import shutil
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
@@ -21,10 +22,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dmseg.baselines.networks.sam import Encoded
-from dmseg.files import write_text
+from dmseg.errors import MachineError
+from dmseg.files import lock, write_text
+from dmseg.jobs import INLINE, run
 from dmseg.types import LEVELS
 
 _EMBEDDING = "embedding"
+_LEAST_FREE = 50_000_000
+"""Bytes that are left on the disk of a cache."""
 Item = tuple[str, str]
 """An image id and a level."""
 
@@ -49,7 +54,12 @@ class FeatureCache:
         row_bytes = sum(int(np.prod(shape)) for shape in shapes.values()) * np.dtype(np.float16).itemsize
         self._room = min(len(items), limit // row_bytes)
         self._held: dict[Item, dict[str, NDArray[np.float16]]] = {}
-        folder.mkdir(parents=True, exist_ok=True)
+        self._row_bytes = row_bytes
+        # Another run may open the same cache at this moment: one makes its files, the others find them.
+        with lock(folder / "lock", needed=False):
+            self._open(folder, items, shapes)
+
+    def _open(self, folder: Path, items: Sequence[Item], shapes: dict[str, tuple[int, ...]]) -> None:
         index = json.dumps({"items": items, "shapes": shapes}, indent=0) + "\n"
         place, done = folder / "index.json", folder / "done.u8"
         half = np.dtype(np.float16)
@@ -84,13 +94,17 @@ class FeatureCache:
         names = list(self._rows)
         self._held = {}
         missing = [names[row] for row in rows_wanted if not self._done[row]]
-        for start in range(0, len(missing), chunk):
-            part = missing[start : start + chunk]
+
+        def encode_part(part: list[Item]) -> dict[str, NDArray[np.float16]]:
             encoded = encode(torch.stack(list(executor.map(read, part))).to(device))
             tensors = {_EMBEDDING: encoded.embedding, **encoded.intermediate}
-            arrays = {name: value.to("cpu", torch.float16).numpy() for name, value in tensors.items()}
-            for place, item in enumerate(part):
-                self._keep(item, {name: array[place] for name, array in arrays.items()})
+            return {name: value.to("cpu", torch.float16).numpy() for name, value in tensors.items()}
+
+        parts = [missing[start : start + chunk] for start in range(0, len(missing), chunk)]
+        with run(encode_part, parts, INLINE) as results:
+            for part, arrays in zip(parts, results, strict=True):
+                for place, item in enumerate(part):
+                    self._keep(item, {name: array[place] for name, array in arrays.items()})
         return len(missing)
 
     def read(self, items: Sequence[Item], *, intermediate: bool = True) -> Encoded:
@@ -103,6 +117,12 @@ class FeatureCache:
         if int(self._done.sum()) >= self._room:
             self._held[item] = values
             return
+        # The files are sparse: a write into a page that finds no room would end the process without a word.
+        if (free := shutil.disk_usage(self.folder).free) < _LEAST_FREE + self._row_bytes:
+            raise MachineError(
+                f"{self.folder}: only {free / 1e6:.0f} MB are free on its disk; make room there, or give cache_gb a "
+                "smaller number: what was done is kept"
+            )
         row = self._rows[item]
         for name, value in values.items():
             self._arrays[name][row] = value

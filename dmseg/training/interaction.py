@@ -24,7 +24,7 @@ class ObjectBatch:
     Attributes:
         encoded: features of the B images.
         clear: embedding of the clear images (B, C, E, E), or None where nothing is reconstructed.
-        image: (N,) image of each object.
+        image_index: (N,) image of each object.
         targets: (N, 1, h, w) float32.
         scale: input pixels per pixel of the low-resolution grid.
         logits: (N, 1, h, w) of the last interaction, detached, or None before the first.
@@ -33,7 +33,7 @@ class ObjectBatch:
 
     encoded: Encoded
     clear: Tensor | None
-    picture: Tensor
+    image_index: Tensor
     targets: Tensor
     scale: float
     logits: Tensor | None = None
@@ -46,7 +46,7 @@ class ObjectBatch:
         """
         key = tuple(members.tolist())
         if key not in self.parts:
-            images = self.picture[members]
+            images = self.image_index[members]
             own = map_tensors(self.encoded, lambda value: value[images])
             self.parts[key] = own, map_tensors(own, lambda value: value.detach().requires_grad_(value.requires_grad))
         return self.parts[key][1]
@@ -119,7 +119,7 @@ def interact(
         target = samples.targets[members]
         with autocast(), torch.set_grad_enabled(gradient):
             logits, iou, enhanced = answer(network, samples, prompts, members)
-        clear = None if samples.clear is None else samples.clear[samples.picture[members]]
+        clear = None if samples.clear is None else samples.clear[samples.image_index[members]]
         with torch.set_grad_enabled(gradient):
             terms = loss_terms(logits, iou, enhanced, clear, target, weights)
             total = sum(

@@ -85,7 +85,7 @@ class Learner:
                 encoded = network.add_laterals(encoded)
         targets = loaded.targets.to(device)
         scale = network.side / targets.shape[-1]
-        samples = ObjectBatch(encoded, clear, loaded.picture.to(device), targets, scale)
+        samples = ObjectBatch(encoded, clear, loaded.image_index.to(device), targets, scale)
         with_gradient = self._with_gradient(index)
         share = self._share(index, 1 if each else sum(with_gradient))
         prompts, sums = list(loaded.prompts), []

@@ -103,21 +103,21 @@ class LogWindow:
 
     def _clear(self) -> None:
         self._sums = dict.fromkeys((*TERMS, "first_iou", "last_iou", "with_gradient"), 0.0)
-        self._pictures = self._samples = 0
+        self._images = self._samples = 0
 
     def add(self, sums: Mapping[str, float], images: int, samples: int) -> None:
         """Count one batch."""
         for name, value in sums.items():
             self._sums[name] += value
-        self._pictures += images
+        self._images += images
         self._samples += samples
 
     def row(self, fabric: Fabric, done: int, rate: float) -> dict[str, float | str]:
         """Return the line's columns, over all processes, and start anew."""
-        values = torch.tensor([*self._sums.values(), self._samples, self._pictures], dtype=torch.float32)
+        values = torch.tensor([*self._sums.values(), self._samples, self._images], dtype=torch.float32)
         if fabric.world_size > 1:
             values = cast(torch.Tensor, fabric.all_reduce(values.to(fabric.device), reduce_op="sum"))
-        named = dict(zip((*self._sums, "samples", "pictures"), values.tolist(), strict=True))
+        named = dict(zip((*self._sums, "samples", "images"), values.tolist(), strict=True))
         now = time.monotonic()
         left = (now - self._started) / max(1, done - self._first) * (self._total - done)
         row: dict[str, float | str] = {"batch": done}
@@ -125,7 +125,7 @@ class LogWindow:
         row |= {name: round(named[name] / max(1.0, named["samples"]), 4) for name in ("first_iou", "last_iou")}
         row |= {
             "rate": float(f"{rate:.4g}"),
-            "images_per_s": round(named["pictures"] / (now - self._since), 2),
+            "images_per_s": round(named["images"] / (now - self._since), 2),
             "seconds": round(now - self._started, 1),
             "left": clock(left),
         }

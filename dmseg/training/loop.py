@@ -189,7 +189,7 @@ class Training:
         row: dict[str, float | str] = {"batch": done, "score": round(found.score, 5)}
         for level, steps in found.dice.items():
             row |= {f"{level}_{step}": round(value, 5) for step, value in enumerate(steps, 1)}
-        log.validation(row, found.picture)
+        log.validation(row, found.figure)
         if found.score > self._best:
             self._best = found.score
             self._write(BEST_FILE)

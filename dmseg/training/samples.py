@@ -131,7 +131,7 @@ class Loaded:
         visits: the images, B of them.
         pixels: (B, 3, S, S), or None where features are cached.
         clear: the same of the clear level, or None where it is not needed.
-        image: (N,) index of each object's image.
+        image_index: (N,) index of each object's image.
         masks: N objects on the low-resolution grid, (h, w) bool.
         keys: names of objects and visits, N.
         prompts: first prompts, N.
@@ -140,7 +140,7 @@ class Loaded:
     visits: Sequence[TrainingSample]
     pixels: Tensor | None
     clear: Tensor | None
-    picture: Tensor
+    image_index: Tensor
     masks: Sequence[Mask]
     keys: Sequence[str]
     prompts: Sequence[Prompts]
@@ -174,7 +174,7 @@ class Loader:
             visits=visits,
             pixels=_stack([pixels for pixels, _, _, _ in read]),
             clear=_stack([clear for _, clear, _, _ in read]),
-            picture=torch.repeat_interleave(torch.arange(len(visits)), torch.tensor(counts)),
+            image_index=torch.repeat_interleave(torch.arange(len(visits)), torch.tensor(counts)),
             masks=masks,
             keys=[visit.key(mask_id) for visit in visits for mask_id in visit.mask_ids],
             prompts=[given for _, _, _, part in read for given in part],

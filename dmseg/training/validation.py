@@ -63,7 +63,7 @@ class Validated:
     """Mean Dice after each step by level, and an image of the first objects."""
 
     dice: dict[str, list[float]]
-    picture: NDArray[np.uint8]
+    figure: NDArray[np.uint8]
 
     @property
     def score(self) -> float:

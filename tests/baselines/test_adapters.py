@@ -210,12 +210,13 @@ def test_every_network_passes_the_self_check(name: str) -> None:
 
 
 MEASURED_RUN = """
-import resource, sys
+import sys
 from dmseg.cli import main
+from dmseg.jobs import peak_memory
 try:
     main(sys.argv[1:])
 finally:
-    print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024))
+    print("peak", peak_memory())
 """
 
 

@@ -388,3 +388,19 @@ def test_two_datasets_may_have_equal_file_names(raw, tmp_path, toy, monkeypatch)
     summary = build(raw, tmp_path / "b", levels=["clear"])
     assert summary.n_images == 12
     assert {"Toy__case0_z000", "Other__case0_z000"} <= set(open_benchmark(tmp_path / "b").images.image_id)
+
+
+def test_a_build_that_is_widened_while_it_ends_does_not_undo_the_wider_one(raw, tmp_path, monkeypatch):
+    from dmseg.build import run
+
+    finish = run.finish
+
+    def widen_first(folder, options, listing):
+        monkeypatch.setattr(run, "finish", finish)
+        build(raw, folder.path, levels=["clear"], limit=3)
+        return finish(folder, options, listing)
+
+    monkeypatch.setattr(run, "finish", widen_first)
+    with pytest.raises(UsageError, match="has widened this build"):
+        build(raw, tmp_path / "b", levels=["clear"], limit=1)
+    assert len(open_benchmark(tmp_path / "b").images) == 3 and verify(open_benchmark(tmp_path / "b")) == []

@@ -109,3 +109,61 @@ def test_twenty_kills_at_random_moments(kvasir, tmp_path, reference):
     assert build(kvasir, out).manifest_digest == reference
     info = json.loads((out / "benchmark.json").read_text())
     assert info["counts"]["images"] == 8
+
+
+def start_at_once(kvasir, out, options):
+    """Run builds that begin at the same moment; return exit code and message of each."""
+    command = [sys.executable, "-m", "dmseg", "build", "--raw", str(kvasir), "--out", str(out), "--levels", "clear,lq1"]
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    processes = [subprocess.Popen([*command, *more], text=True, **pipes) for more in options]
+    said = [process.communicate()[1] for process in processes]
+    return [process.returncode for process in processes], said
+
+
+def test_builds_with_other_options_at_once_are_one_benchmark_and_refusals(kvasir, tmp_path):
+    out = tmp_path / "b"
+    codes, said = start_at_once(kvasir, out, [("--seed", str(seed)) for seed in range(4)])
+    assert sorted(codes) == [0, 2, 2, 2], said
+    assert json.loads((out / "benchmark.json").read_text())["seed"] == codes.index(0)
+    assert all("was begun with seed" in text for code, text in zip(codes, said, strict=True) if code)
+    assert verify(open_benchmark(out)) == []
+
+
+@pytest.mark.slow
+def test_sixty_builds_at_once(kvasir, tmp_path):
+    expected = build(kvasir, tmp_path / "whole", levels=["clear", "lq1"]).manifest_digest
+    for turn in range(5):
+        codes, said = start_at_once(kvasir, tmp_path / f"same{turn}", [()] * 6)
+        assert codes == [0] * 6, said
+        assert open_benchmark(tmp_path / f"same{turn}").digest == expected
+        assert not list((tmp_path / f"same{turn}").rglob(".dmseg-tmp-*"))
+        limits = [("--limit", str(limit)) for limit in (1, 3, 5)] + [("--seed", str(seed)) for seed in (1, 2, 3)]
+        codes, said = start_at_once(kvasir, tmp_path / f"other{turn}", limits)
+        assert codes.count(0) >= 1 and set(codes) <= {0, 2}, said
+        bench = open_benchmark(tmp_path / f"other{turn}")
+        assert verify(bench) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_ten_kills_of_the_parent_alone_leave_nothing_and_change_no_byte(kvasir, tmp_path, tree, reference, jobs):
+    """Its workers are left to themselves, and must not write into what the next command does."""
+    draw, out, killed = Stream("parent kills", jobs), tmp_path / "b", 0
+    for _ in range(10):
+        process = subprocess.Popen(
+            [sys.executable, "-c", BUILD, str(kvasir), str(out), jobs],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(draw.uniform(0.0, 3.0))
+        killed += process.poll() is None
+        process.kill()
+        process.wait()
+        process.stdout.close()
+    assert killed
+    assert build(kvasir, out).manifest_digest == reference
+    one, two = ({n: c for n, (c, _) in tree(tmp_path / name).items()} for name in ("reference", "b"))
+    differ = [name for name in {*one, *two} if one.get(name) != two.get(name) and not name.startswith(".build")]
+    assert differ == []

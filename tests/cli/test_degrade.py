@@ -283,7 +283,7 @@ def test_masks_and_label_files_are_left_alone(tmp_path: Path, run: Command) -> N
     assert sorted(path.name for path in (tmp_path / "more").rglob("*.png")) == ["a.png", "quiet.png"]
     status, out, _ = run("degrade", folder / "imagesTr" / "outline.png", tmp_path / "o.png", "--level", "lq1")
     assert status == 0
-    assert "only two grey values; if this is a mask" in out
+    assert "look like labels; if this is a mask" in out
 
 
 def test_a_folder_prints_one_line_per_file_and_plans_on_demand(tmp_path: Path, run: Command) -> None:
@@ -311,15 +311,15 @@ def test_nothing_is_replaced_without_being_asked(tmp_path: Path, run: Command) -
 
 def test_dicom_segmentations_are_never_degraded(tmp_path: Path, run: Command) -> None:
     seg = {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.66.4", "Modality": "SEG", "SegmentSequence": []}
-    _slice(tmp_path / "in" / "seg.dcm", 7, SeriesInstanceUID="1.2.9", **seg)
+    _slice(tmp_path / "in" / "tumour.dcm", 7, SeriesInstanceUID="1.2.9", **seg)
     _slice(tmp_path / "in" / "ct.dcm")
-    status, _, err = run("degrade", tmp_path / "in" / "seg.dcm", tmp_path / "o.dcm", "--level", "lq1")
+    status, _, err = run("degrade", tmp_path / "in" / "tumour.dcm", tmp_path / "o.dcm", "--level", "lq1")
     assert status == 2
     assert "a DICOM segmentation" in err
     assert not (tmp_path / "o.dcm").exists()
     status, out, _ = run("degrade", tmp_path / "in", tmp_path / "out", "--level", "lq1")
     assert status == 0
-    assert "seg.dcm: a DICOM segmentation" in out
+    assert "tumour.dcm: a DICOM segmentation" in out
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["ct.dcm"]
 
 

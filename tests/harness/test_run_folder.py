@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from tiny_benchmark import HEIGHT, WIDTH, write_tiny_benchmark
 
-from dmseg import build, harness, protocol
+from dmseg import build, harness, manifests, protocol
 from dmseg.baselines import load_model
 from dmseg.errors import DataError, UsageError
 from dmseg.manifests import thumbprint
@@ -204,6 +204,11 @@ def test_objects_outside_of_the_evaluation_subset_are_left_out(tmp_path):
     masks.loc[masks["image_id"] == "beta__b2", "evaluate"] = False
     schema = pq.read_schema(folder / "masks.parquet")
     pq.write_table(pa.Table.from_pandas(masks, schema=schema), folder / "masks.parquet")
+    with pytest.raises(DataError, match="not the benchmark that it says it is: manifest_digest is"):
+        run(folder, tmp_path / "run")
+    manifest = manifests.read_manifest(folder)
+    digest = manifests.manifest_digest(manifest.info, manifest.tables)
+    manifests.write_header(folder, {**manifest.info, "manifest_digest": digest})
     assert "beta__b2" not in set(run(folder, tmp_path / "run").steps["image_id"])
 
 

@@ -64,6 +64,21 @@ def test_sixteen_bit_png_keeps_depth_and_alpha(tmp_path: Path, channels: int) ->
         assert np.array_equal(changed[4:8], read[4:8])  # what is hidden stays
 
 
+def test_a_transparent_palette_becomes_rgb_with_its_alpha(tmp_path: Path) -> None:
+    indices = _ramp() % 3
+    picture = Image.fromarray(indices).convert("P")
+    picture.putdata(indices.ravel().tolist())
+    picture.putpalette([10, 20, 30, 200, 0, 0, 0, 0, 100])
+    picture.save(tmp_path / "p.png", transparency=b"\xff\x80\x00")
+    stored = _rewrite(tmp_path / "p.png", tmp_path / "q.png", 5)
+    with Image.open(tmp_path / "q.png") as image:
+        assert image.mode == "RGBA"
+        assert np.array_equal(np.asarray(image)[..., 3], np.array([255, 128, 0])[indices])
+    again = imaging.open_stored(tmp_path / "q.png").values
+    assert np.array_equal(again[indices == 0], stored.values[indices == 0] + 5)
+    assert (again[indices == 2] == 0).all()
+
+
 def test_associated_alpha_is_not_multiplied_again(tmp_path: Path) -> None:
     alpha = np.full((24, 40), 128, np.uint8)
     colours = np.dstack([_ramp() // 2] * 3)

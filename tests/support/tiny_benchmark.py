@@ -53,7 +53,7 @@ def write_tiny_benchmark(
         masks += [_mask_row(image_id, k, disc(*shape)) for k, shape in enumerate(objects)]
         for level in levels:
             pixels = picture(objects, level)
-            imaging.write_png(BenchmarkFolder(folder).picture(dataset, level, image_id), pixels)
+            imaging.write_png(BenchmarkFolder(folder).locate(dataset, level, image_id), pixels)
             degradations.append(_degradation_row(image_id, level, pixels))
     rows = {"images": images, "masks": masks, "degradations": degradations}
     tables = {

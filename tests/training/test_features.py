@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import types
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs the extra [train]")
 
 from dmseg.baselines.networks.sam import Encoded  # noqa: E402
+from dmseg.errors import MachineError  # noqa: E402
 from dmseg.training.features import FeatureCache, all_items, cache_key  # noqa: E402
 
 ITEMS = [(f"image{index}", level) for index in range(20) for level in ("clear", "lq3")]
@@ -86,3 +88,19 @@ def test_another_encoder_preparation_benchmark_side_or_set_of_pictures_has_anoth
 
 def test_the_clear_version_is_always_among_the_items() -> None:
     assert all_items(["x"], ["lq3", "lq1"]) == [("x", "clear"), ("x", "lq1"), ("x", "lq3")]
+
+
+def test_caches_that_are_opened_at_once_do_not_cut_each_other(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as executor:
+        caches = list(executor.map(open_cache, [tmp_path] * 8))
+    assert fill(caches[0], ITEMS) == len(ITEMS)
+    assert [fill(cache, ITEMS) for cache in caches[1:]] == [0] * 7
+    assert not (tmp_path / "lock").exists()
+
+
+def test_a_full_disk_is_said_before_the_process_is_ended_by_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = open_cache(tmp_path)
+    with monkeypatch.context() as patch, pytest.raises(MachineError, match=r"only 1 MB are free.*cache_gb"):
+        patch.setattr("shutil.disk_usage", lambda path: types.SimpleNamespace(free=1_000_000))
+        fill(cache, ITEMS)
+    assert fill(cache, ITEMS) == len(ITEMS)

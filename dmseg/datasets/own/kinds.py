@@ -86,20 +86,20 @@ def _unique_names(labels: Sequence[str]) -> list[str]:
 def _dicom(folder: Path, volumes: Sequence[Path]) -> Kind | None:
     """Recognise DICOM series with segmentations, structure sets or label volumes."""
     tags = tags_below(folder)
-    series = {found.series for found in tags.values() if found.picture}
+    series = {found.series for found in tags.values() if found.is_image}
     labels = sorted({label for found in tags.values() for label in (*(found.segments or ()), *(found.contours or ()))})
     drawn = any(found.segments is not None or found.contours is not None for found in tags.values())
     if not drawn and not (series and volumes):
         return None
     lines, said, tables, notes = [percentile_line()], [f"{len(series)} DICOM series"], [], []
     structures = _unique_names(labels)
-    used = {file for file, found in tags.items() if found.picture or found.segments is not None or found.contours}
+    used = {file for file, found in tags.items() if found.is_image or found.segments is not None or found.contours}
     if labels:
         tables += ["", "[parameters.segments]  # structure = label of the segment or region in the file"]
         tables += [f"{quote(name)} = {quote(label)}" for name, label in zip(structures, labels, strict=True)]
         said.append(f"{len(labels)} segments or regions drawn on them, by their unique ids")
     if volumes:
-        template = _label_template(folder, volumes, [file for file, found in tags.items() if found.picture])
+        template = _label_template(folder, volumes, [file for file, found in tags.items() if found.is_image])
         meaning = decide(volumes, volumes=True, names=read_label_names(folder / "dataset.json"))
         lines += [
             f"mask = {quote(template)}  # label volumes; {{id}} is a folder, patient id or series id",

@@ -16,6 +16,7 @@ from typing import Any
 
 from dmseg import canonical
 from dmseg.errors import DataError, UsageError, unknown_name
+from dmseg.naming import require_id, require_inside
 from dmseg.tables import file_table, read_packaged_table, record
 from dmseg.types import Window, check_modality
 
@@ -91,6 +92,26 @@ class Recipe:
     assumed: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        where = f"recipe {ascii(self.id)[1:-1][:80]}"
+        require_id(self.id, f"{where}: id", 60)
+        for name in self.structures:
+            if not name.isprintable() or not 0 < len(name) <= 100:
+                raise DataError(f"{where}: structure {ascii(name)[:120]}: give 1 to 100 printable characters")
+        for name, value, low in (
+            ("version", self.version, 0),
+            ("expected_images", self.expected_images, 0),
+            ("evaluate_at_most", 1 if self.evaluate_at_most is None else self.evaluate_at_most, 1),
+        ):
+            if not low <= value <= 10**9:
+                raise DataError(f"{where}: {name} is {value}; a whole number from {low} to 1000000000")
+        for name, value in self.parameters.items():  # patterns of files: "images/{id}"
+            if isinstance(value, str) and "{" in value:
+                require_inside(value, f"{where}: parameters.{name}")
+        for window in self.windows.values():
+            if not (window.width > 0 and abs(window.center) <= 1e6 and window.width <= 1e6):
+                raise DataError(
+                    f"{where}: window {window.center}/{window.width}: a width above 0, both within a million"
+                )
         for modality in (*self.modalities, *self.domain, *self.windows):
             check_modality(modality)
         if self.role not in ROLES:

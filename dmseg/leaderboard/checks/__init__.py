@@ -95,7 +95,7 @@ def _read_info(path: Path, findings: Findings) -> Mapping[str, Any] | None:
         if not isinstance(info, dict):
             raise DataError("not an object")
     except (OSError, DataError) as error:
-        text = ascii(str(error).removeprefix(f"{path}: "))[1:200]
+        text = ascii(str(error).removeprefix(f"{path}: ").removeprefix("not readable JSON: "))[1:-1][:200]
         findings.add("E501", path.name, f"not readable JSON ({text})", "send the file as it was written")
         return None
     return info

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from dmseg.errors import DataError
 from dmseg.leaderboard.checks.declaration import text_problem
@@ -18,6 +17,7 @@ from dmseg.leaderboard.checks.findings import Findings, first_few
 from dmseg.leaderboard.run_shape import MAX_STEPS
 from dmseg.reading import require_regular
 from dmseg.results.columns import STATUSES, TABLES
+from dmseg.results.parquet import open_parquet
 from dmseg.types import LEVELS, MODALITIES, SPLITS
 
 MAX_ROWS = {"steps": 6_000_000, "prompts": 8_000_000, "inputs": 2_000_000}
@@ -25,7 +25,6 @@ MAX_BYTES = 1 << 30
 """Largest Parquet file, packed and by its own word unpacked."""
 MAX_DICTIONARY = 1 << 28
 """Most bytes of different texts in one column."""
-_THRIFT_LIMIT = 1 << 24
 _LONGEST_ID, _LONGEST_ERROR = 300, 20_000
 _ALLOWED: dict[str, tuple[object, ...]] = {
     "level": LEVELS,
@@ -71,7 +70,7 @@ def load_table(folder: Path, name: str, findings: Findings) -> pd.DataFrame | No
     try:
         table = _read_within_budget(path, name, findings)
     except (OSError, pa.ArrowException, ValueError, DataError) as error:
-        text = ascii(str(error))[1:120]
+        text = ascii(str(error))[1:-1][:120]
         findings.add("E101", path.name, f"not readable Parquet ({text})", "send the file as it was written")
         return None
     if table is None:
@@ -87,12 +86,11 @@ def load_table(folder: Path, name: str, findings: Findings) -> pd.DataFrame | No
 
 def _read_within_budget(path: Path, name: str, findings: Findings) -> pa.Table | None:
     """Read a table whose sizes and columns were looked at first; texts stay dictionaries, so repeats cost nothing."""
-    status = require_regular(path, links=False)
-    if status.st_size > MAX_BYTES:
-        raise DataError(f"{status.st_size} bytes; at most {MAX_BYTES}")
-    limits = {"thrift_string_size_limit": _THRIFT_LIMIT, "thrift_container_size_limit": _THRIFT_LIMIT}
+    size = require_regular(path, links=False).st_size
+    if size > MAX_BYTES:
+        raise DataError(f"{size} bytes; at most {MAX_BYTES}")
     texts = [column.name for column in TABLES[name] if pa.types.is_string(column.type) or column.name == "thumbprint"]
-    with pq.ParquetFile(path, read_dictionary=texts, **limits) as file:
+    with open_parquet(path, texts, links=False) as file:
         groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
         rows, size = sum(group.num_rows for group in groups), sum(group.total_byte_size for group in groups)
         if rows != file.metadata.num_rows or rows > MAX_ROWS[name] or size > MAX_BYTES or len(groups) > 10_000:

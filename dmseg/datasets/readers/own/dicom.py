@@ -82,7 +82,7 @@ class OwnDicomReader(Reader):
         for file, tags in tags_below(root).items():
             if tags.segments is not None:
                 highdicom()
-            if tags.picture:
+            if tags.is_image:
                 images.setdefault(tags.series, []).append(file.relative_to(root))
                 patients[tags.series] = tags.patient
             for series in tags.of_series:
