@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ import click
 from dmseg import imaging
 from dmseg.datasets.mask_rules import find_mask_names, looks_like_labels
 from dmseg.errors import DataError, DmsegError, ImageFileError, UsageError
+from dmseg.jobs import Backend, run
 from dmseg.simulators.files import LabelsFound, Report, Request, degrade_file, degrade_series
 from dmseg.types import LEVEL_LABELS
 
@@ -213,13 +215,9 @@ class Folder:
 
     def _outcomes(self, units: Sequence[Unit], jobs: int) -> Iterator[Outcome]:
         """Degrade the units in order, in this process or in several; results do not depend on how many."""
-        if jobs == 1:
-            yield from (degrade_unit(unit, self.request) for unit in units)
-            return
-        import joblib
-
-        tasks = (joblib.delayed(degrade_unit)(unit, self.request) for unit in units)
-        yield from joblib.Parallel(n_jobs=jobs, return_as="generator")(tasks)
+        degrade = functools.partial(degrade_unit, request=self.request)
+        with run(degrade, units, Backend("loky", jobs), ordered=True) as outcomes:
+            yield from outcomes
 
 
 def _is_volume(files: Sequence[Path]) -> bool:

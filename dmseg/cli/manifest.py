@@ -34,7 +34,7 @@ def export(bench: Path, out: Path, edition: str | None, version: str | None) -> 
     \b
     Examples:
       dmseg manifest export bench -o paper.zip
-      dmseg manifest export bench -o dmseg/manifests/dm-seg-phantom-1.0 --edition dm-seg-phantom --version 1.0
+      dmseg manifest export bench -o dmseg/manifests/dm-seg-phantom-2.0 --edition dm-seg-phantom --version 2.0
     """
     from dmseg import build
     from dmseg.manifests import read_manifest
@@ -55,7 +55,7 @@ def diff(first: str, second: str) -> int:
 
     \b
     Example:
-      dmseg manifest diff bench dm-seg-phantom-1.0
+      dmseg manifest diff bench dm-seg-phantom-2.0
     """
     from dmseg import build, manifests
 

@@ -28,6 +28,7 @@ _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _INKS, _YCBCR = 0, 1, 2, 3, 5, 6
 _KNOWN = (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _INKS)
 _PLANES = 2
 _ALPHA = {0: "ignored", 1: "associated", 2: "straight"}
+_UNITS = (1, 2, 3)  # none, inch, centimetre
 _CCITT = (2, 3, 4)
 logging.getLogger("tifffile").addHandler(logging.NullHandler())  # what matters is raised, and said as an error
 _EXTRA = 'pip install "dmseg-bench[formats]" (imagecodecs)'
@@ -151,7 +152,8 @@ def encode(path: Path, pages: Sequence[tuple[DecodedSamples, NDArray[Any]]]) -> 
         first: Any = file.pages.first
         packed = first.compression != 1
         tags = {name: first.tags[name].value for name in ("XResolution", "YResolution") if name in first.tags}
-        unit = first.tags["ResolutionUnit"].value if "ResolutionUnit" in first.tags else None
+        stated = first.tags["ResolutionUnit"].value if "ResolutionUnit" in first.tags else None
+        unit = stated if stated in _UNITS else None
         text = first.tags["ImageDescription"].value if first.is_imagej and "ImageDescription" in first.tags else None
     resolution: tuple[float, float] | None = None
     with contextlib.suppress(ZeroDivisionError, KeyError, TypeError):

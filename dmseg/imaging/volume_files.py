@@ -222,8 +222,9 @@ def _write_by_itk(path: Path, out: Path, image: Any, array: NDArray[Any]) -> Non
     new = itk.GetImageFromArray(array if image.GetDimension() == 3 else array[0], isVector=colours)
     new.CopyInformation(image)
     for key in image.GetMetaDataKeys():
-        if not key.startswith("ITK_"):
-            new.SetMetaData(key, image.GetMetaData(key))
+        # Bytes that are no text come as surrogates, which SimpleITK cannot take back.
+        if not key.startswith("ITK_") and key.isprintable() and (value := image.GetMetaData(key)).isprintable():
+            new.SetMetaData(key, value)
     _write_in_place(out, lambda made: itk.WriteImage(new, os.fspath(made), useCompression=_is_packed(path)))
 
 

@@ -447,3 +447,21 @@ def test_a_series_is_one_volume_in_order_and_keeps_its_files_and_its_names(make_
             assert after.ImagePositionPatient == before.ImagePositionPatient
             series.add(after.SeriesInstanceUID)
         assert len(series) == 1
+
+
+def test_odd_but_harmless_header_fields_do_not_stop_writing(tmp_path: Path) -> None:
+    itk = pytest.importorskip("SimpleITK")
+    tifffile.imwrite(tmp_path / "a.tif", _ramp(), resolution=(30, 40), resolutionunit=3)
+    _rewrite(tmp_path / "a.tif", tmp_path / "b.tif")
+    with tifffile.TiffFile(tmp_path / "b.tif") as file:
+        assert file.pages.first.tags["XResolution"].value[0] / file.pages.first.tags["XResolution"].value[1] == 30
+    with tifffile.TiffFile(tmp_path / "a.tif", mode="r+b") as file:
+        file.pages.first.tags["ResolutionUnit"].overwrite(41473)
+    _rewrite(tmp_path / "a.tif", tmp_path / "c.tif")
+    image = itk.GetImageFromArray(np.zeros((2, 18, 17), np.int16))
+    image.SetMetaData("Comment", "plain")
+    itk.WriteImage(image, str(tmp_path / "a.mha"))
+    content = (tmp_path / "a.mha").read_bytes().replace(b"Comment = plain", b"Comment = pl\xffin")
+    (tmp_path / "a.mha").write_bytes(content)
+    stored = _rewrite(tmp_path / "a.mha", tmp_path / "b.mha")
+    assert np.array_equal(imaging.read_volume(tmp_path / "b.mha").values, stored.values)

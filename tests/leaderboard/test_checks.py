@@ -176,7 +176,7 @@ DAMAGES: dict[str, tuple[Damage, set[str]]] = {
     "step missing": (_edit("steps", lambda rows: rows.drop(index=8)), {"E203", "E306"}),
     "level missing": (_edit("steps", _missing_level), {"E204", "E306"}),
     "count wrong": (_declare("", "n_errors", 3), {"E205"}),
-    "Dice typed in": (_set("dice", 0.987654), {"E301", "E307"}),
+    "Dice typed in": (_set("dice", 0.987654, row=40), {"E301", "E307"}),
     "wrong version": (_declare("benchmark", "version", "2.0"), {"E302"}),
     "wrong manifest": (_declare("benchmark", "manifest_digest", "0" * 64), {"E302"}),
     "two editions mixed": (_edit("inputs", _mix_editions), {"E302"}),
