@@ -102,6 +102,7 @@ def command(data: Path | None, out: Path | None, limit: int | None, dry_run: boo
         choices["arguments"] = {**choices["arguments"], f"{baselines.RESTORER_PREFIX}weights": restorer_weights}
     out = out or Path("runs") / Path(model.rpartition(":")[2]).stem
     plan = harness.prepare(model, data, out, limit=limit, **choices)
+    _warn_of_prompts(model, plan)
     if dry_run:
         _show_plan(plan)
         return 0
@@ -114,6 +115,21 @@ def command(data: Path | None, out: Path | None, limit: int | None, dry_run: boo
         return 0
     _show_summary(summary, data)
     return summary.exit_code
+
+
+def _warn_of_prompts(model: str, plan: RunPlan) -> None:
+    """Say where the preset gives prompts that the model's training never showed."""
+    from dmseg import baselines
+
+    card = baselines.model_cards().get(model.rpartition("+")[2])
+    rules = plan.setup.options.rules
+    unseen = [] if card is None else baselines.list_unseen_prompts(card, rules.capabilities, rules.steps)
+    if card is not None and unseen:
+        click.echo(
+            f"note: {model} was trained with {', '.join(card.trained_prompts)} only; preset "
+            f"{plan.setup.options.preset} also gives {' and '.join(unseen)}, which it never saw",
+            err=True,
+        )
 
 
 def _show_plan(plan: RunPlan) -> None:
