@@ -200,7 +200,7 @@ apply("ct_ring", image, key="case-7", gain=0.02)              # one operation, o
 
 Images are uint8, uint16, float32 in [0, 1], or int16 with a window; (H, W) or (H, W, 3); at least 16 px. Lengths are in pixels
 of a 512-px short side and scale with the image. `dmseg preview FILE --out sheet.png --modality ct --by operation` draws this page's
-images for your own image; `dmseg degrade` works on files and folders.
+images for your own image; `dmseg degrade` works on files and folders ([files.md](files.md)).
 
 **Ranges.** The paper's parameter table is not public. All ranges are ours, with the source they were taken from or bounded by
 (`dmseg/simulators/levels.toml`). A changed number changes the table version and every plan digest.
@@ -228,6 +228,10 @@ data sets may have been among the model's training data. `benchmarks/calibrate_l
 
 **Order.** As in the paper, the general operations come before those of the domain, although a scanner's artefact arises before a
 display's. Within the domain the order is the physical one: illumination before highlights, surface before sensor.
+
+**Volumes.** `dmseg.simulators.plan_volume(key, volume, modality=...)` draws one plan for a scan of axial slices (D, H, W): settings and
+detector errors are those of all slices, bias, shadows and fog are smooth along the scan, noise is fresh on every slice. The benchmark
+degrades each slice as an image of its own.
 
 **CT and its window.** CT needs a window to go from grey to HU: default 40/400. What it clips is not known in an 8-bit slice: black is
 taken for air (-1000 HU), white for bone of at least 800 HU, the artefact is added there, and the sum is clipped again, so air stays

@@ -6,7 +6,7 @@ table entry (:mod:`~dmseg.baselines.registry`, ``models.toml``), the network tha
 not load torch.
 """
 
-from dmseg.baselines.cards import ModelCard, model_cards
+from dmseg.baselines.cards import ModelCard, list_unseen_prompts, model_cards
 from dmseg.baselines.facts import model_facts
 from dmseg.baselines.interface import CAPABILITIES, ModelAdapter, Prediction, PreparingAdapter, SelfTestAdapter
 from dmseg.baselines.plain_function import FunctionAdapter
@@ -24,6 +24,7 @@ __all__ = [
     "PreparingAdapter",
     "SelfTestAdapter",
     "cost_of",
+    "list_unseen_prompts",
     "load_model",
     "load_restorer",
     "missing_packages",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -13,6 +14,8 @@ from dmseg import tables
 from dmseg.baselines.checkpoints import Checkpoint
 from dmseg.errors import ModelError
 
+PROMPT_KINDS: tuple[str, ...] = ("box", "points", "masks")
+"""A box, clicks, and the mask of the step before."""
 KINDS: tuple[str, ...] = ("classical", "network", "self-test", "unpublished")
 
 
@@ -50,6 +53,7 @@ class ModelCard:
         needs: importable packages beyond the plain installation; ``extra`` names the extra that brings them.
         trained_on: data sets used in training, by this project's names where they are part of the benchmark.
         trained_on_note: where that is known from, and what of it is not certain.
+        trained_prompts: kinds of prompts that training showed, of :data:`PROMPT_KINDS`; empty where it is not known.
         mode: how it is used: ``zero-shot``, ``fine-tuned``, ``classical``, ``self-test``.
         arguments: defaults of the constructor's arguments, which ``--model-arg`` changes.
         checkpoint: the official weights file, None where there is none.
@@ -76,6 +80,7 @@ class ModelCard:
     extra: str | None = None
     trained_on: tuple[str, ...] = ()
     trained_on_note: str | None = None
+    trained_prompts: tuple[str, ...] = ()
     mode: str = "classical"
     arguments: dict[str, Any] = field(default_factory=dict)
     checkpoint: Checkpoint | None = None
@@ -121,3 +126,18 @@ def find_shipped_weights(name: str) -> Path:
             f"again, or train them (dmseg train {name}) and give --weights FILE"
         )
     return path
+
+
+def list_unseen_prompts(card: ModelCard, given: Collection[str], steps: int) -> list[str]:
+    """Return the kinds of prompts that a run gives and the model's training never showed; none where it is not known.
+
+    Args:
+        given: what a preset asks a model to accept: "points", "negative_points", "box".
+        steps: interactions; after the first, a model that takes the mask of the step before gets it.
+    """
+    if not card.trained_prompts:
+        return []
+    kinds = {"box"} & set(given) | ({"points"} if "points" in given else set())
+    if steps > 1 and "mask_feedback" in card.capabilities:
+        kinds.add("masks")
+    return [kind for kind in PROMPT_KINDS if kind in kinds and kind not in card.trained_prompts]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import io
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from dmseg import datasets, simulators
 from dmseg.build.benchmark import Benchmark
+from dmseg.figures import draw_histogram
 from dmseg.files import write_bytes
+from dmseg.imaging import png_bytes
 from dmseg.tables import read_packaged_table
 from dmseg.types import SPLITS
 
@@ -92,28 +94,19 @@ def split_counts(bench: Benchmark) -> pd.DataFrame:
 
 def write_histogram(bench: Benchmark, out: Path) -> None:
     """Write a PNG with one histogram per dataset: objects by their share of the image area, logarithmic."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
     sizes = bench.images[["image_id", "dataset", "height", "width"]]
     masks = bench.masks.merge(sizes, on="image_id")
     masks["percent"] = 100 * masks["area"] / (masks["height"] * masks["width"])
-    names = sorted(masks["dataset"].unique())
-    columns = min(3, len(names))
-    rows = -(-len(names) // columns)
-    figure = Figure(figsize=(4 * columns, 2.4 * rows), layout="constrained")
-    FigureCanvasAgg(figure)
-    bins = [10 ** (exponent / 4) for exponent in range(-12, 9)]
-    for index, name in enumerate(names):
-        axes = figure.add_subplot(rows, columns, index + 1)
-        values = masks.loc[masks["dataset"] == name, "percent"]
-        axes.hist(values, bins=bins, color="#0072B2")
-        axes.set_xscale("log")
-        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set_title(f"{name}: {len(values)} objects, median {values.median():.2g} %", fontsize=9)
-        axes.set_xlabel("share of the image area, %", fontsize=8)
-        axes.tick_params(labelsize=7)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120, metadata={"Software": None})
-    write_bytes(out, buffer.getvalue())
+    lowest, highest, per_decade = -3, 2, 4
+    edges = np.linspace(lowest, highest, (highest - lowest) * per_decade + 1)
+    ticks = [((power - lowest) * per_decade, f"{10.0**power:g}") for power in range(lowest, highest + 1)]
+    panels = []
+    for name, values in masks.groupby("dataset")["percent"]:
+        logarithms = np.log10(values.clip(10.0**lowest, 100.0))  # an empty object counts among the smallest
+        title = f"{name}: {len(values)} objects, median {values.median():.2g} %"
+        counts = np.histogram(logarithms, edges)[0].tolist()
+        panels.append(draw_histogram(counts, title, "share of the image area, %", ticks))
+    columns = min(3, len(panels))
+    panels += [np.full_like(panels[0], 255)] * (-len(panels) % columns)
+    rows = [np.hstack(panels[start : start + columns]) for start in range(0, len(panels), columns)]
+    write_bytes(out, png_bytes(np.vstack(rows)))

@@ -23,24 +23,57 @@ Examples:
   dmseg datasets                       all datasets: modality, role, images, where to get them
   dmseg datasets --raw downloads       the same, with what is found in a folder
   dmseg datasets BUSI                  one card: licence, how to get it, expected tree, rules, citation
+  dmseg datasets --download ISIC CHAOS --raw downloads --accept-licence
 """
 )
-@click.argument("name", required=False)
+@click.argument("names", metavar="[NAME]...", nargs=-1)
 @click.option("--raw", type=FOLDER, default=None, help="Folder with the downloads, one folder per dataset.")
-def command(name: str | None, raw: Path | None) -> None:
-    """List the datasets, or show the card of one: source, licence, expected tree, rules, what was found."""
+@click.option(
+    "--download", "fetch", is_flag=True, help="Fetch the named datasets into --raw, where a direct link is public."
+)
+@click.option("--accept-licence", is_flag=True, help="You have read the licences of the datasets and agree to them.")
+def command(names: tuple[str, ...], raw: Path | None, fetch: bool, accept_licence: bool) -> int:
+    """List the datasets, show the cards of some (source, licence, tree, rules, what was found), or fetch them.
+
+    A download that was cut goes on when the same command is run again.
+    """
     from dmseg import datasets
     from dmseg.errors import DataError
 
+    if fetch:
+        return _fetch(names, raw, accept_licence)
     if raw is not None and not raw.is_dir():
         raise DataError(f"{raw}: no such folder; give the one that holds your downloads, one folder per dataset")
-    if name is not None:
-        click.echo("\n".join(_card(datasets.recipe(name), raw)))
-        return
+    if names:
+        click.echo("\n\n".join("\n".join(_card(datasets.recipe(name), raw)) for name in names))
+        return 0
     rows = [_row(datasets.recipe(each), raw) for each in datasets.RECIPES]
     click.echo(_table([("dataset", "modality", "role", "images", "found" if raw else "where to get it"), *rows]))
     click.echo("\nimages: as in the paper. Licence, expected folders, rules and citation: dmseg datasets NAME")
     click.echo(f"Next: dmseg build --raw {raw} --out BENCH" if raw else "What you have: dmseg datasets --raw DIR")
+    return 0
+
+
+def _fetch(names: Sequence[str], raw: Path | None, accepted: bool) -> int:
+    """Fetch datasets, or say how to get those without a direct link; the exit code is 1 if there is one of these."""
+    from dmseg import datasets
+    from dmseg.datasets import downloading
+    from dmseg.errors import UsageError
+
+    known = downloading.read_downloads()
+    if not names or raw is None:
+        raise UsageError(f"--download: name datasets and give --raw DIR; with a direct link: {', '.join(known)}")
+    linked, others = downloading.find_links(names, known)
+    for name in linked:
+        click.echo(f"{name}: licence: {datasets.recipe(name).licence} ({datasets.recipe(name).url})")
+    if linked and not accepted:
+        raise UsageError("read the licences above, and add --accept-licence if you agree to them; nothing was fetched")
+    for name in linked:
+        for path in downloading.download(name, raw, known[name]):
+            click.echo(f"{path}: {path.stat().st_size:,} bytes")
+    for name in others:
+        click.echo(f"{name}: no public direct link. {datasets.recipe(name).how_to_get} {datasets.recipe(name).url}")
+    return 1 if others else 0
 
 
 def _row(recipe: Recipe, raw: Path | None) -> tuple[str, ...]:

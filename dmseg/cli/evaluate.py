@@ -73,6 +73,7 @@ def model_arguments(ctx: click.Context, param: click.Parameter, given: tuple[str
 @click.option("--boundary", default="vertex", show_default=True, help="vertex, or pixel as MONAI has it.")
 @click.option("--hd95", default="directed", show_default=True, help="directed, or pooled as MedPy has it.")
 @click.option("--submitter", default=None, help="Whom the run is by, for the leaderboard.")
+@click.option("--serial", is_flag=True, help="On a GPU: finish one image before the next, for models that remember it.")
 @click.option("--isolate", is_flag=True, help="Run the model in a process that sees no benchmark and no network.")
 @click.option("--keep-predictions", is_flag=True, help="Keep every prediction, to answer a leaderboard's challenge.")
 @click.option("--dry-run", is_flag=True, help="Check everything, say what would be done, and change nothing.")
@@ -102,6 +103,7 @@ def command(data: Path | None, out: Path | None, limit: int | None, dry_run: boo
         choices["arguments"] = {**choices["arguments"], f"{baselines.RESTORER_PREFIX}weights": restorer_weights}
     out = out or Path("runs") / Path(model.rpartition(":")[2]).stem
     plan = harness.prepare(model, data, out, limit=limit, **choices)
+    _warn_of_prompts(model, plan)
     if dry_run:
         _show_plan(plan)
         return 0
@@ -114,6 +116,21 @@ def command(data: Path | None, out: Path | None, limit: int | None, dry_run: boo
         return 0
     _show_summary(summary, data)
     return summary.exit_code
+
+
+def _warn_of_prompts(model: str, plan: RunPlan) -> None:
+    """Say where the preset gives prompts that the model's training never showed."""
+    from dmseg import baselines
+
+    card = baselines.model_cards().get(model.rpartition("+")[2])
+    rules = plan.setup.options.rules
+    unseen = [] if card is None else baselines.list_unseen_prompts(card, rules.capabilities, rules.steps)
+    if card is not None and unseen:
+        click.echo(
+            f"note: {model} was trained with {', '.join(card.trained_prompts)} only; preset "
+            f"{plan.setup.options.preset} also gives {' and '.join(unseen)}, which it never saw",
+            err=True,
+        )
 
 
 def _show_plan(plan: RunPlan) -> None:

@@ -79,6 +79,7 @@ def _show(name: str, card: ModelCard) -> None:
         "licence": card.license,
         "trained on": ", ".join(card.trained_on) or None,
         "known from": card.trained_on_note,
+        "trained prompts": ", ".join(card.trained_prompts) or None,
         "arguments": ", ".join(f"{key}={value}" for key, value in card.arguments.items()) or None,
         "prompts": card.prompts_note,
         "weights": _weights(card),

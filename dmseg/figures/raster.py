@@ -18,6 +18,7 @@ from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
 
 from dmseg.figures.colours import rgb
+from dmseg.figures.svg import nice_ticks
 from dmseg.types import Image, Mask, Prompts, as_rgb
 
 Colour = tuple[int, int, int]
@@ -188,6 +189,39 @@ def _cell(image: Image | None, masks: Sequence[Mask], cell: int) -> NDArray[np.u
     y, x = (cell - height) // 2, (cell - width) // 2
     square[y : y + height, x : x + width] = canvas
     return square
+
+
+def draw_histogram(
+    counts: Sequence[int], title: str, x_label: str, ticks: Sequence[tuple[float, str]]
+) -> NDArray[np.uint8]:
+    """Draw counts of equal bins as bars, uint8 (288, 480, 3) RGB.
+
+    Args:
+        counts: per bin, from left to right.
+        title, x_label: above and below.
+        ticks: place along the axis in bins (0 is the left edge of the first), and what stands there.
+    """
+    height, width, left, right, top, bottom = 288, 480, 52, 466, 34, 238
+    sheet = Pillow.new("RGB", (width, height), _WHITE)
+    draw = ImageDraw.Draw(sheet)
+    highest = nice_ticks(0, max(1, *counts))
+    bin_width, scale = (right - left) / len(counts), (bottom - top) / highest[-1]
+    for value in (value for value in highest if value == int(value)):
+        y = bottom - value * scale
+        draw.line((left, y, right, y), fill=_EMPTY_CELL)
+        draw.text((left - 6, y), f"{value:g}", fill=_SUBDUED, font=_font(11), anchor="rm")
+    for place, count in enumerate(counts):
+        if count:
+            x = left + place * bin_width
+            draw.rectangle((x + 1, bottom - count * scale, x + bin_width - 1, bottom), fill=rgb("blue"))
+    draw.line((left, bottom, right, bottom), fill=_INK)
+    for at, label in ticks:
+        x = left + at * bin_width
+        draw.line((x, bottom, x, bottom + 4), fill=_INK)
+        draw.text((x, bottom + 7), label, fill=_SUBDUED, font=_font(11), anchor="ma")
+    draw.text((left, top - 12), title, fill=_INK, font=_font(13), anchor="ls")
+    draw.text(((left + right) / 2, height - 8), x_label, fill=_SUBDUED, font=_font(11), anchor="ms")
+    return np.asarray(sheet, dtype=np.uint8)
 
 
 @cache

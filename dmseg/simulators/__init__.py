@@ -14,6 +14,7 @@ from dmseg.simulators.operations import GENERAL, OPS, Operation, apply, modality
 from dmseg.simulators.plan import Plan, PlanStep, plan
 from dmseg.simulators.scene import Scene
 from dmseg.simulators.tables import TABLES_VERSION, Parameter, default_window, tables_digest
+from dmseg.simulators.volumes import VolumePlan, plan_volume
 
 __all__ = [
     "GENERAL",
@@ -24,6 +25,7 @@ __all__ = [
     "Plan",
     "PlanStep",
     "Scene",
+    "VolumePlan",
     "apply",
     "default_window",
     "degrade",
@@ -31,5 +33,6 @@ __all__ = [
     "observe",
     "operation",
     "plan",
+    "plan_volume",
     "tables_digest",
 ]

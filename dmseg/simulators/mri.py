@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import cv2
 import numba
@@ -73,6 +75,32 @@ def _exponential(values, scale, shift):  # type: ignore[no-untyped-def]
             row[x] = p * p
 
 
+@dataclass(frozen=True)
+class _Slab:
+    """The log field of a volume, ``sum c_ijk P_i(y) P_j(x) P_k(z)`` with i + j + k at most 3, and its extremes."""
+
+    coefficients: NDArray[np.float64]
+    low: float
+    high: float
+
+    @staticmethod
+    def of(scene: Scene, plane: NDArray[np.float64]) -> _Slab:
+        stream = scene.stream("coefficients along z")
+        whole = np.zeros((DEGREE + 1, DEGREE + 1, DEGREE + 1))
+        whole[..., 0] = plane
+        for i, j, k in itertools.product(range(DEGREE + 1), range(DEGREE + 1), range(1, DEGREE + 1)):
+            if i + j + k <= DEGREE:
+                whole[i, j, k] = stream.normal() / (i + j + k)
+        grid = legendre(24)
+        values = np.einsum("ijk,iy,jx,kz->zyx", whole, grid, grid, grid)
+        return _Slab(whole, float(values.min()), float(values.max()))
+
+    def at(self, z: float) -> NDArray[np.float64]:
+        """Return the plane's coefficients at a place in -1..1."""
+        along = np.array([1.0, z, (3 * z**2 - 1) / 2, (5 * z**3 - 3 * z) / 2])
+        return np.asarray(self.coefficients @ along)
+
+
 def bias_gain(scene: Scene, shape: tuple[int, ...], ratio: float, depth_share: float) -> NDArray[np.float32]:
     """Return the gain field, float32 (H, W): mean log 0, largest over smallest value exactly ``ratio``."""
     height, width = shape[:2]
@@ -83,15 +111,24 @@ def bias_gain(scene: Scene, shape: tuple[int, ...], ratio: float, depth_share: f
             if i + j > 0:
                 coefficients[i, j] = stream.normal() / (i + j)
     down, across = legendre(height), legendre(width)
+    volume = None if scene.z is None else _Slab.of(scene, coefficients)
+    if volume is not None and scene.z is not None:
+        coefficients = volume.at(scene.z)
     field = np.empty((height, width), np.float32)
     single = (down.astype(np.float32), across.astype(np.float32), coefficients.astype(np.float32))
     low, high = _log_field(*single, field)
+    if volume is not None:
+        low, high = volume.low, volume.high
     if depth_share > 0:
         where = scene.beams(shape)
         slope = np.float32(depth_share / max(where.deepest, 1))
         spread = np.float32((1 - depth_share) / max(high - low, 1e-6))
         low, high = map(float, _lean(field, where.depth, spread, slope, np.float32(depth_share)))
         mean = float(field.mean(dtype=np.float64))
+        if volume is not None:
+            low, high, mean = -depth_share, 1 - depth_share, -depth_share / 2
+    elif volume is not None:
+        mean = 0.0
     else:
         mean = float(down.mean(axis=1) @ coefficients @ across.mean(axis=1))
     scale = math.log(ratio) / max(high - low, 1e-6)

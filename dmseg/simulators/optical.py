@@ -55,6 +55,10 @@ _FINE = 64
 def smooth_field(scene: Scene, name: str) -> NDArray[np.float32]:
     """Return a smooth random surface, 8 x 8 normal deviates enlarged by cubic interpolation, float32 (64, 64)."""
     coarse = fields.normals(scene.key(name), _COARSE * _COARSE).reshape(_COARSE, _COARSE).astype(np.float32)
+    if scene.z is not None:  # from one surface to another, of equal strength everywhere in between
+        last = fields.normals(scene.key(f"{name} last"), _COARSE * _COARSE).reshape(_COARSE, _COARSE)
+        turn = math.pi / 4 * (scene.z + 1)
+        coarse = coarse * np.float32(math.cos(turn)) + last.astype(np.float32) * np.float32(math.sin(turn))
     blurred = cv2.GaussianBlur(coarse, (0, 0), 1.2, borderType=cv2.BORDER_REFLECT)
     return np.asarray(cv2.resize(blurred, (_FINE, _FINE), interpolation=cv2.INTER_CUBIC))
 

@@ -21,6 +21,8 @@ from dmseg.types import LEVEL_LABELS, LEVELS, Image, Window, check_level, check_
 FORMAT = 1
 _SEVERITY: dict[str, str] = {"lq1": "light", "lq2": "medium", "lq3": "heavy", "lq3plus": "heavy"}
 _GENERAL_COUNTS = (2, 3, 4)
+FRESH = ("gaussian_noise", "salt_pepper", "speckle", "rician_noise", "photon_starvation")
+"""Operations whose field is drawn anew on every slice of a volume."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class Plan:
         domain_severity: ranges that the domain operations use.
         tables: version and digest of the tables that the values were drawn from.
         observed: what was measured on Clear, or None: then it is measured on the image that is given, as Clear.
+        place: number of the slice and of all slices where the plan is one slice's of a volume; None: an image.
         visibility: factor of the visibility cap, or None as long as nothing was observed.
     """
 
@@ -67,19 +70,25 @@ class Plan:
     visibility: float | None = None
     window: Window | None = None
     geometry: dict[str, Any] | None = field(default=None)
+    place: tuple[int, int] | None = field(default=None, compare=False)
 
     def observing(self, clear: Any) -> Plan:
         """Return this plan with the facts and the visibility factor of an undegraded image."""
         facts = observe(clear, modality=self.modality, geometry=self.geometry, window=self.window)
         seen = dataclasses.replace(self, observed=facts)
-        capped = [step for step in self.general if step.operation in visibility.CAPPED and "heavy" in step.values]
-        if not capped:
-            return dataclasses.replace(seen, visibility=1.0)
-        image = working(clear, seen._window())
-        return dataclasses.replace(
-            seen,
-            visibility=visibility.cap(image, functools.partial(seen._chain, capped, severity="heavy", clear=image)),
-        )
+        return dataclasses.replace(seen, visibility=seen.capped(clear))
+
+    def capped(self, clear: Any) -> float:
+        """Return the factor of the visibility cap for an undegraded image, once its facts are known."""
+        steps = [step for step in self.general if step.operation in visibility.CAPPED and "heavy" in step.values]
+        if not steps:
+            return 1.0
+        image = working(clear, self._window())
+        return visibility.cap(image, functools.partial(self._chain, steps, severity="heavy", clear=image))
+
+    def at_slice(self, z: int, slices: int) -> Plan:
+        """Return the plan of slice ``z`` of a volume of ``slices``: smooth fields follow z, noise is fresh."""
+        return dataclasses.replace(self, place=(z, slices))
 
     def _window(self) -> Window | None:
         declared = (self.observed or {}).get("window")
@@ -94,7 +103,13 @@ class Plan:
                     f"the plan was made for {step.operation} version {step.version}, installed is version "
                     f"{entry.version}; install the dmseg that made it, or plan anew"
                 )
-            where = Scene(self.observed or {}, (self.seed, self.key, step.operation), clear)
+            parts: tuple[str | int, ...] = (self.seed, self.key, step.operation)
+            z = None
+            if self.place is not None:
+                number, slices = self.place
+                z = 2 * number / max(slices - 1, 1) - 1
+                parts += (f"slice {number}",) if step.operation in FRESH else ()
+            where = Scene(self.observed or {}, parts, clear, z)
             image = entry(image, where, visibility.weaker(step.operation, step.numbers(severity), factor))
         return image
 

@@ -37,11 +37,14 @@ class Scene:
         observed: what :func:`dmseg.simulators.observe` measured on Clear.
         parts: the key: seed, image key, operation name.
         clear: the undegraded image (uint8, uint16 or float32), for what is too large to record: CT projects it.
+        z: place of this slice in its volume, -1 for the first to 1 for the last; None: an image of its own. Fields that
+            are smooth in the plane are smooth along z as well.
     """
 
     observed: Mapping[str, Any]
     parts: tuple[str | int, ...]
     clear: Image
+    z: float | None = None
 
     def key(self, field: str) -> int:
         """Return the 64-bit key of a field with one number per pixel."""

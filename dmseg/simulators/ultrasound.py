@@ -191,6 +191,19 @@ def shadow_places(scene: Scene, count: int) -> list[tuple[float, float]]:
     return places
 
 
+ELEVATION_REACH = 0.5
+"""Standard deviation of a shadow along the slices of a volume, of half its length."""
+
+
+def shadow_shares(scene: Scene, count: int) -> NDArray[np.float32]:
+    """Return how much of each shadow falls on this slice of a volume, float32 (count,); 1 in an image of its own."""
+    if scene.z is None:
+        return np.ones(count, np.float32)
+    stream = scene.stream("elevations")
+    middles = np.array([stream.uniform(-0.8, 0.8) for _ in range(count)])
+    return np.exp(-(((scene.z - middles) / ELEVATION_REACH) ** 2) / 2).astype(np.float32)
+
+
 EDGE_SHARE = 0.9
 """Width of the logistic edge of a shadow, of the shadow's width: a beam is wider than a ray, so the flanks are soft."""
 CAP_DECIBELS = 12.0
@@ -251,6 +264,7 @@ def acoustic_shadow(
     """
     where = scene.beams(image.shape)
     across, begin = shadow_profiles(shadow_places(scene, int(shadows)), width, where.deepest, where.width)
+    across *= shadow_shares(scene, len(across))[:, None]
     behind = np.arange(int(where.deepest * PER_PX) + 2) / PER_PX
     inside_cap = np.clip(behind / max(CAP_SHARE * onset, 1e-3), 0, 1)
     cap = CAP_DECIBELS / max(loss, 1e-3) * np.sin(np.pi * inside_cap) ** 2

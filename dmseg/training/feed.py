@@ -60,10 +60,10 @@ class Feed:
         with ThreadPoolExecutor(1) as reader:
             for index in range(first, total):
                 self._at_side(self.curriculum.side(index))
-                loaded = self._ahead.result() if self._ahead is not None else self._load(index)
+                loaded = self._ahead.result() if self._ahead is not None else self.load(index)
                 self._ahead = None
                 if index + 1 < total and self.curriculum.side(index + 1) == self._network.side:
-                    self._ahead = reader.submit(self._load, index + 1)
+                    self._ahead = reader.submit(self.load, index + 1)
                 yield index, loaded
                 self._at_side(self.curriculum.side(index))
 
@@ -91,7 +91,8 @@ class Feed:
         if side != self._network.side:
             set_side(self._network, side)
 
-    def _load(self, index: int) -> Loaded:
+    def load(self, index: int) -> Loaded:
+        """Read this process's share of a batch."""
         return self._loader.load(self._own(self.curriculum.visits(index)), self._executor)
 
     def _own(self, visits: Sequence[TrainingSample]) -> Sequence[TrainingSample]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from dmseg import datasets
-from dmseg.baselines import model_cards
+from dmseg.baselines import list_unseen_prompts, model_cards
+from dmseg.baselines.cards import PROMPT_KINDS
+from dmseg.protocol import preset
 
 NETWORKS = {name: card for name, card in model_cards().items() if card.mode == "zero-shot"}
 
@@ -23,3 +25,14 @@ def test_overlap_with_the_benchmark_is_named_as_the_benchmark_does_and_sourced(n
 @pytest.mark.parametrize("model", ["medsam", "lite-medsam"])
 def test_a_box_row_was_trained_on_what_its_model_was(model: str) -> None:
     assert NETWORKS[f"{model}-box"].trained_on == NETWORKS[model].trained_on
+
+
+def test_what_a_preset_gives_beyond_training_is_listed() -> None:
+    cards = model_cards()
+    clicks, box = preset("dmseg"), preset("box-only")
+    assert list_unseen_prompts(cards["lite-medsam"], clicks.capabilities, clicks.steps) == ["points", "masks"]
+    assert list_unseen_prompts(cards["lite-medsam"], box.capabilities, box.steps) == []
+    assert list_unseen_prompts(cards["sam-vit-b"], clicks.capabilities, clicks.steps) == []
+    assert list_unseen_prompts(cards["watershed"], clicks.capabilities, clicks.steps) == []  # nothing is known of it
+    for card in cards.values():
+        assert set(card.trained_prompts) <= set(PROMPT_KINDS)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from dmseg.figures import contact_sheet, draw_signed_heat, heat, panel
+from dmseg.figures import contact_sheet, draw_histogram, draw_signed_heat, heat, panel
 from dmseg.figures.colours import rgb
 from dmseg.figures.raster import BOX, NEGATIVE, POSITIVE, PREDICTION, REFERENCE
 from dmseg.types import Prompts
@@ -127,3 +129,13 @@ def test_colours_of_maps() -> None:
     assert (heat(np.ones((2, 2)), 1.0, 1.0) == heat(np.zeros((2, 2)), 0.0, 1.0)).all(), "a map without contrast"
     signs = draw_signed_heat(np.array([[-1.0, 0.0, 1.0]]))[0]
     assert signs.tolist() == [list(rgb("vermillion")), [255, 255, 255], list(rgb("green"))]
+
+
+def test_bars_of_a_histogram_are_as_high_as_their_counts() -> None:
+    drawn = draw_histogram([4, 0, 1, 2], "title", "share", [(0, "1"), (4, "100")])
+    blue = _near(drawn, rgb("blue"), tolerance=2)
+    edges = np.linspace(52, 466, 5).astype(int)
+    heights = [int(blue[:, left:right].any(axis=1).sum()) for left, right in itertools.pairwise(edges)]
+    assert heights[1] == 0
+    assert heights[0] / 4 == pytest.approx(heights[2], abs=2) and heights[0] / 2 == pytest.approx(heights[3], abs=2)
+    assert np.array_equal(drawn, draw_histogram([4, 0, 1, 2], "title", "share", [(0, "1"), (4, "100")]))

@@ -86,6 +86,16 @@ def test_another_encoder_preparation_benchmark_side_or_set_of_pictures_has_anoth
     assert first not in others and len(others) == 5
 
 
+def test_what_finds_no_room_is_encoded_again_and_reads_alike(tmp_path: Path) -> None:
+    row = encode(read(ITEMS[0])[None])
+    bytes_a_row = 2 * (row.embedding.numel() + row.intermediate["1"].numel())
+    cache = FeatureCache(tmp_path, ITEMS, row, limit=3 * bytes_a_row)
+    assert fill(cache, ITEMS[:5]) == 5
+    assert torch.equal(cache.read(ITEMS[:5]).embedding[:, 0, 0, 0], torch.arange(5.0) * 2)
+    assert fill(cache, ITEMS[:5]) == 2  # three are kept, two come again
+    assert fill(open_cache(tmp_path), ITEMS[:5]) == 2
+
+
 def test_the_clear_version_is_always_among_the_items() -> None:
     assert all_items(["x"], ["lq3", "lq1"]) == [("x", "clear"), ("x", "lq1"), ("x", "lq3")]
 

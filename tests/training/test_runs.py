@@ -122,6 +122,49 @@ def test_a_run_that_was_stopped_equals_one_that_was_not(
     assert [row["batch"] for row in logs[0]] == [row["batch"] for row in logs[1]] == ["3"]
 
 
+def test_prompt_free_parts_once_a_batch_have_the_gradients_of_every_interaction(
+    bench: Path, base: Path, tmp_path: Path
+) -> None:
+    """With one step per batch the weights are the same at all interactions, so both ways are the same mathematics."""
+    same = ("batches=1", "warmup=1", "updates=batch", "interactions=3", "stages=[{until=1.0, side=64, batch=3}]")
+    written = [
+        run(small("mini-pge-sam", *same, f"laterals={often}"), bench, tmp_path / often, base)
+        for often in ("interaction", "batch")
+    ]
+    before = state(small("mini-pge-sam", *same), base)
+    for name, value in written[0].items():
+        moved = (value - before[name]).abs().max()
+        assert (value - written[1][name]).abs().max() <= 0.02 * moved + 1e-7, name
+
+
+def test_a_run_that_ends_early_is_the_snapshot_of_a_longer_one(bench: Path, base: Path, tmp_path: Path) -> None:
+    run(small("mini-ft", "batches=4", "snapshots=[2]"), bench, tmp_path / "long", base)
+    short = run(small("mini-ft", "batches=4", "until=2"), bench, tmp_path / "short", base)
+    snapshot = load_file(tmp_path / "long" / "weights-2.safetensors")
+    assert all(torch.equal(value, snapshot[name]) for name, value in short.items())
+    assert train(small("mini-ft", "batches=4", "until=2"), bench, tmp_path / "short", base_weights=base).done == 0
+
+
+def test_with_kept_features_and_shared_parts_a_stopped_run_equals_a_whole_one(
+    bench: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = small("mini-pge-sam", *PLAIN, "stages=[]", "cache=true", "laterals=batch", "batches=3", "cache_gb=0.002")
+    whole = train(config, bench, tmp_path / "whole", base_weights=base, device="cpu", cache=tmp_path / "a")
+    learn = learning.Learner.learn
+
+    def stop(self: learning.Learner, index: int, loaded: object) -> dict[str, float]:
+        if index == 2:
+            raise KeyboardInterrupt
+        return learn(self, index, loaded)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(learning.Learner, "learn", stop)
+        train(config, bench, tmp_path / "stopped", base_weights=base, device="cpu", cache=tmp_path / "b")
+    train(config, bench, tmp_path / "stopped", base_weights=base, device="cpu", cache=tmp_path / "b")
+    files = [(path / "weights.safetensors").read_bytes() for path in (whole.path, tmp_path / "stopped")]
+    assert files[0] == files[1]
+
+
 def test_gathered_updates_make_the_step_of_one_larger_batch(bench: Path, base: Path, tmp_path: Path) -> None:
     """Two batches of 2 gathered give the step of one batch of 4 (with as many objects in each, prompts alike)."""
     same = ("updates=batch", "prompt_kinds=0", "precision=fp32", "warmup=1", "clip=1e9", "interactions=1")

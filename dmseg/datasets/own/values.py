@@ -19,13 +19,13 @@ from scipy import ndimage
 
 from dmseg.datasets.readers.own.images import name_of_structure
 from dmseg.errors import DmsegError
-from dmseg.imaging import extension, read_image, read_mask_values, read_volume
+from dmseg.imaging import extension, grey_if_colourless, read_image, read_mask_values, read_volume
 from dmseg.progress import progress
 from dmseg.tables import read_packaged_table
 
 _OWN = read_packaged_table("dmseg.datasets", "datasets.toml")["own"]
 _WHITE = (255.0, 65535.0)
-_IDS = ("instance", "inst", "cp", "nuclei", "cells", "nucleus", "cell", "masks")
+_IDS = ("instance", "inst", "cp", "nuclei", "cells", "nucleus", "cell")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ def decide(
             if volumes:
                 facts.append(_facts(file, read_volume(file).values, flat=False))
                 continue
-            pixels = read_image(file).pixels
+            pixels = grey_if_colourless(read_image(file).pixels)
             if pixels.ndim == 3 and not lossy:
                 _count_colours(pixels, drawn, cores)
             else:
@@ -168,10 +168,14 @@ def _top_value(values: Sequence[float]) -> float:
 
 
 def _is_soft(facts: Sequence[Facts], found: Sequence[float]) -> bool:
-    """Return whether values between black and white are edges only: seldom flat, and fewer than white."""
+    """Return whether values between black and white are edges only: seldom flat, and not many more than white."""
     between, flat = sum(each.n_between for each in facts), sum(each.n_flat for each in facts)
     white = sum(each.n_white for each in facts)
-    return found[-1] > _OWN["mask_above"] and 0 < between < white and flat <= _OWN["soft_flat"] * between
+    return bool(
+        found[-1] > _OWN["mask_above"]
+        and 0 < between < _OWN["soft_most"] * white
+        and flat <= _OWN["soft_flat"] * between
+    )
 
 
 def _why_ids(facts: Sequence[Facts], several: Sequence[Facts], found: Sequence[float]) -> str:
