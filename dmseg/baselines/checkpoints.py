@@ -26,10 +26,10 @@ from dmseg.files import sha256_file, write_bytes
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-WRAPPERS = ("model", "state_dict", "params_ema", "params")
+WRAPPERS = ("model", "state_dict", "model_state_dict", "params_ema", "params", "net", "network", "weights", "module")
 """Keys under which trainers put the state dict."""
-PREFIXES = ("module.", "model.", "net.")
-"""Prefixes that wrappers (DataParallel, Lightning) put before every key; stripped only where all keys carry them."""
+PREFIXES = ("_orig_mod.", "module.", "model.", "net.", "network.")
+"""Prefixes that wrappers (compile, DataParallel, Lightning) put before every key; stripped where all keys have them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +97,10 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
     if not path.is_file():
         raise ModelError(f"{path}: no such weights file")
+    if what := look_at_file(path):
+        raise ModelError(f"{path}: {what}")
     try:
-        if path.suffix == ".safetensors":
+        if _is_safetensors(path):
             from safetensors.torch import load_file
 
             loaded: Any = load_file(path)
@@ -115,6 +117,13 @@ def read_state(path: Path) -> dict[str, Tensor]:
     state = unwrap_state(loaded)
     if not state:
         raise ModelError(f"{path}: holds no state dict (a mapping from names to tensors)")
+    broken = [
+        key for key, value in state.items() if value.is_floating_point() and not bool(torch.isfinite(value).all())
+    ]
+    if broken:
+        raise ModelError(
+            f"{path}: NaN or infinity in {len(broken)} tensors ({', '.join(broken[:3])}); a broken training?"
+        )
     return state
 
 
@@ -141,10 +150,31 @@ def unwrap_state(loaded: Any) -> dict[str, Tensor]:
     if not isinstance(loaded, Mapping):
         return {}
     state = {str(key): value for key, value in loaded.items() if isinstance(value, torch.Tensor)}
-    for prefix in PREFIXES:
-        if state and all(key.startswith(prefix) for key in state):
-            state = {key[len(prefix) :]: value for key, value in state.items()}
+    while prefix := next((one for one in PREFIXES if state and all(key.startswith(one) for key in state)), None):
+        state = {key[len(prefix) :]: value for key, value in state.items()}
     return state
+
+
+def look_at_file(path: Path) -> str:
+    """Return in words what a file is that is no checkpoint, by its first bytes; empty where it may be one."""
+    with path.open("rb") as stream:
+        start = stream.read(512)
+    if not start:
+        return "the file is empty"
+    if start.startswith(b"version https://git-lfs"):
+        return "a Git LFS pointer, not the file itself; fetch it with git lfs pull, or from the page's download link"
+    if start.lstrip()[:1] == b"<" or b"<html" in start.lower():
+        return "a web page (HTML), not weights; the download link needs a login or a confirmation in a browser"
+    if start.lstrip()[:1] in (b"{", b"["):
+        return "a text (JSON), not weights"
+    return ""
+
+
+def _is_safetensors(path: Path) -> bool:
+    """Tell a safetensors file by its content: eight bytes of length, then a JSON header of that length."""
+    with path.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        return 2 <= length <= path.stat().st_size - 8 and stream.read(2)[:1] == b"{"
 
 
 def shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:

@@ -9,7 +9,7 @@ pixel centre; a logit above 0 is foreground.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -33,6 +33,29 @@ class Prediction:
     logits: Any
     state: Sequence[Any] | None = None
     scores: Any = None
+
+
+class AnswerError(Exception):
+    """A model's answer that is not what the interface asks for."""
+
+
+def read_prediction(answer: Any) -> Prediction:
+    """Return an answer as a :class:`Prediction`: one, or logits alone (array or tensor), or a tuple (logits, state,
+    scores) of one to three, or a mapping with these keys.
+
+    Raises:
+        AnswerError: something else.
+    """
+    if hasattr(answer, "logits"):
+        return Prediction(answer.logits, getattr(answer, "state", None), getattr(answer, "scores", None))
+    if hasattr(answer, "shape"):
+        return Prediction(answer)
+    if isinstance(answer, Mapping) and "logits" in answer and set(answer) <= {"logits", "state", "scores"}:
+        return Prediction(**answer)
+    if isinstance(answer, tuple) and 1 <= len(answer) <= 3 and hasattr(answer[0], "shape"):
+        return Prediction(*answer)
+    kind = f"a mapping with {', '.join(map(str, answer))}" if isinstance(answer, Mapping) else type(answer).__name__
+    raise AnswerError(f"predict returned {kind}; return Prediction(logits, state), or the logits (N, H, W) alone")
 
 
 @runtime_checkable

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dmseg.baselines.interface import CAPABILITIES, Prediction
+from dmseg.baselines.user_models import source_digest
 from dmseg.types import Image, Prompts
 
 PlainFunction = Callable[..., Any]
 """``f(image, points, labels, box, previous_logits) -> logits``: image uint8 (H, W, 3); points (K, 2) x, y; labels (K,)
 1 or 0; box (4,) or None; previous_logits what the function returned for this mask before, or None; logits (H, W)."""
+
+
+STATED = ("params", "code_url", "paper_url", "license", "input_size", "trained_on", "mode", "weights_sha256")
+"""What a model may state about itself as attributes."""
 
 
 class FunctionAdapter:
@@ -27,7 +29,10 @@ class FunctionAdapter:
     def __init__(self, function: PlainFunction, name: str | None = None) -> None:
         self.function = function
         self.name = str(name or getattr(function, "__name__", type(function).__name__))
-        self.version = source_digest(function) or "unversioned"
+        self.version = str(getattr(function, "version", None) or source_digest(function) or "unversioned")
+        for key in STATED:
+            if hasattr(function, key):  # an attribute of the function: disc.license = "MIT"
+                setattr(self, key, getattr(function, key))
 
     def encode(self, images: Sequence[Image]) -> Sequence[Any]:
         return list(images)
@@ -45,12 +50,3 @@ class FunctionAdapter:
 def _private_array(answer: Any) -> NDArray[Any]:
     """Return logits (array, nested lists or tensor) as an array that the function cannot change any more."""
     return np.array(answer.detach().float().cpu() if hasattr(answer, "detach") else answer)
-
-
-def source_digest(defined: Any) -> str | None:
-    """Return the first 12 hex digits of the sha256 of the file that defines a class or function, or None."""
-    try:
-        source = inspect.getsourcefile(defined)
-    except TypeError:
-        return None
-    return hashlib.sha256(Path(source).read_bytes()).hexdigest()[:12] if source and Path(source).is_file() else None

@@ -5,21 +5,19 @@ Nothing is imported before it is asked for: a model that needs torch costs nothi
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import importlib.util
 import inspect
-import sys
 from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from dmseg.baselines.cards import ModelCard, find_object, model_cards
-from dmseg.baselines.interface import CAPABILITIES, ModelAdapter, SelfTestAdapter
+from dmseg.baselines.interface import ModelAdapter, SelfTestAdapter
 from dmseg.baselines.plain_function import FunctionAdapter
 from dmseg.baselines.restorers import RANDOM, Restored, load_restorer, split_arguments, split_cascade
+from dmseg.baselines.user_models import check_user_model, import_user_object
 from dmseg.errors import DataError, MissingDependencyError, ModelError, UsageError, suggestion, unknown_name
 
 if TYPE_CHECKING:
@@ -80,16 +78,16 @@ def load_model(
     if name.startswith(BRIDGE):
         from dmseg.baselines.bridge import load_bridge
 
-        return _checked(load_bridge(name.removeprefix(BRIDGE), weights, device, given, precision), name)
+        return check_user_model(load_bridge(name.removeprefix(BRIDGE), weights, device, given, precision), name)
     if ":" in name:
-        return _checked(_construct(_user_object(name), name, given, weights, device, precision), name)
+        return check_user_model(_construct(import_user_object(name), name, given, weights, device, precision), name)
     if name in model_cards():
         return _load_built_in(name, given, weights, device, precision)
     entries = _look_up_registered()
     if name not in entries:
         hint = "; your own model: pkg.mod:Class or file.py:Class" if name.endswith(".py") or "." in name else ""
         raise UsageError(f"{unknown_name('model', name, model_names())}{hint}")
-    return _checked(_construct(entries[name].load(), name, given, weights, device, precision), name)
+    return check_user_model(_construct(entries[name].load(), name, given, weights, device, precision), name)
 
 
 def _load_cascade(
@@ -149,48 +147,6 @@ def _refuse_unknown(name: str, given: Mapping[str, Any], accepted: Mapping[str, 
             raise UsageError(f'model "{name}" has no argument "{key}"{suggestion(key, accepted)}{allowed}')
 
 
-def _user_object(reference: str) -> Any:
-    """Return what ``pkg.mod:Class`` or ``file.py:Class`` names."""
-    place, _, attribute = reference.rpartition(":")
-    module = _module_of_file(Path(place)) if place.endswith(".py") else _module_of_name(place, reference)
-    if not hasattr(module, attribute):
-        names = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
-        raise UsageError(f'{place} has no "{attribute}"{suggestion(attribute, names)}; it defines: {", ".join(names)}')
-    return getattr(module, attribute)
-
-
-def _module_of_name(place: str, reference: str) -> ModuleType:
-    try:
-        return importlib.import_module(place)
-    except ModuleNotFoundError as error:
-        if error.name and (place == error.name or place.startswith(f"{error.name}.")):
-            raise UsageError(
-                f'model "{reference}": no module "{place}" can be imported; give pkg.mod:Class of an installed '
-                "package, or file.py:Class"
-            ) from None
-        raise ModelError(f'model "{reference}": importing {place} failed: {error}') from error
-    except Exception as error:
-        raise ModelError(f'model "{reference}": importing {place} failed: {type(error).__name__}: {error}') from error
-
-
-def _module_of_file(path: Path) -> ModuleType:
-    if not path.is_file():
-        raise UsageError(f"{path}: no such file; a model of your own is given as file.py:Class")
-    # One module per path, under a name of its own, so that it is loaded once and cannot shadow a package.
-    name = f"dmseg_user_model_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise DataError(f"{path}: cannot be loaded as a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        del sys.modules[name]
-        raise ModelError(f"{path}: running the file failed: {type(error).__name__}: {error}") from error
-    return module
-
-
 def _construct(
     target: Any, name: str, arguments: Mapping[str, Any], weights: str | Path | None, device: str, precision: str
 ) -> Any:
@@ -241,20 +197,3 @@ def resolve_device(device: str) -> str:
     if count <= int(number or 0):
         raise UsageError(f'device "{device}": torch sees {count} CUDA devices here; give --device cpu, or auto')
     return device
-
-
-def _checked(model: Any, name: str) -> ModelAdapter:
-    """Return a user's model if it has the interface; self-tests that see the reference are not for users."""
-    if isinstance(model, SelfTestAdapter):
-        raise ModelError(f'model "{name}" is a self-test that sees the reference; only those of dmseg are run')
-    lacking = [part for part in ("name", "capabilities", "encode", "predict") if not hasattr(model, part)]
-    if lacking:
-        raise ModelError(
-            f'model "{name}" ({type(model).__name__}) lacks {", ".join(lacking)}; a model has name, capabilities, '
-            "encode(images) and predict(embeddings, image_index, prompts, state): see docs/models.md"
-        )
-    for capability in model.capabilities:
-        if capability not in CAPABILITIES:
-            raise ModelError(f'model "{name}": {unknown_name("capability", capability, CAPABILITIES)}')
-    adapter: ModelAdapter = model
-    return adapter

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -160,7 +159,7 @@ class Benchmark:
                 f"{self.path}: the mask {mask_id} is not in this manifest: its dataset's licence does not allow "
                 "sharing it; build the benchmark from the raw data: dmseg build --manifest ... --raw ..."
             )
-        return imaging.decode_rle(json.loads(rle))
+        return imaging.decode_rle(rle)
 
     @staticmethod
     def _near(given: str, known: Mapping[str, Any]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -204,7 +203,7 @@ def _mask_problems(image: Row, row: Row) -> Iterator[Problem]:
     if row["rle"] is None:
         return
     try:
-        mask: Mask = imaging.decode_rle(json.loads(row["rle"]))
+        mask: Mask = imaging.decode_rle(row["rle"])
     except (DmsegError, ValueError) as error:
         yield Problem(row["mask_id"], str(error))
         return

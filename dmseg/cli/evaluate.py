@@ -73,6 +73,7 @@ def model_arguments(ctx: click.Context, param: click.Parameter, given: tuple[str
 @click.option("--boundary", default="vertex", show_default=True, help="vertex, or pixel as MONAI has it.")
 @click.option("--hd95", default="directed", show_default=True, help="directed, or pooled as MedPy has it.")
 @click.option("--submitter", default=None, help="Whom the run is by, for the leaderboard.")
+@click.option("--serial", is_flag=True, help="On a GPU: finish one image before the next, for models that remember it.")
 @click.option("--isolate", is_flag=True, help="Run the model in a process that sees no benchmark and no network.")
 @click.option("--keep-predictions", is_flag=True, help="Keep every prediction, to answer a leaderboard's challenge.")
 @click.option("--dry-run", is_flag=True, help="Check everything, say what would be done, and change nothing.")

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmseg.baselines import ModelAdapter, PreparingAdapter, SelfTestAdapter
+from dmseg.baselines.interface import AnswerError, read_prediction
 from dmseg.errors import MachineError
 from dmseg.jobs import Calls, CallTimeoutError, limit_time
 from dmseg.types import Image, Mask, Prompts
@@ -64,10 +65,6 @@ class Answer:
 
     mask: Mask
     state: Any
-
-
-class AnswerError(Exception):
-    """A model's answer that is not what the interface asks for."""
 
 
 class GuardedModel:
@@ -190,8 +187,8 @@ class GuardedModel:
             prediction = self._model.predict_from_reference([question.reference.copy() for question in asked], prompts)
         else:
             states = [question.state for question in asked]
-            prediction = self._model.predict([embedding], [0] * len(asked), prompts, states)
-        logits, kept = getattr(prediction, "logits", None), getattr(prediction, "state", None)
+            prediction = read_prediction(self._model.predict([embedding], [0] * len(asked), prompts, states))
+        logits, kept = prediction.logits, prediction.state
         expected = (len(asked), *asked[0].reference.shape)
         if tuple(getattr(logits, "shape", ())) != expected:
             raise AnswerError(f"logits of shape {_shape_text(logits)}; expected {expected}: masks, rows, columns")

@@ -122,6 +122,7 @@ def prepare(
     shard: tuple[int, int] | None = None,
     submitter: str | None = None,
     isolate: bool = False,
+    serial: bool = False,
     keep_predictions: bool = False,
 ) -> RunPlan:
     """Check everything that can be wrong before a run, load the model, and say what the run would be.
@@ -138,6 +139,7 @@ def prepare(
             the one model take the place of worker processes.
         shard: (i, n): only every n-th work unit, from the i-th on; default from RANK and WORLD_SIZE (torchrun).
         submitter: whom the run is by, for the leaderboard.
+        serial: see :class:`RunOptions`.
         isolate: run the model in a process of its own, which sees neither benchmark nor run folder, nor a network
             where the system allows that.
         keep_predictions: keep every prediction in the run folder, so that a leaderboard's challenge can be answered.
@@ -151,7 +153,7 @@ def prepare(
         preset=preset, corrective=corrective, seed=seed, splits=tuple(splits), limit=limit,
         levels=levels_of(opened, tuple(levels)), batch_images=batch_images, precision=precision, grid=grid,
         boundary=boundary, hd95=hd95, prompts=None if prompts is None else Path(prompts).absolute(), timeout=timeout,
-        keep_predictions=keep_predictions,
+        serial=serial, keep_predictions=keep_predictions,
     )  # fmt: skip
     _check_options(options)
     choice = ModelChoice(
@@ -171,7 +173,7 @@ def prepare(
     selection = select(opened, options)
     if options.prompts is not None:
         require_prompts(read_replay(options.prompts), selection, read_sizes(opened), options.rules.steps)
-    info = run_info(options, opened, model_facts(loaded, arguments), submitter)
+    info = run_info(options, opened, model_facts(loaded, arguments, weights), submitter)
     setup = Setup(opened.digest, Path(out), choice, options, where, f"{shard[0]}/{shard[1]}", jobs)
     elsewhere = loads_elsewhere(where, options.timeout, backend, isinstance(model, str))
     return RunPlan(setup, None if elsewhere else loaded, selection, info, shard, backend)

@@ -32,6 +32,8 @@ _KEY_PARTS = (
     "metrics",
     "batch_images",
 )
+_OWN_MODEL_KEY = ("source_sha256", "files")
+"""Only of models that users bring; where they are absent, the key is that of a model that ships."""
 _MODEL_KEY = ("name", "version", "weights_sha256", "arguments", "mode")
 
 
@@ -51,6 +53,7 @@ class RunOptions:
         boundary, hd95: see :func:`dmseg.metrics.score`.
         prompts: a ``prompts.parquet`` to replay in place of the simulated user, or None.
         timeout: seconds that one call of the model may take, or None. Not part of the key.
+        serial: on a GPU, too, all questions about one image before the next one is encoded. Not part of the key.
         keep_predictions: whether all predictions are kept, not only the audited ones. Not part of the key.
     """
 
@@ -68,6 +71,7 @@ class RunOptions:
     hd95: str = "directed"
     prompts: Path | None = None
     timeout: float | None = None
+    serial: bool = False
     keep_predictions: bool = False
 
     def __post_init__(self) -> None:
@@ -141,7 +145,9 @@ def run_key(info: Mapping[str, Any]) -> str:
 
 def _key_content(info: Mapping[str, Any]) -> dict[str, Any]:
     content = {part: info.get(part) for part in _KEY_PARTS}
-    content["model"] = {name: info["model"].get(name) for name in _MODEL_KEY}
+    model = info["model"]
+    named = {name: model[name] for name in _OWN_MODEL_KEY if model.get(name)}
+    content["model"] = {**{name: model.get(name) for name in _MODEL_KEY}, **named}
     return content
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,7 +30,7 @@ class Target:
 
     def reference(self) -> Mask:
         """Return the object's mask, bool (H, W)."""
-        return imaging.decode_rle(json.loads(self.rle))
+        return imaging.decode_rle(self.rle)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmseg.baselines import CAPABILITIES, ModelAdapter, SelfTestAdapter
+from dmseg.baselines.interface import read_prediction
 from dmseg.harness.calling import Answer, CallFailure, GuardedModel, Question
 from dmseg.jobs import peak_memory
 from dmseg.types import Mask, Prompts
@@ -93,7 +94,7 @@ def selfcheck(model: ModelAdapter | SelfTestAdapter, timeout: float | None = Non
     if isinstance(first, CallFailure):
         return [*checks, Check("answer", FAILED, f"{first.status}: {first.message}")]
     checks.append(Check("answer", OK, f"logits on the image's grid; {int(first.mask.sum())} pixels for one prompt"))
-    for check in (_determinism, _other_image, _batch, _mutation, _uses_prompts, _honours_click, _edge, _cost):
+    for check in CHECKS:
         checks += check(asked, scenes, model)
     return checks
 
@@ -139,7 +140,11 @@ def _other_image(asked: _Asked, scenes: list[CheckScene], model: Model) -> Check
     again, milliseconds = _time_call(lambda: asked.guarded.encode([scenes[0].image])[0])
     asked.encode_ms.append(milliseconds)
     asked_again = _Asked(asked.guarded, asked.scene, again, asked.capabilities)
-    yield _compare_answers("memory", before, asked.ask(asked.given(0)), "before and after another image", exact=True)
+    kept = _compare_answers("memory", before, asked.ask(asked.given(0)), "before and after another image", exact=True)
+    hint = (
+        "; keep what belongs to an image in its embedding, or evaluate with --serial" if kept.verdict == FAILED else ""
+    )
+    yield Check(kept.name, kept.verdict, kept.detail + hint)
     if not isinstance(again, CallFailure):
         answer = asked_again.ask(asked.given(0))
         yield _compare_answers("encoder", before, answer, "an image encoded in a batch and alone", exact=False)
@@ -178,7 +183,7 @@ def _mutation(asked: _Asked, scenes: list[CheckScene], model: Model) -> Checked:
     kept = [array.copy() for array in _arrays(given)]
     try:
         embeddings = model.encode([image])
-        prediction = model.predict(embeddings, [0], [given], [None])
+        prediction = read_prediction(model.predict(embeddings, [0], [given], [None]))
     except Exception as error:
         yield Check("inputs", FAILED, f"direct call: {type(error).__name__}: {error}")
         return
@@ -190,6 +195,37 @@ def _mutation(asked: _Asked, scenes: list[CheckScene], model: Model) -> Checked:
     dtype = str(getattr(prediction.logits, "dtype", "?"))
     graded = "float" in dtype
     yield Check("logits", OK if graded else WARNING, f"dtype {dtype}" + ("" if graded else "; floats are expected"))
+    if graded:
+        yield _check_range(prediction.logits)
+    yield from _check_training_mode(model)
+
+
+def _check_range(logits: Any) -> Check:
+    """Probabilities are no logits: everything above 0 would be foreground."""
+    low, high = float(logits.min()), float(logits.max())
+    if low >= 0 and high <= 1 and high > low:
+        detail = f"all values in {low:.3g}..{high:.3g}: probabilities? A logit above 0 is foreground; return logits"
+        return Check("logit range", FAILED, detail)
+    return Check("logit range", OK, f"{low:.3g}..{high:.3g}")
+
+
+def _check_training_mode(model: Model) -> Checked:
+    """Networks left in training mode drop units at random and normalise by the batch."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return
+    modules = [(name, value) for name, value in vars(model).items() if isinstance(value, torch.nn.Module)]
+    left = [
+        f"{name}.{inner}".rstrip(".")
+        for name, module in modules
+        for inner, part in module.named_modules()
+        if part.training and (isinstance(part, torch.nn.modules.dropout._DropoutNd) or hasattr(part, "running_mean"))
+    ]
+    if left:
+        shown = ", ".join(left[:3]) + (", ..." if len(left) > 3 else "")
+        yield Check("evaluation mode", FAILED, f"in training mode: {shown}; call .eval() on the network")
+    elif modules:
+        yield Check("evaluation mode", OK, "no dropout or batch normalisation in training mode")
 
 
 def _arrays(prompts: Prompts) -> list[NDArray[Any]]:
@@ -231,6 +267,35 @@ def _at(name: str, inside: bool, *, wanted: bool) -> Check:
     return Check(name, OK if inside == wanted else WARNING, f"its pixel is {'' if inside else 'not '}in the mask")
 
 
+def _axes(asked: _Asked, scenes: list[CheckScene], model: Model) -> Checked:
+    """Prompts are x, y: a mask about the mirrored place says that they were taken for y, x."""
+    if "points" not in model.capabilities or isinstance(model, SelfTestAdapter):
+        return
+    scene = asked.scene
+    x, y = scene.centres[1]  # off the diagonal
+    answer = asked.ask(scene.click(1), 1)
+    if isinstance(answer, CallFailure) or not answer.mask.any():
+        return
+    rows, columns = np.nonzero(answer.mask)
+    away = float(np.hypot(columns - x, rows - y).min())
+    middle_x, middle_y = float(columns.mean()), float(rows.mean())  # a random network's mask lies everywhere
+    if away >= 1.5 and np.hypot(middle_x - y, middle_y - x) < min(scene.image.shape[:2]) / 8:
+        yield Check("x and y", FAILED, f"a click at x {x}, y {y} gives a mask about x {y}, y {x}: the axes are swapped")
+    else:
+        yield Check("x and y", OK, "the mask lies where the click is")
+
+
+def _box_and_click(asked: _Asked, scenes: list[CheckScene], model: Model) -> Checked:
+    """Presets give a box first and clicks after it: both come in one call."""
+    if not {"points", "box"} <= model.capabilities:
+        return
+    click = asked.scene.click(0)
+    both = Prompts(click.points, click.labels, asked.scene.box(0).box, 2)
+    answer = asked.ask(both)
+    message = f"{answer.status}: {answer.message}" if isinstance(answer, CallFailure) else None
+    yield Check("box and click", FAILED if message else OK, message or "answered together")
+
+
 def _edge(asked: _Asked, scenes: list[CheckScene], model: Model) -> Checked:
     """Prompts at the frame are legal."""
     height, width = asked.scene.image.shape[:2]
@@ -252,6 +317,12 @@ def _cost(asked: _Asked, scenes: list[CheckScene], model: Model) -> Checked:
     height, width = asked.scene.image.shape[:2]
     yield Check("time", OK, f"encode {encode:.1f} ms, predict {predict:.1f} ms per mask (wall, {height} x {width})")
     yield Check("memory use", OK, _memory())
+
+
+CHECKS = (
+    *(_determinism, _other_image, _batch, _mutation, _uses_prompts),
+    *(_honours_click, _axes, _box_and_click, _edge, _cost),
+)
 
 
 def _milliseconds(call: Callable[[], Any], spent: Sequence[float] = ()) -> float:

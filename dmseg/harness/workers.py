@@ -51,7 +51,9 @@ def run_blocks(
         else:
             function = _Recorder(setup, make_engine(setup, guard_model(setup, model)))
             # a time limit needs the main thread
-            backend = Backend("threads", max(backend.jobs, GPU_THREADS)) if on_gpu and limit is None else INLINE
+            backend = INLINE
+            if on_gpu and limit is None and not setup.options.serial:
+                backend = Backend("threads", max(backend.jobs, GPU_THREADS))
         yield stack.enter_context(run(function, blocks, backend))
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from dmseg.errors import DataError
 from dmseg.imaging.formats import MAX_PIXELS
+from dmseg.reading import parse_json
 
 
 class Rle(TypedDict):
@@ -26,17 +27,20 @@ def encode_rle(mask: NDArray[Any]) -> Rle:
     return {"size": [int(side) for side in mask.shape], "counts": encoded["counts"].decode("ascii")}
 
 
-def decode_rle(rle: Mapping[str, Any]) -> NDArray[np.bool_]:
-    """Return the bool (H, W) mask of a COCO run-length record; ``counts`` may be text, bytes or a list of runs.
+def decode_rle(rle: Mapping[str, Any] | str) -> NDArray[np.bool_]:
+    """Return the bool (H, W) mask of a COCO run-length record, or of its JSON text as a manifest has it.
+
+    ``counts`` may be text, bytes or a list of runs.
 
     Decoded here and not by pycocotools, which on damaged counts returns uninitialised memory.
 
     Raises:
         DataError: the record is incomplete, or its runs do not fill the size.
     """
+    record: Any = parse_json(rle, "run lengths of a mask") if isinstance(rle, str) else rle
     try:
-        height, width = (int(side) for side in rle["size"])
-        counts = rle["counts"]
+        height, width = (int(side) for side in record["size"])
+        counts = record["counts"]
         runs = np.asarray(counts, dtype=np.int64) if isinstance(counts, list) else _runs(counts)
     except (KeyError, TypeError, ValueError, UnicodeError, OverflowError) as error:
         raise DataError(f"not a COCO run-length record ({error})") from None

@@ -198,6 +198,7 @@ def _table(name: str, stream: BinaryIO, where: str, columns: Sequence[str] | Non
     chosen = pa.schema([schema.field(column) for column in columns or schema.names], metadata=schema.metadata)
     try:
         table = file.read(chosen.names).select(chosen.names).cast(chosen)
+        table.validate(full=True)  # text that is no UTF-8
         check_values(table, where)
         return table
     except OSError as error:
@@ -210,9 +211,9 @@ def _open_parquet(name: str, stream: BinaryIO, where: str) -> pq.ParquetFile:
     """Open one table, and check its schema version and that no column is missing."""
     try:
         file = pq.ParquetFile(stream)
-    except (pa.ArrowException, OSError) as error:
+        found = file.schema_arrow
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(f"{where}: not a readable Parquet file: {error}") from None
-    found = file.schema_arrow
     metadata = found.metadata or {}
     version = metadata.get(b"dmseg_schema_version", str(SCHEMA_VERSION).encode()).decode("utf-8", "replace")
     if version != str(SCHEMA_VERSION):

@@ -21,6 +21,7 @@ from dmseg.types import LEVELS, SPLITS
 METRICS: tuple[str, ...] = ("dice", "iou", "pixel_accuracy", "nsd_1", "nsd_2", "nsd_3", "nsd_5", "hd95")
 """Columns of steps.parquet that are averaged; all but ``hd95`` (pixels, lower is better) are shares of 0..1."""
 NOC_TARGET = 0.90
+MAX_STEPS = 1000
 
 Array = NDArray[np.float64]
 
@@ -68,10 +69,20 @@ def case_tables(steps: pd.DataFrame, *, splits: Sequence[str] = SPLITS) -> dict[
     Raises:
         DataError: rows are missing or doubled, or hold more than one seed; the message names the first such row.
     """
+    _require_known_values(steps)
     if steps["seed"].nunique() > 1:
         raise DataError(f"rows of several seeds ({sorted(steps['seed'].unique())}); a run has one")
     present = set(steps["split"].unique())
     return {split: _case_table(steps[steps["split"] == split], split) for split in splits if split in present}
+
+
+def _require_known_values(steps: pd.DataFrame) -> None:
+    for name, allowed in (("level", LEVELS), ("split", SPLITS)):
+        if unknown := set(steps[name].unique()) - set(allowed):
+            shown = ascii(min(map(str, unknown)))[:60]
+            raise DataError(f"steps.parquet: {name} {shown}; one of: {', '.join(allowed)}")
+    if len(steps) and not 1 <= int(steps["step"].min()) <= int(steps["step"].max()) <= MAX_STEPS:
+        raise DataError(f"steps.parquet: steps {steps['step'].min()} to {steps['step'].max()}; 1 to {MAX_STEPS}")
 
 
 def _case_table(rows: pd.DataFrame, split: str) -> CaseTable:

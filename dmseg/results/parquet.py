@@ -41,7 +41,7 @@ def read_columns(path: Path, schema: pa.Schema, advice: str, columns: Sequence[s
             if missing:
                 raise DataError(f"{shown}: no column {', '.join(missing)}; {advice}")
             table = file.read(names).select(names)
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, KeyError, ValueError) as error:
         raise DataError(f"{shown}: not a readable Parquet file: {str(error)[:200]}") from None
     made = [_convert(table[name], schema.field(name), shown) for name in names]
     chosen = pa.schema([schema.field(name) for name in names], metadata=schema.metadata)
@@ -58,7 +58,8 @@ def open_parquet(path: Path, texts: Sequence[str] = (), *, links: bool = True) -
     require_regular(path, links=links)
     limits = {"thrift_string_size_limit": _THRIFT_LIMIT, "thrift_container_size_limit": _THRIFT_LIMIT}
     with pq.ParquetFile(path, **limits) as file:
-        present = [name for name in texts if name in file.schema_arrow.names]
+        plain = {field.name for field in file.schema_arrow if not pa.types.is_nested(field.type)}
+        present = [name for name in texts if name in plain]
     return pq.ParquetFile(path, read_dictionary=present, **limits)
 
 
@@ -71,14 +72,18 @@ def _convert(column: pa.ChunkedArray, field: pa.Field, shown: str) -> pa.Chunked
         raise DataError(f"{shown}: {field.name} is {column.type}, not {field.type} ({str(error)[:120]})") from None
     if not field.nullable and column.null_count:
         raise DataError(f"{shown}: {field.name} is missing in {column.null_count} rows")
-    if pa.types.is_floating(field.type) and not field.nullable and not pc.all(pc.is_finite(column)).as_py():
-        raise DataError(f"{shown}: {field.name} holds NaN or infinity; a failed prediction has its worst value")
+    if pa.types.is_floating(field.type):
+        if field.nullable:  # what pandas writes for a missing value
+            column = pc.if_else(pc.is_nan(column), pa.scalar(None, field.type), column)
+        if not pc.all(pc.is_finite(column), min_count=0).as_py():
+            raise DataError(f"{shown}: {field.name} holds NaN or infinity; a failed prediction has its worst value")
     return column
 
 
 def _require_sane_texts(column: pa.ChunkedArray, where: str) -> None:
     total = 0
     for chunk in column.chunks:
+        chunk.dictionary.validate(full=True)  # text that is no UTF-8
         lengths = pc.binary_length(chunk.dictionary.cast(pa.string()))
         longest = pc.max(lengths).as_py() or 0
         if longest > LONGEST_TEXT:

@@ -202,3 +202,47 @@ def test_unknown_mode_and_argument() -> None:
         dmseg.load_model("mobile-sam", weights="random", mode="offical")
     with pytest.raises(UsageError, match='no argument "mod"'):
         dmseg.load_model("mobile-sam", weights="random", mod="official")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "the file is empty"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\n", "a Git LFS pointer"),
+        (b"<!DOCTYPE html><html><body>Sign in</body></html>", "a web page"),
+        (b'{"error": "not found"}', "a text"),
+    ],
+)
+@pytest.mark.parametrize("name", ["weights.pth", "weights.safetensors"])
+def test_what_is_no_checkpoint_is_called_what_it_is(tmp_path, content, message, name):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ModelError, match=message):
+        checkpoints.read_state(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda state: {"model_state_dict": state, "optimizer": {"lr": 1.0}, "epoch": 3},
+        lambda state: {"net": state},
+        lambda state: {"state_dict": {f"model._orig_mod.{key}": value for key, value in state.items()}},
+        lambda state: {"model": {"state_dict": {f"module.{key}": value for key, value in state.items()}}},
+    ],
+)
+def test_common_wrappers_are_unwrapped(tmp_path, wrap):
+    state = {"a.weight": torch.ones(2), "b.bias": torch.zeros(3)}
+    torch.save(wrap(state), tmp_path / "weights.pth")
+    assert checkpoints.read_state(tmp_path / "weights.pth").keys() == state.keys()
+
+
+def test_a_misnamed_safetensors_file_is_read(tmp_path):
+    from safetensors.torch import save_file
+
+    save_file({"a": torch.ones(2)}, tmp_path / "weights.pth")
+    assert checkpoints.read_state(tmp_path / "weights.pth")["a"].tolist() == [1, 1]
+
+
+def test_weights_with_nan_are_refused(tmp_path):
+    torch.save({"a.weight": torch.tensor([1.0, float("nan")]), "b": torch.ones(1)}, tmp_path / "weights.pth")
+    with pytest.raises(ModelError, match=r"NaN or infinity in 1 tensors \(a\.weight\)"):
+        checkpoints.read_state(tmp_path / "weights.pth")

@@ -110,6 +110,7 @@ class Bridge:
 
     Attributes:
         environment: interpreter, packages, torch and CUDA of the other side.
+        named_files: digests of the model's code and of files that its arguments name.
 
     Raises:
         ModelError: the process or its model does not start.
@@ -129,6 +130,7 @@ class Bridge:
         for key in frames.STATED:
             setattr(self, key, facts.get(key))
         self.capabilities = frozenset(answer["capabilities"])
+        self.named_files: dict[str, Any] = {key: facts.get(key) for key in ("source_sha256", "files")}
         self.environment: dict[str, Any] = answer["environment"]
         self._finalizer = weakref.finalize(self, _end, self.__dict__)
 

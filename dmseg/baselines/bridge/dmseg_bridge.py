@@ -224,7 +224,20 @@ def make_model(reference: str, request: Mapping[str, Any]) -> tuple[Any, dict[st
     facts = {key: getattr(model, key, None) for key in STATED}
     facts["trained_on"] = sorted(facts["trained_on"] or ())
     stated = getattr(model, "version", None)
+    place = request.get("weights")
+    if place and facts["weights_sha256"] is None and is_file(place):
+        facts["weights_sha256"] = hash_file(place)
+    named = {key: hash_file(value) for key, value in given.items() if isinstance(value, str) and is_file(value)}
+    facts = dict(facts, source_sha256=hash_file(source) if source and digest else None, files=named)
     return model, dict(facts, name=str(model.name), version=str(stated if stated is not None else digest))
+
+
+def is_file(text: str) -> bool:
+    """Tell whether a text is the path of a file."""
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def make_dmseg_model(name: str, offered: Mapping[str, Any], arguments: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
@@ -234,7 +247,7 @@ def make_dmseg_model(name: str, offered: Mapping[str, Any], arguments: Mapping[s
     model = load_model(name, offered["weights"], offered["device"] or "auto", arguments, offered["precision"] or "fp32")
     if hasattr(model, "predict_from_reference"):
         raise ValueError(f"{name} is a self-test that sees the reference; it cannot be isolated")
-    return model, dict(model_facts(model, arguments), device=getattr(model, "device", "cpu"))
+    return model, dict(model_facts(model, arguments, offered["weights"]), device=getattr(model, "device", "cpu"))
 
 
 def hash_file(path: str) -> str:

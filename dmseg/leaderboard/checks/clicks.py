@@ -88,6 +88,7 @@ def _note(problems: dict[str, Places], what: str, rows: pd.DataFrame) -> None:
 def _follow_sequences(steps: pd.DataFrame, corrective: bool, problems: dict[str, Places]) -> None:
     """Follow each sequence from step to step: clicks answer errors, perfect and failed predictions end it."""
     rows = steps.sort_values(_KEYS, kind="stable")
+    _note(problems, "rows are marked perfect wrongly", rows[(rows["step"] == 1) & rows["perfect"].astype(bool)])
     same = (rows["mask_id"] == rows["mask_id"].shift()) & (rows["level"] == rows["level"].shift())
     before, rows = rows.shift()[same], rows[same]
     failed = (before["status"] != "ok").to_numpy(dtype=bool)

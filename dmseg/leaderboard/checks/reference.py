@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -44,7 +43,7 @@ class Reference:
     def mask(self, mask_id: str) -> Mask | None:
         """Return a reference mask, None where the manifest came without it."""
         rle = self.masks[mask_id]["rle"]
-        return None if rle is None else decode_rle(json.loads(rle))
+        return None if rle is None else decode_rle(rle)
 
 
 def reference_of(info: Mapping[str, Any], own: Manifest | None, findings: Findings) -> Reference | None:

@@ -116,6 +116,7 @@ def _require_short_texts(part: pa.Table) -> None:
         if not pa.types.is_dictionary(part[column].type):
             continue
         for chunk in part[column].chunks:
+            chunk.dictionary.validate(full=True)  # text that is no UTF-8
             longest = pc.max(pc.binary_length(chunk.dictionary)).as_py() or 0
             most = _LONGEST_ERROR if column == "error" else _LONGEST_ID
             if longest > most or chunk.dictionary.nbytes > MAX_DICTIONARY:
