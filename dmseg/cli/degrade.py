@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Keep the SOP and series identifiers of DICOM files, so that SEG and RTSTRUCT still find them.",
 )
+@click.option("--per-slice", is_flag=True, help="Draw anew for each slice of a volume, as the benchmark does.")
 @click.option("-v", "--verbose", is_flag=True, help="Print the plan of every file of a folder.")
 @jobs_option
 def command(
@@ -75,6 +76,7 @@ def command(
     overwrite: bool,
     keep_patient: bool,
     keep_references: bool,
+    per_slice: bool,
     verbose: bool,
     jobs: int,
 ) -> int:
@@ -82,7 +84,7 @@ def command(
 
     PNG, JPEG, TIFF, BMP, GIF (written as PNG), DICOM of one or many frames, NIfTI, MetaImage, NRRD, MGH, Analyze. Bit
     depth, alpha and geometry stay, so masks stay valid. Volumes are cut along their plane of acquisition; the files of
-    a DICOM series are one volume; blank slices are copied.
+    a DICOM series are one volume; a volume has one plan (or --per-slice); blank slices are copied.
 
     Masks in a folder are left alone: by name (labelsTr, masks, _mask), by their values, and DICOM segmentations.
 
@@ -99,7 +101,7 @@ def command(
       dmseg degrade deeplesion/ degraded/ --level lq2 --modality ct --rescale hu+32768
     """
     request = _request(level, modality, dataset, window, ops, seed)
-    request = _with_files(request, rescale, bits, axis, volume, keep_patient, keep_references)
+    request = _with_files(request, rescale, bits, axis, volume, keep_patient, keep_references, per_slice)
     if source.is_dir():
         from dmseg.cli.degrade_folder import Folder
 
@@ -154,6 +156,7 @@ def _with_files(
     volume: int | None,
     keep_patient: bool,
     keep_references: bool,
+    per_slice: bool,
 ) -> Request:
     """Add what says how files are read and written; a conversion's name is checked."""
     import dataclasses
@@ -171,4 +174,5 @@ def _with_files(
         volume=volume,
         keep_patient=keep_patient,
         keep_references=keep_references,
+        per_slice=per_slice,
     )

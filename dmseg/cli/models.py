@@ -54,9 +54,9 @@ def _list() -> None:
         kind = card.kind if card else "registered"
         missing = baselines.missing_packages(card) if card else ()
         note = f"  [needs {', '.join(missing)}: not installed]" if missing else ""
-        click.echo(f"{name:<18}{kind:<11}{card.summary if card else ''}{note}")
+        click.echo(f"{name:<18}{kind:<13}{card.summary if card else ''}{note}")
     for name, restorer in baselines.restorer_cards().items():
-        click.echo(f"{name + '+':<18}{'restorer':<11}{restorer.summary}")
+        click.echo(f"{name + '+':<18}{'restorer':<13}{restorer.summary}")
     click.echo("a restorer stands before any model: moce-ir+mobile-sam, dcpt+file.py:Class; see docs/natural.md")
     click.echo("your own: --model pkg.mod:Class or file.py:Class, also with a plain function; see docs/models.md")
     click.echo("next: dmseg models NAME; dmseg evaluate --model NAME --out RUN")
@@ -106,7 +106,7 @@ def _show_restorer(name: str) -> None:
         "paper url": card.paper_url,
         "code": card.code_url,
         "licence": card.license,
-        "known from": card.trained_on_note,
+        "trained on": card.trained_on_note,
         "arguments": ", ".join(arguments) or None,
         "weights": source,
     }

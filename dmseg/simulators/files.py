@@ -16,6 +16,7 @@ from dmseg.imaging import Derivation, StoredImage
 from dmseg.simulators.arrays import check_domain
 from dmseg.simulators.plan import Plan, plan
 from dmseg.simulators.tables import default_window, tables_digest
+from dmseg.simulators.volumes import plan_volume
 from dmseg.types import Window
 
 
@@ -35,6 +36,7 @@ class Request:
         plane: plane that volumes are cut into; None: that of acquisition.
         keep_patient: keep the patient module of DICOM files.
         keep_references: keep the identifiers of DICOM files, so that what refers to them still fits.
+        per_slice: each slice of a volume gets a draw of its own, as in the benchmark; else one plan holds for all.
     """
 
     level: str
@@ -49,11 +51,12 @@ class Request:
     volume: int | None = None
     plane: str | None = None
     keep_references: bool = False
+    per_slice: bool = False
 
     def series(self) -> str:
         """Return what all files of one request have in common: it names the derived DICOM series."""
         window = None if self.window is None else [self.window.center, self.window.width]
-        more = [value for value in (self.rescale, self.bits, self.plane) if value is not None]
+        more = [value for value in (self.rescale, self.bits, self.plane, self.per_slice or None) if value is not None]
         asked = [self.level, self.modality, self.domain, self.ops, window, self.seed, self.keep_patient, *more]
         return canonical.digest([*asked, tables_digest()])
 
@@ -288,21 +291,52 @@ def _degrade_image(values: NDArray[Any], request: Request, key: str, view: _View
 
 
 def _degrade_stack(view: _View, request: Request, key: str, what: str) -> tuple[NDArray[Any], str, str, list[str]]:
-    """Return a degraded stack of slices, pages or frames; slices have keys ``<key>_z012``, blank ones are copied."""
+    """Return a degraded stack of slices, pages or frames, its digest, words and operations; blank ones are copied."""
+    blank = [bool(one.min() == one.max() or not np.isfinite(one).any()) for one in view.values]
+    copied = f", {sum(blank)} blank ones copied" if any(blank) else ""
+    if all(blank):
+        return view.values, canonical.digest([]), f"{len(blank)} {what}{copied}", [f"{len(blank)} {what}{copied}"]
+    degrade = _degrade_each if request.per_slice else _degrade_together
+    made, digest, words, operations = degrade(view, request, key, blank)
+    return made, digest, f"{len(blank)} {what}{copied}, {words}", [f"{len(blank)} {what}{copied}", *operations]
+
+
+def _degrade_together(
+    view: _View, request: Request, key: str, blank: Sequence[bool]
+) -> tuple[NDArray[Any], str, str, list[str]]:
+    """Degrade a stack by one plan: the same settings everywhere, smooth fields, fresh noise."""
+    window = view.window
+    before = view.values if window is None else imaging.normalise(view.values, window)
+    drawn = plan_volume(
+        key,
+        before,
+        modality=view.modality,
+        domain=request.domain,
+        ops=request.ops,
+        seed=request.seed,
+        window=window or request.window,
+    )
+    after = drawn.apply(before, request.level)
+    made = np.array(view.values)
+    for z in np.flatnonzero(np.logical_not(blank)):
+        made[z] = after[z] if window is None else imaging.add_change(view.values[z], before[z], after[z], window)
+    words = drawn.plan.describe(request.level)
+    return made, drawn.digest(request.level), f"one plan for all:\n{words}", _operations(drawn.plan, request.level)
+
+
+def _degrade_each(
+    view: _View, request: Request, key: str, blank: Sequence[bool]
+) -> tuple[NDArray[Any], str, str, list[str]]:
+    """Degrade every image of a stack by a draw of its own, as the benchmark does; keys are ``<key>_z012``."""
     made = np.array(view.values)
     digests: list[str] = []
-    words, operations, blank = "", [""], 0
-    for z, one in enumerate(view.values):
-        if one.min() == one.max() or not np.isfinite(one).any():
-            blank += 1
-            continue
-        made[z], drawn, described = _degrade_image(one, request, f"{key}_z{z:03d}", view)
+    words, operations = "", [""]
+    for z in np.flatnonzero(np.logical_not(blank)):
+        made[z], drawn, described = _degrade_image(view.values[z], request, f"{key}_z{z:03d}", view)
         digests.append(drawn.digest(request.level))
         if not words or z <= len(made) // 2:
             words, operations = described, _operations(drawn, request.level)
-    copied = f", {blank} blank ones copied" if blank else ""
-    words = f"{len(made)} {what}{copied}, each its own draw; the middle one:\n{words}"
-    return made, canonical.digest(digests), words, [f"{len(made)} {what}{copied}", *operations]
+    return made, canonical.digest(digests), f"each its own draw; the middle one:\n{words}", operations
 
 
 def _return(stored: StoredImage, view: _View, made: NDArray[Any], bits: int | None) -> NDArray[Any]:

@@ -26,7 +26,10 @@ def test_there_are_enough_and_their_names_differ() -> None:
     assert len(CHEATS) >= 112 and len({cheat.name for cheat in CHEATS}) == len(CHEATS)
 
 
-@pytest.mark.parametrize("cheat", CHEATS, ids=str)
+@pytest.mark.parametrize(
+    "cheat",
+    [pytest.param(cheat, marks=[pytest.mark.slow] if i % 3 else [], id=str(cheat)) for i, cheat in enumerate(CHEATS)],
+)
 def test_a_manipulated_submission_is_caught_or_harmless(cheat: Cheat, published: Any, tmp_path: Path) -> None:
     run = published.copy("watershed", tmp_path / "run")
     cheat.do(run)

@@ -211,7 +211,7 @@ def test_every_axial_slice_of_a_volume_is_degraded_whatever_its_orientation(tmp_
     )
     (tmp_path / "turned").mkdir()
     nibabel.save(sagittal, tmp_path / "turned" / "v.nii.gz")
-    options = ("--level", "lq3plus", "--modality", "ct")
+    options = ("--level", "lq3plus", "--modality", "ct", "--per-slice")
     for name in ("in", "turned"):
         status, out, _ = run("degrade", tmp_path / name / "v.nii.gz", tmp_path / f"{name}.nii.gz", *options)
         assert status == 0
@@ -225,6 +225,22 @@ def test_every_axial_slice_of_a_volume_is_degraded_whatever_its_orientation(tmp_
     assert np.array_equal(
         nibabel.load(tmp_path / "turned.nii.gz").affine, nibabel.load(tmp_path / "turned/v.nii.gz").affine
     )
+
+
+def test_a_volume_has_one_plan_and_blank_slices_stay(tmp_path: Path, run: Command) -> None:
+    slices = np.stack([_picture(48).astype(np.int16) * 2 - 200 + 5 * z for z in range(4)])
+    slices[3] = -1000
+    nibabel.save(nibabel.Nifti1Image(slices.transpose(2, 1, 0), np.diag([-0.8, -0.8, 4, 1])), tmp_path / "v.nii")
+    status, out, _ = run(
+        "degrade", tmp_path / "v.nii", tmp_path / "o.nii", "--level", "lq3", "--modality", "ct", "--ops", "gamma"
+    )
+    assert status == 0
+    assert "4 axial slices, 1 blank ones copied, one plan for all" in out
+    made = imaging.read_volume(tmp_path / "o.nii").values
+    assert (made[3] == -1000).all()
+    # One curve for all: what is equal before, in whatever slice, is equal after.
+    for value in np.unique(slices[:3]):
+        assert np.unique(made[:3][slices[:3] == value]).size == 1
 
 
 def _tree(folder: Path) -> None:
