@@ -69,7 +69,10 @@ def _grid(path: Path, header: Any, volume: int | None = None) -> tuple[int, int,
         raise ImageFileError(f"{path}: complex voxels ({kind}); grey values or colours expected")
     if len(shape) > 3 and (count := math.prod(shape[3:])) > 1:
         if volume is None:
-            raise ImageFileError(f"{path}: {len(shape)}-D data of {shape}, {count} volumes; say which one (--volume N)")
+            raise ImageFileError(
+                f"{path}: {len(shape)}-D data of {shape}, {count} volumes; one is expected: dmseg degrade takes "
+                "--volume N, for everything else save the wanted volume as a file of its own"
+            )
         if not 0 <= volume < count:
             raise ImageFileError(f"{path}: holds the volumes 0 to {count - 1}, there is no {volume}")
     shape = (*shape, 1, 1)[:3]
