@@ -203,8 +203,25 @@ def _processes(backend: Backend) -> Pool:
         yield executor, lambda: backend.jobs
     except BaseException:
         _warm_processes.cache_clear()
-        executor.shutdown(wait=True, kill_workers=True)
+        with _quiet_handover():
+            executor.shutdown(wait=True, kill_workers=True)
         raise
+
+
+@contextlib.contextmanager
+def _quiet_handover() -> Iterator[None]:
+    """Say nothing of loky's own thread, which may be handing out a unit that is taken back just now."""
+    before = threading.excepthook
+
+    def pass_over(given: threading.ExceptHookArgs) -> None:
+        if given.thread is None or "ExecutorManagerThread" not in given.thread.name:
+            before(given)
+
+    threading.excepthook = pass_over
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 @functools.lru_cache(maxsize=1)

@@ -100,7 +100,7 @@ FAULTS = {
     gives_nan: ("error", "NaN in the logits"),
     wrong_shape: ("error", f"logits of shape (1, {HEIGHT - 1}, {WIDTH}); expected (1, {HEIGHT}, {WIDTH}): masks, rows"),
     too_few: ("error", "logits of shape (0,"),
-    no_logits: ("error", "logits of shape none"),
+    no_logits: ("error", "predict returned a mapping with masks; return Prediction"),
     wrong_dtype: ("error", "logits of dtype <U"),
     states_missing: ("error", "0 states for 1 masks"),
     leaves: ("error", "SystemExit: 3"),

@@ -12,7 +12,7 @@ import pytest
 from browser import open_page
 from synthetic_board import MODELS, write_entries
 
-from dmseg.leaderboard.record import build_record
+from dmseg.leaderboard import build
 
 pytestmark = pytest.mark.browser
 
@@ -24,7 +24,7 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     root = tmp_path_factory.mktemp("board")
     with pytest.MonkeyPatch.context() as patch:
         write_entries(root, patch)
-        build_record(root)
+        build(root)
     yield root / "leaderboard.html"
 
 
@@ -86,19 +86,19 @@ def test_filters_by_words_and_by_kind(board: Path) -> None:
         page.get_by_label("Model, licence, date").fill("")
         page.locator("#tier").select_option("unranked")
         assert _column(page, "model") == ["partial"]
-        page.locator("#tier").select_option("rescored")
+        page.locator("#tier").select_option("audited")
         assert _column(page, "model") == ["alpha", "beta"]
 
 
 def test_a_link_brings_back_sorting_and_filter(board: Path) -> None:
     with open_page(board) as (page, _):
         _head(page, "LQ-3+").click()
-        page.get_by_label("Model, licence, date").fill("self")
+        page.get_by_label("Model, licence, date").fill("audited")
         fragment, models = page.evaluate("location.hash"), _column(page, "model")
         assert models and len(models) < 7
     with open_page(board, fragment=fragment) as (page, _):
         assert _column(page, "model") == models
-        assert page.get_by_label("Model, licence, date").input_value() == "self"
+        assert page.get_by_label("Model, licence, date").input_value() == "audited"
 
 
 def test_curves_can_be_hidden_and_heat_map_follows_the_level(board: Path) -> None:
@@ -131,7 +131,7 @@ def test_a_hundred_models_open_in_a_second_and_stay_below_a_megabyte(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_entries(tmp_path, monkeypatch, tuple(f"model-{i:03d}" for i in range(100)))
-    build_record(tmp_path)
+    build(tmp_path)
     path = tmp_path / "leaderboard.html"
     assert path.stat().st_size < 1_000_000
     with open_page(path) as (page, events):

@@ -15,10 +15,11 @@ from synthetic_board import MODELS, write_entries
 from synthetic_runs import declare, write_run
 
 from dmseg.errors import DataError, UsageError
-from dmseg.leaderboard import add, build, check, compare, request_text, show
+from dmseg.leaderboard import add, build, check, find_pairs, request_text, show
 from dmseg.leaderboard.columns import LEADERBOARD, LONG, PAPER
 from dmseg.leaderboard.entries import PUBLISHED_FILE, PUBLISHED_LONG_FILE
 from dmseg.leaderboard.tables import read_csv
+from dmseg.results.comparing import compare
 
 
 @pytest.fixture(scope="module")
@@ -173,23 +174,26 @@ def test_show_refuses_what_it_cannot_show(root: Path, tmp_path: Path) -> None:
     assert "no entries yet" in show(tmp_path)
 
 
-def test_compare_gives_paired_differences(root: Path) -> None:
-    rows = compare("alpha", "gamma-large", root)
-    whole = next(row for row in rows if (row.split, row.part, row.level) == ("seen", "all datasets", "all levels"))
-    scores = {row["model"]: float(row["score"]) for row in _rows(root) if row["split"] == "seen"}
-    assert whole.estimate.value == pytest.approx(scores["alpha"] - scores["gamma-large"], abs=2e-6)
-    assert whole.estimate.low > 0 and {row.part for row in rows} == {"all datasets", "busi", "kvasir", "flare"}
-    swapped = compare("gamma-large", "alpha", root)
-    assert swapped[0].estimate.value == pytest.approx(-rows[0].estimate.value)
+def test_models_of_the_record_are_compared_second_minus_first(root: Path) -> None:
+    ((one, two, splits),) = find_pairs("gamma-large", "alpha", root)
+    assert splits == ("seen", "unseen")
+    rows = compare(one, two, splits=splits)
+    whole = next(row for row in rows if (row.split, row.grouping, row.group) == ("seen", "level", "average"))
+    scores = {row["model"]: float(row["dice_final"]) for row in _rows(root) if row["split"] == "seen"}
+    assert whole.difference.value == pytest.approx(100 * (scores["alpha"] - scores["gamma-large"]), abs=1e-3)
+    swapped = compare(two, one, splits=splits)
+    assert swapped[0].difference.value == pytest.approx(-rows[0].difference.value)
 
 
-def test_compare_takes_run_folders_and_names_what_is_missing(root: Path, tmp_path: Path) -> None:
+def test_run_folders_pair_with_models_and_what_is_missing_is_named(root: Path, tmp_path: Path) -> None:
     run = write_run(tmp_path / "mine", "mine", quality=0.5)
-    assert compare("alpha", str(run), root)[0].estimate.value > 0
+    ((_, mine, _),) = find_pairs("alpha", str(run), root)
+    assert mine.path == run
     with pytest.raises(UsageError, match='did you mean "alpha"'):
-        compare("alfa", "beta", root)
-    with pytest.raises(UsageError, match="share no preset"):
-        compare("alpha", "partial", root)
+        find_pairs("alfa", "beta", root)
+    ((whole, partial, splits),) = find_pairs("alpha", "partial", root)
+    with pytest.raises(UsageError, match="do not pair"):
+        compare(whole, partial, splits=splits)
 
 
 def test_adding_twice_changes_nothing(published: Any, tmp_path: Path) -> None:
