@@ -281,7 +281,7 @@ def test_four_dimensional_and_colour_nifti(tmp_path: Path, body: np.ndarray) -> 
     ras = np.ascontiguousarray(np.flip(body.transpose(2, 1, 0), (0, 1)))
     nibabel.save(nibabel.Nifti1Image(np.stack([ras, ras + 1, ras + 2], -1), np.diag([1, 1, 4, 1])), tmp_path / "t.nii")
     for read in (imaging.read_volume, imaging.open_stored):
-        with pytest.raises(ImageFileError, match=r"3 volumes; one is expected: .*degrade takes --volume N.* a file of its own"):
+        with pytest.raises(ImageFileError, match=r"3 volumes; one is expected: .* a file of its own"):
             read(tmp_path / "t.nii")
     assert np.array_equal(imaging.read_volume(tmp_path / "t.nii", volume=1).values, body + 1)
     stored = imaging.open_stored(tmp_path / "t.nii", volume=1)
