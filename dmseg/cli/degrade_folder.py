@@ -151,7 +151,8 @@ class Folder:
             unit = self._unit([file], (relative.parent / imaging.stem(relative)).as_posix(), taken)
             taken.update(unit.targets)
             units.append(unit)
-        return sorted(units, key=lambda unit: unit.sources[0]), others + len(no_images)
+        others += len(files) - len(self.masks) - sum(len(unit.sources) for unit in units)
+        return sorted(units, key=lambda unit: unit.sources[0]), others
 
     def _unit(self, files: Sequence[Path], name: str, taken: set[Path] | None = None) -> Unit:
         targets = tuple(self._target(file, taken or set()) for file in files)
@@ -194,7 +195,7 @@ class Folder:
         return files, others
 
     def _series(self, files: Sequence[Path]) -> tuple[Mapping[str, list[Path]], set[Path]]:
-        """Return the files of each DICOM series that is a volume, by its id, and DICOM files that are no images."""
+        """Return the files of each DICOM series that is a volume, by its id, and DICOM files that are no images or masks."""
         found: dict[tuple[Path, str], list[Path]] = {}
         no_images: set[Path] = set()
         for file in files:

@@ -336,6 +336,8 @@ def test_dicom_segmentations_are_never_degraded(tmp_path: Path, run: Command) ->
     status, out, _ = run("degrade", tmp_path / "in", tmp_path / "out", "--level", "lq1")
     assert status == 0
     assert "tumour.dcm: a DICOM segmentation" in out
+    assert "left alone: 1 masks and label files" in out
+    assert "excluded or no images" not in out  # a file is counted once
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["ct.dcm"]
 
 
