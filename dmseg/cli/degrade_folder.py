@@ -195,7 +195,7 @@ class Folder:
         return files, others
 
     def _series(self, files: Sequence[Path]) -> tuple[Mapping[str, list[Path]], set[Path]]:
-        """Return the files of each DICOM series that is a volume, by its id, and DICOM files that are no images or masks."""
+        """Return the files of each DICOM series that is a volume, by its id, and DICOM files that are none or masks."""
         found: dict[tuple[Path, str], list[Path]] = {}
         no_images: set[Path] = set()
         for file in files:
