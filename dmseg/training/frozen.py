@@ -43,7 +43,7 @@ def openvino_encoder(network: PromptedNetwork) -> Callable[[Tensor], Encoded]:
             'encoder = "openvino" needs OpenVINO; install it (pip install "dmseg-bench[openvino]"), or give '
             "--set encoder=torch"
         )
-    import openvino  # type: ignore[import-untyped,unused-ignore]
+    import openvino
 
     example = torch.zeros(1, 3, network.side, network.side)
     with torch.no_grad(), warnings.catch_warnings():
