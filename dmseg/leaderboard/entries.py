@@ -19,9 +19,8 @@ from typing import Any
 import platformdirs
 
 from dmseg.errors import DataError
-from dmseg.leaderboard.names import name_key
 from dmseg.leaderboard.run_shape import RUN
-from dmseg.naming import safe_name
+from dmseg.naming import name_key, safe_name
 from dmseg.reading import read_json, require_regular, show_name
 from dmseg.results import open_run
 from dmseg.results.cases import CaseTable, case_tables

@@ -17,12 +17,12 @@ from typing import Any
 from dmseg.files import write_bytes
 from dmseg.leaderboard.columns import LEADERBOARD, LONG, PAPER, frictionless
 from dmseg.leaderboard.entries import PUBLISHED_FILE, PUBLISHED_LONG_FILE, Entry, newest_per_contest, read_entries
-from dmseg.leaderboard.names import name_key
 from dmseg.leaderboard.ranking import Standing, rank
 from dmseg.leaderboard.rows import Row, coverage, find_evaluated_masks, is_ranked
 from dmseg.leaderboard.summaries import Summary, summary_of
 from dmseg.leaderboard.tables import csv_bytes, csv_header, csv_lines, parse_csv, read_csv
 from dmseg.manifests import LOCAL_EDITION
+from dmseg.naming import name_key
 
 LEADERBOARD_FILE = "leaderboard.csv"
 LONG_FILE = "leaderboard_long.csv"

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from dmseg.leaderboard.columns import LEADERBOARD
 from dmseg.leaderboard.entries import RANKED_TIERS
-from dmseg.leaderboard.names import name_key
 from dmseg.leaderboard.ranking import mask_scores
 from dmseg.manifests import LOCAL_EDITION, find_published
 from dmseg.results.cases import CaseTable
+from dmseg.results.notices import find_trained, list_synthetic
 from dmseg.statistics import CaseBootstrap
 from dmseg.types import LEVELS
 
@@ -31,6 +31,7 @@ def is_ranked(row: Row) -> bool:
 def leaderboard_row(info: Mapping[str, Any], table: CaseTable) -> Row:
     """Compute one row from run.json and the rows of one split; ranks, tier, dates and coverage are left empty."""
     model, benchmark = info["model"], info["benchmark"]
+    overlap = find_trained(model.get("trained_on") or (), table.datasets, list_synthetic(info))
     row: Row = dict.fromkeys(column.name for column in LEADERBOARD)
     row |= _averages(table)
     row |= {
@@ -40,7 +41,7 @@ def leaderboard_row(info: Mapping[str, Any], table: CaseTable) -> Row:
         "split": table.split,
         "masks": len(table.mask_ids),
         "cases": len(set(table.cases)),
-        "trained_on_overlap": ";".join(overlap(model.get("trained_on") or (), table)) or None,
+        "trained_on_overlap": ";".join(overlap) or None,
         "dmseg": info.get("dmseg"),
         "edition": benchmark["edition"],
         "version": benchmark["version"],
@@ -74,12 +75,6 @@ def _averages(table: CaseTable) -> Row:
     if {"dice_clear", "dice_lq3plus"} <= set(row):
         row["drop"] = row["dice_clear"] - row["dice_lq3plus"]
     return row
-
-
-def overlap(trained_on: list[str] | tuple[str, ...], table: CaseTable) -> list[str]:
-    """Return the datasets of a split that a model was trained on."""
-    known = {name_key(name) for name in trained_on}
-    return sorted({name for name in table.datasets if name_key(name) in known})
 
 
 def coverage(masks: int, levels: int, expected: int) -> float:

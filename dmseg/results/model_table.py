@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmseg.errors import UsageError, unknown_name
-from dmseg.results.cases import METRICS, CaseTable, case_tables
+from dmseg.results.cases import LOWER_IS_BETTER, METRICS, CaseTable, case_tables
 from dmseg.results.comparing import require_pair
 from dmseg.results.layout import csv_text, escape_tex
 from dmseg.results.runs import Run
@@ -28,7 +28,6 @@ LAYOUTS: dict[str, tuple[str, ...]] = {
     "full": tuple(TABLE_METRICS),
 }
 """Layout -> metrics."""
-LOWER_IS_BETTER = frozenset({"hd95"})
 DROP, RELATIVE = "drop", "drop, %"
 
 Array = NDArray[np.float64]
