@@ -13,9 +13,7 @@ from dmseg.errors import UsageError
 @click.command("report")
 @click.argument("runs", nargs=-1, required=True, type=FOLDER)
 @click.option("--data", "benchmark", type=FOLDER, default=None, help="Benchmark of the run, for the pictures.")
-@click.option(
-    "--out", type=FILE, default=None, help="Default RUN/report.html; of several, comparison.html beside them."
-)
+@click.option("--out", type=FILE, default=None, help="Default RUN/report.html; of several, comparison.html.")
 @click.option("--open", "show", is_flag=True, help="Open it in the browser.")
 def command(runs: tuple[Path, ...], benchmark: Path | None, out: Path | None, show: bool) -> int:
     """Write one self-contained HTML page about a run: tables, curves, cases, how to reproduce. It opens offline.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -107,7 +108,7 @@ def _write_run(run: Run, form: str, full: bool) -> str:
     else:
         parts = [screen_table(model, numbers) for numbers in splits]
     _say_notices(run, tables, err=form == "latex")
-    return _join(parts, form)
+    return _join(run, parts, form)
 
 
 def _write_runs(runs: Sequence[Run], form: str, full: bool) -> str:
@@ -133,9 +134,9 @@ def _write_groups(runs: Sequence[Run], grouping: str, metric: str, form: str, be
         require_pair(runs[0], run, runs[0].steps, run.steps)
     facts, operations = read_mask_facts(runs[0]), None
     if grouping == "operation":
-        degradations = None if benchmark is not None else find_degradations(runs[0])
-        degradations = _read_plans(runs[0], benchmark) if degradations is None else degradations
-        operations = list_operations(degradations)
+        digest = runs[0].info["benchmark"]["manifest_digest"]
+        published = None if benchmark is not None else find_degradations(digest)
+        operations = list_operations(_read_plans(runs[0], benchmark) if published is None else published)
     names = name_runs(runs)
     tables = [case_tables(run.steps) for run in runs]
     _say_notices(runs[0], tables[0], err=form != "markdown")
@@ -148,7 +149,7 @@ def _write_groups(runs: Sequence[Run], grouping: str, metric: str, form: str, be
         parts = [groups_table(metric, own) for own in drops[0]]
     else:
         parts = [models_groups_table(metric, names, list(own)) for own in zip(*drops, strict=True)]
-    return _join(parts, form)
+    return _join(runs[0], parts, form)
 
 
 def _read_plans(run: Run, benchmark: Path | None) -> pa.Table:
@@ -177,7 +178,12 @@ def _say_notices(run: Run, tables: Mapping[str, CaseTable], err: bool) -> None:
         click.echo(f"warning {warning}", err=err)
 
 
-def _join(tables: Sequence[TextTable], form: str) -> str:
+def _join(run: Run, tables: Sequence[TextTable], form: str) -> str:
+    """Return tables as text; their titles say what is synthetic, wherever they are copied to."""
+    from dmseg.results.notices import mark_title
+
+    datasets = set(run.steps["dataset"])
+    tables = [dataclasses.replace(table, title=mark_title(table.title, run.info, datasets)) for table in tables]
     return "\n\n".join(table.markdown() if form == "markdown" else table.latex() for table in tables) + "\n"
 
 

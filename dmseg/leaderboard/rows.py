@@ -6,15 +6,17 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from dmseg.leaderboard.columns import LEADERBOARD
 from dmseg.leaderboard.entries import RANKED_TIERS
 from dmseg.leaderboard.ranking import mask_scores
 from dmseg.manifests import LOCAL_EDITION, find_published
-from dmseg.results.cases import CaseTable
+from dmseg.results.cases import NOC_TARGET, CaseTable
+from dmseg.results.grouping import Operations, measure_drops
 from dmseg.results.notices import find_trained, list_synthetic
-from dmseg.statistics import CaseBootstrap
+from dmseg.statistics import CaseBootstrap, Estimate
 from dmseg.types import LEVELS
 
 LONG_METRICS: tuple[str, ...] = ("dice", "iou", "pixel_accuracy", "nsd_2", "hd95")
@@ -66,7 +68,7 @@ def _averages(table: CaseTable) -> Row:
     }
     for i, level in enumerate(table.levels):
         columns[f"dice_{level}"] = table.values["dice"][:, i, -1]
-    if table.steps > 1:
+    if table.steps > 1 and (table.values["iou"] >= NOC_TARGET).any():
         columns["noc90"] = table.first_step_reaching().mean(axis=1)
     means = table.bootstrap.means(np.column_stack(list(columns.values())))
     row: Row = {name: float(value) for name, value in zip(columns, means, strict=True)}
@@ -117,6 +119,34 @@ def long_rows(info: Mapping[str, Any], table: CaseTable) -> list[Row]:
                     rows.append(
                         common
                         | {"dataset": dataset, "modality": kinds, "level": level, "step": step, "metric": metric}
-                        | {"value": estimate.value, "low": estimate.low, "high": estimate.high, "n": estimate.n}
+                        | {"value": estimate.value, "n": estimate.n, **_bounds(estimate)}
                     )
     return rows
+
+
+def _bounds(estimate: Estimate, scale: float = 1.0) -> Row:
+    """Return low and high; None where one case per dataset makes an interval without width."""
+    if not estimate.has_interval:
+        return {"low": None, "high": None}
+    return {"low": estimate.low / scale, "high": estimate.high / scale}
+
+
+def artefact_rows(
+    info: Mapping[str, Any], table: CaseTable, facts: pd.DataFrame, operations: Operations | None
+) -> list[Row]:
+    """Return operation x level of one run and split: what the masks of images that have it lose, shares of 0 to 1."""
+    if operations is None or table.levels[0] != "clear" or len(table.levels) < 2:
+        return []
+    common = {
+        "model": info["model"]["name"],
+        "preset": info["protocol"]["preset"],
+        "split": table.split,
+        "edition": info["benchmark"]["edition"],
+        "version": info["benchmark"]["version"],
+    }
+    return [
+        common
+        | {"operation": drop.group, "level": drop.level, "drop": drop.drop.value / 100}
+        | {"masks": drop.drop.n, "cases": drop.drop.cases, **_bounds(drop.drop, 100)}
+        for drop in measure_drops(table, "operation", facts, operations)
+    ]

@@ -38,7 +38,10 @@ class GroupTable:
 def read_operations(run: Run, pixels: Benchmark | None) -> Operations | None:
     """Return the operations of each image, from the benchmark or a published manifest; None where neither is there."""
     columns = ("image_id", "level", "plan")
-    degradations = pixels.table("degradations", columns) if isinstance(pixels, Benchmark) else find_degradations(run)
+    if isinstance(pixels, Benchmark):
+        degradations = pixels.table("degradations", columns)
+    else:
+        degradations = find_degradations(run.info["benchmark"]["manifest_digest"])
     return None if degradations is None else list_operations(degradations)
 
 
@@ -66,17 +69,15 @@ def draw_artefacts(
     return drops, (Markup(heat), _arrange("operation", drops, levels))
 
 
-def describe_worst(title: str, drops: Sequence[GroupDrop]) -> list[str]:
+def describe_worst(drops: Sequence[GroupDrop]) -> list[str]:
     """Say which operation goes with the largest loss of those whose interval does not hold zero."""
     certain = [drop for drop in find_hardest(drops) if drop.drop.has_interval and drop.drop.low > 0]
     if not certain:
         return []
     worst = max(certain, key=lambda drop: (drop.drop.value, drop.group))
-    one = worst.drop
-    return [
-        f"{title}: images with {worst.group.replace('_', ' ')} lose most, {one.value:.1f} [{one.low:.1f}, {one.high:.1f}] "
-        f"points of Dice at {LEVEL_LABELS[worst.level]} ({one.n} masks; they have other operations, too)."
-    ]
+    name, level, one = worst.group.replace("_", " "), LEVEL_LABELS[worst.level], worst.drop
+    lost = f"{one.value:.1f} [{one.low:.1f}, {one.high:.1f}] points of Dice at {level}"
+    return [f"images with {name} lose most, {lost} ({one.n} masks, which have other operations, too)"]
 
 
 def list_group_tables(table: CaseTable, facts: pd.DataFrame) -> list[GroupTable]:

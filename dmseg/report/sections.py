@@ -99,7 +99,6 @@ def render_report(run: Run, pixels: Benchmark | None, warnings: Sequence[str]) -
             protocol=info["protocol"],
             notices=list_notices(info, datasets),
             warnings=warnings,
-            glance=[sentence for split in splits for sentence in split["glance"]],
             n_masks=steps["mask_id"].nunique(),
             n_images=steps["image_id"].nunique(),
             n_cases=steps["case_id"].nunique(),
@@ -141,7 +140,7 @@ def _split(table: CaseTable, content: RunPage) -> dict[str, Any]:
         "artefacts": artefacts,
         "groups": list_group_tables(table, content.facts),
         "gallery": None if content.pixels is None else gallery(*collect_sources(table, content.run, content.pixels)),
-        "glance": _glance(title, numbers, content.synthetic) + describe_worst(title, drops),
+        "glance": "; ".join(_glance(numbers, content.synthetic) + describe_worst(drops)) + ".",
     }
 
 
@@ -158,17 +157,17 @@ def says_noc(numbers: SplitNumbers) -> bool:
     return steps > 1 and any(share < 100 for share in numbers.never) and any(noc.value > 1 for noc in numbers.noc)
 
 
-def _glance(title: str, numbers: SplitNumbers, synthetic: frozenset[str]) -> list[str]:
-    """Say in sentences what matters of a split."""
+def _glance(numbers: SplitNumbers, synthetic: frozenset[str]) -> list[str]:
+    """Say in words what matters of a split."""
     dice = next(row for row in numbers.blocks[0].rows if row.metric == "dice").cells[-1]
-    said = [f"{title}: final Dice {format_estimate(dice)} %, mean over levels and datasets."]
+    said = [f"final Dice {format_estimate(dice)} %, mean over levels and datasets"]
     if numbers.drop:
         hardest = LEVEL_LABELS[numbers.table.levels[-1]]
-        said.append(f"{title}: from Clear to {hardest} it loses {format_estimate(numbers.drop[0])} points of Dice.")
+        said.append(f"from Clear to {hardest} it loses {format_estimate(numbers.drop[0])} points of Dice")
     finals = {name: float(np.mean(values)) for name, values in numbers.dataset_dice.items()}
     if len(finals) > 1:
         worst = min(finals, key=lambda name: (finals[name], name))
-        said.append(f"{title}: weakest on {mark_dataset(worst, synthetic)}, Dice {finals[worst]:.1f} %.")
+        said.append(f"weakest on {mark_dataset(worst, synthetic)}, Dice {finals[worst]:.1f} %")
     return said
 
 
@@ -313,7 +312,7 @@ def _facts(info: Mapping[str, Any], content: RunPage) -> list[tuple[str, str]]:
         ),
         ("Licence", model.get("license") or "not declared"),
         ("Trained on", trained_on),
-        ("Of these datasets it saw", ", ".join(sorted(content.trained)) or "none that it declares"),
+        ("Of these datasets it saw", _name_trained(content)),
         ("Splits", ", ".join(info["benchmark"]["split"])),
         ("Seed", info["protocol"]["seed"]),
         ("Corrective click", info["protocol"]["corrective"] or "none"),
@@ -321,6 +320,12 @@ def _facts(info: Mapping[str, Any], content: RunPage) -> list[tuple[str, str]]:
         ("Metric grid, boundary, HD95", f"{metrics['grid']}, {metrics['boundary']}, {metrics['hd95']}"),
     ]
     return [(name, str(value)) for name, value in facts]
+
+
+def _name_trained(content: RunPage) -> str:
+    if content.trained and content.trained <= content.synthetic:
+        return f"{len(content.trained)}, by their generator (phantoms)"
+    return ", ".join(sorted(content.trained)) or "none that it declares"
 
 
 def _digests(info: Mapping[str, Any], path: Path) -> list[tuple[str, str]]:

@@ -75,9 +75,9 @@ def name_sizes(areas: Array) -> NDArray[np.str_]:
     return names[np.searchsorted([bound for _, bound in SIZE_GROUPS], areas, side="right")]
 
 
-def find_degradations(run: Run) -> pa.Table | None:
-    """Return the plans (image_id, level, plan) of a run's benchmark if that is a published edition, else None."""
-    header = find_published_header(run.info["benchmark"]["manifest_digest"])
+def find_degradations(manifest_digest: str) -> pa.Table | None:
+    """Return the plans (image_id, level, plan) of a benchmark if it is a published edition, else None."""
+    header = find_published_header(manifest_digest)
     if header is None:
         return None
     return find_published(f"{header['edition']}-{header['version']}").degradations

@@ -46,6 +46,14 @@ def mark_dataset(name: str, synthetic: Collection[str]) -> str:
     return name + PHANTOM_MARK if name in synthetic else name
 
 
+def mark_title(title: str, info: Mapping[str, Any], datasets: Collection[str]) -> str:
+    """Return the title of a table, with what of its images is synthetic."""
+    drawn = set(datasets) & list_synthetic(info)
+    if not drawn:
+        return title
+    return f"{title}; synthetic images" if drawn == set(datasets) else f"{title}; partly synthetic images"
+
+
 def find_trained(trained_on: Collection[str], datasets: Iterable[str], synthetic: Collection[str]) -> list[str]:
     """Return the datasets whose images, or whose generator, a model was trained on, sorted.
 
