@@ -73,7 +73,7 @@ def test_severities() -> None:
 
 
 def test_unknown_names_are_refused_with_the_close_ones() -> None:
-    with pytest.raises(UsageError, match='unknown level "lq4".*did you mean "lq3" or "lq2" or "lq1"'):
+    with pytest.raises(UsageError, match=r'unknown level "lq4".*did you mean "lq3" or "lq2" or "lq1"'):
         check_level("lq4")
     with pytest.raises(UsageError, match='did you mean "gaussian_blur" or "gaussian_noise"'):
         operation("gausian")
