@@ -70,7 +70,10 @@ LEADERBOARD: tuple[CsvColumn, ...] = (
     CsvColumn("masks", "integer", "masks evaluated"),
     CsvColumn("cases", "integer", "cases (patients) evaluated"),
     CsvColumn(
-        "trained_on_overlap", "string", "datasets of the split that the model was trained on, joined by ;", False
+        "trained_on_overlap",
+        "string",
+        "datasets of the split that the model was trained on, or (phantoms) whose generator it was trained on, by ;",
+        False,
     ),
     CsvColumn(
         "tier",

@@ -64,9 +64,10 @@ def read_mask_facts(run: Run) -> pd.DataFrame:
     advice = "is this the folder of a dmseg run?"
     rows = read_columns(run.path / "steps.parquet", run_schema("steps"), advice, columns)
     first = pc.and_(pc.equal(rows["step"], 1), pc.equal(rows["level"], run.info["benchmark"]["levels"][0]))
-    facts = rows.filter(first).drop_columns(["level", "step"]).to_pandas().drop_duplicates("mask_id")
+    facts: pd.DataFrame = rows.filter(first).drop_columns(["level", "step"]).to_pandas()
+    facts = facts.drop_duplicates("mask_id").set_index("mask_id")
     facts["size"] = name_sizes(facts["gt_area"].to_numpy(dtype=np.float64))
-    return facts.set_index("mask_id")
+    return facts
 
 
 def name_sizes(areas: Array) -> NDArray[np.str_]:
