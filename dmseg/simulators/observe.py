@@ -68,8 +68,7 @@ def observe(
     Raises:
         UsageError: unknown modality, or an image that cannot be used.
     """
-    if modality is not None:
-        check_modality(modality)
+    modality = check_modality(modality) if modality is not None else None
     window = window or default_window(modality)
     image = make_working(clear, window)
     counts, greys = _grey_counts(image)

@@ -51,8 +51,7 @@ class Degrade:
         self.levels = (self.levels,) if isinstance(self.levels, str) else tuple(self.levels)
         if not self.levels:
             raise UsageError(f"give at least one level to draw from: {', '.join(LEVELS)}")
-        for level in self.levels:
-            check_level(level)
+        self.levels = tuple(check_level(level) for level in self.levels)
 
     def set_epoch(self, epoch: int) -> None:
         """Make the draws of the next epoch differ from those of the last."""
