@@ -67,17 +67,19 @@ class Degrade(albumentations.ImageOnlyTransform):  # type: ignore[misc]  # album
             modality, levels, ops, severity, domain, window, value_range, keyed_seed, keyed, per_slice, colour
         )
 
-    def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
-        """Draw a degradation (albumentations)."""
-        return {"degradation": self._draw(data, self.random_generator)}
-
-    if hasattr(albumentations.ImageOnlyTransform, "sample_parameters"):
+    if hasattr(albumentations.ImageOnlyTransform, "sample_parameters"):  # AlbumentationsX
 
         def sample_parameters(self, params: Any, data: dict[str, Any], targets: Any, sampling: Any) -> Any:
-            """Draw a degradation (AlbumentationsX)."""
+            """Draw a degradation."""
             from albumentations.core.transform_params import SampledParams
 
             return SampledParams(params={"degradation": self._draw(data, sampling.random_generator)})
+
+    else:
+
+        def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+            """Draw a degradation."""
+            return {"degradation": self._draw(data, self.random_generator)}
 
     def _draw(self, data: Mapping[str, Any], generator: np.random.Generator) -> str:
         """Return the text of a degradation, so that it can be stored with the sample."""
