@@ -24,7 +24,7 @@ def round_measured(value: float) -> float:
     return float(f"{value:.6g}")
 
 
-def working(image: Any, window: Window | None) -> Image:
+def make_working(image: Any, window: Window | None) -> Image:
     """Return the image that operations work on: checked, int16 brought to [0, 1] by its window.
 
     Raises:
@@ -60,9 +60,9 @@ class Facts(Mapping[str, Any]):
             "width": width,
             "window": None if window is None else [window.center, window.width],
         }
-        parts: list[tuple[tuple[str, ...], Callable[[], dict[str, Any]]]] = [(GREYS, lambda: _greys(image))]
+        parts: list[tuple[tuple[str, ...], Callable[[], dict[str, Any]]]] = [(GREYS, lambda: _measure_greys(image))]
         if modality == "ultrasound":
-            parts.append((("geometry", "reflectors", "interface"), lambda: _scan(image, geometry)))
+            parts.append((("geometry", "reflectors", "interface"), lambda: _measure_scan(image, geometry)))
         if modality in OPTICAL:
             parts.append((("field_of_view", "bright", "sites"), lambda: optical_facts(image)))
         if modality == "ct":
@@ -85,7 +85,7 @@ GREYS = ("minimum", "maximum", "mean", "deviation", "midtones", "white", "histog
 """Facts about the grey values alone, which pool over the slices of a volume."""
 
 
-def _greys(image: Image) -> dict[str, Any]:
+def _measure_greys(image: Image) -> dict[str, Any]:
     counts, greys = _grey_counts(image)
     total = counts.sum()
     present = greys[counts > 0]
@@ -102,7 +102,7 @@ def _greys(image: Image) -> dict[str, Any]:
     }
 
 
-def _scan(image: Image, geometry: Mapping[str, Any] | None) -> dict[str, Any]:
+def _measure_scan(image: Image, geometry: Mapping[str, Any] | None) -> dict[str, Any]:
     found = check_geometry(geometry) if geometry is not None else estimate(image)
     return {"geometry": found, **reflectors(image, found)}
 
@@ -118,7 +118,7 @@ def look(
     if modality is not None:
         check_modality(modality)
     window = window or default_window(modality)
-    return Facts(working(clear, window), modality=modality, geometry=geometry, window=window)
+    return Facts(make_working(clear, window), modality=modality, geometry=geometry, window=window)
 
 
 def observe(

@@ -13,7 +13,7 @@ from dmseg import canonical, imaging
 from dmseg.errors import DataError, UsageError, unknown_name
 from dmseg.rng import Stream
 from dmseg.simulators import general, tables, visibility
-from dmseg.simulators.observe import look, working
+from dmseg.simulators.observe import look, make_working
 from dmseg.simulators.operations import GENERAL, home_modality, operation
 from dmseg.simulators.scene import Scene
 from dmseg.types import LEVEL_LABELS, LEVELS, Image, Window, check_level, check_modality
@@ -74,24 +74,24 @@ class Plan:
     place: tuple[int, int] | None = field(default=None, compare=False)
     channel: int | None = field(default=None, compare=False)
 
-    def observing(self, clear: Any) -> Plan:
+    def observe(self, clear: Any) -> Plan:
         """Return this plan with the facts and the visibility factor of an undegraded image."""
         seen = self.look(clear)
         return dataclasses.replace(seen, observed=dict(seen.observed or {}))
 
     def look(self, clear: Any) -> Plan:
-        """Return :meth:`observing` with facts that are measured when an operation asks for them."""
+        """Return :meth:`observe` with facts that are measured when an operation asks for them."""
         facts = look(clear, modality=self.modality, geometry=self.geometry, window=self.window)
         seen = dataclasses.replace(self, observed=facts)
         decided = self.visibility if self.observed is None else None
-        return dataclasses.replace(seen, visibility=seen.capped(clear) if decided is None else decided)
+        return dataclasses.replace(seen, visibility=seen.find_visibility(clear) if decided is None else decided)
 
-    def capped(self, clear: Any) -> float:
+    def find_visibility(self, clear: Any) -> float:
         """Return the factor of the visibility cap for an undegraded image, once its facts are known."""
         steps = [step for step in self.general if step.operation in visibility.CAPPED and "heavy" in step.values]
         if not steps:
             return 1.0
-        image = working(clear, self._window())
+        image = make_working(clear, self._window())
         return visibility.cap(image, functools.partial(self._chain, steps, severity="heavy", clear=image))
 
     def at_slice(self, z: int, slices: int) -> Plan:
@@ -145,7 +145,7 @@ class Plan:
             check_level(level)
         plan = self if self.observed is not None else self.look(image)
         results: dict[str, Image] = {}
-        base = working(image, plan._window())
+        base = make_working(image, plan._window())
         heavy: Image | None = None
         for level in levels:
             if level == "clear":
@@ -371,7 +371,7 @@ def plan_operations(
         window=window,
         geometry=None if geometry is None else dict(geometry),
     )
-    return drawn if image is None else drawn.observing(image)
+    return drawn if image is None else drawn.observe(image)
 
 
 def _choose_general(key: str, seed: int) -> list[str]:
@@ -437,4 +437,4 @@ def plan(
         window=window,
         geometry=None if geometry is None else dict(geometry),
     )
-    return drawn if image is None else drawn.observing(image)
+    return drawn if image is None else drawn.observe(image)

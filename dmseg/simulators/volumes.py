@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmseg.errors import UsageError
-from dmseg.simulators.observe import GREYS, look, working
+from dmseg.simulators.observe import GREYS, look, make_working
 from dmseg.simulators.plan import Plan, plan
 from dmseg.simulators.tables import default_window
 from dmseg.types import Window
@@ -89,7 +89,7 @@ def look_at_volume(drawn: Plan, volume: NDArray[Any]) -> VolumePlan:
         raise UsageError(f"volume of shape {volume.shape}; expected (D, H, W) or (D, H, W, 3), axial slices first")
     window = drawn.window or default_window(drawn.modality)
     drawn = replace(drawn, window=window)
-    base = working(volume.reshape(-1, *volume.shape[2:]), window)
+    base = make_working(volume.reshape(-1, *volume.shape[2:]), window)
     greys = look(base, window=window)
     stacked = base.reshape(volume.shape)
     highest = np.ascontiguousarray(stacked.max(axis=0))
@@ -99,5 +99,5 @@ def look_at_volume(drawn: Plan, volume: NDArray[Any]) -> VolumePlan:
     slices = {round(share * (len(volume) - 1)) for share in _PROBED}
     factor = drawn.visibility
     if factor is None:
-        factor = min(seen.capped(stacked[z]) for z in sorted(slices))
+        factor = min(seen.find_visibility(stacked[z]) for z in sorted(slices))
     return VolumePlan(replace(seen, visibility=factor), len(volume))

@@ -84,13 +84,13 @@ class Degrade(albumentations.ImageOnlyTransform):  # type: ignore[misc]  # album
     def _draw(self, data: Mapping[str, Any], generator: np.random.Generator) -> str:
         """Return the text of a degradation, so that it can be stored with the sample."""
         if not self.keyed:
-            return self._settings.draw(draws.fresh_key(int(generator.integers(0, 2**63)))).to_json()
+            return self._settings.draw(draws.make_fresh_key(int(generator.integers(0, 2**63)))).to_json()
         if self.name_from is not None:
             if self.name_from not in data:
                 raise UsageError(f'the sample has no "{self.name_from}" to name its image; it has: {", ".join(data)}')
             return self._settings.draw(str(data[self.name_from])).to_json()
         first = next(data[target] for target in _TARGETS if target in data)
-        return self._settings.draw(draws.pixel_key(np.asarray(first))).to_json()
+        return self._settings.draw(draws.make_pixel_key(np.asarray(first))).to_json()
 
     def _apply(self, pixels: Any, layout: str, text: str, number: int = 0) -> NDArray[Any]:
         drawn = Degradation.from_json(text)

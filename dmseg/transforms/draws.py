@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def fresh_key(word: int) -> str:
+def make_fresh_key(word: int) -> str:
     """Return the key of a draw from a random 63-bit word, unique to this worker."""
     worker = _worker()
     return f"draw {word:016x}" + (f" of {worker}" if worker else "")
@@ -31,6 +31,6 @@ def _worker() -> str:
     return "" if process == "MainProcess" else process
 
 
-def pixel_key(pixels: NDArray[np.generic]) -> str:
+def make_pixel_key(pixels: NDArray[np.generic]) -> str:
     """Return the key of an image without a name: the digest of its pixels, 32 hex digits."""
     return hashlib.blake2b(np.ascontiguousarray(pixels).tobytes(), digest_size=16).hexdigest()

@@ -58,9 +58,9 @@ class RandDegrade(RandomizableTransform, InvertibleTransform):  # type: ignore[m
     def draw(self, pixels: NDArray[Any] | None = None, name: str | None = None) -> Degradation | None:
         """Return the degradation after :meth:`randomize`, or None where it does not act."""
         if self.settings.keyed:
-            key = name if name is not None else draws.pixel_key(np.asarray(pixels))
+            key = name if name is not None else draws.make_pixel_key(np.asarray(pixels))
             return self.settings.draw(key) if self.settings.acts(key, self.prob) else None
-        return self.settings.draw(draws.fresh_key(self._word)) if self._do_transform else None
+        return self.settings.draw(draws.make_fresh_key(self._word)) if self._do_transform else None
 
     def __call__(self, img: Any, randomize: bool = True) -> Any:
         """Return the degraded image.

@@ -62,7 +62,7 @@ class Degrade:
             key = f"{key}/{self.epoch}" if self.epoch else key
             return self.settings.draw(key) if self.settings.acts(key, self.p) else None
         word, acts = int(self.generator.integers(0, 2**63)), self.p >= 1 or self.generator.random() < self.p
-        return self.settings.draw(draws.fresh_key(word)) if acts else None
+        return self.settings.draw(draws.make_fresh_key(word)) if acts else None
 
     def __call__(self, image: Any, key: str | None = None) -> Any:
         """Return the degraded image.
@@ -78,7 +78,7 @@ class Degrade:
         layout = "HWC"[: pixels.ndim] if _is_pillow(image) else arrays.fit_layout(self.layout, pixels.shape)
         count = pixels.shape[layout.index("B")] if "B" in layout else None
         if self.settings.keyed and key is None:
-            key = draws.pixel_key(pixels)
+            key = draws.make_pixel_key(pixels)
         names = [key] if count is None else [None if key is None else f"{key}/{b}" for b in range(count)]
         drawn = [self.draw(name) for name in names]
         return like(image, self._apply(pixels, layout, drawn))
@@ -166,7 +166,7 @@ class Degraded:
             raise UsageError(f"the dictionary has no {', '.join(missing)}; it has: {', '.join(map(str, data))}")
         name = None if self.name_from is None else str(data[self.name_from])
         if name is None and self.degrade.settings.keyed:
-            name = draws.pixel_key(as_array(data[self.keys[0]]))
+            name = draws.make_pixel_key(as_array(data[self.keys[0]]))
         drawn = self.degrade.draw(name)
         return (
             dict(data)

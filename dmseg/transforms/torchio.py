@@ -55,7 +55,7 @@ class RandomDegrade(RandomTransform, IntensityTransform):  # type: ignore[misc] 
         if not self.settings.keyed:
             key = f"draw {int(torch.randint(0, 2**63 - 1, ())):016x}"
         elif self.name_from is None:
-            key = draws.pixel_key(next(iter(images.values())).numpy())
+            key = draws.make_pixel_key(next(iter(images.values())).numpy())
         elif self.name_from in subject:
             key = str(subject[self.name_from])
         else:

@@ -84,7 +84,7 @@ class Degrade(v2.Transform):  # type: ignore[misc]  # torchvision has no types
 
     def _draw(self, first: Any, number: int) -> Degradation | None:
         if self.settings.keyed:
-            key = self._name or draws.pixel_key(as_array(first))
+            key = self._name or draws.make_pixel_key(as_array(first))
             key = f"{key}/{number}" if number else key
             return self.settings.draw(key) if self.settings.acts(key, self.p) else None
         word, acts = int(torch.randint(0, 2**63 - 1, ())), self.p >= 1 or float(torch.rand(())) < self.p

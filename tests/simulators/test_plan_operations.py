@@ -61,4 +61,4 @@ def test_facts_measured_late_are_those_measured_at_once(modality: str | None, pi
     assert dict(late) == at_once and late.get("nothing") is None
     drawn = plan("k", modality=modality)
     level = "lq3plus" if modality else "lq3"
-    assert np.array_equal(drawn.apply(image, level), drawn.observing(image).apply(image, level))
+    assert np.array_equal(drawn.apply(image, level), drawn.observe(image).apply(image, level))
