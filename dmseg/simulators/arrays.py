@@ -101,7 +101,7 @@ def degrade(
     >>> degrade(np.full((32, 32), 100, np.uint8), "lq2", modality="mri", key="example").shape
     (32, 32)
     """
-    check_level(level)
+    level = check_level(level)
     check_domain(level, modality, given=domain is not None or ops is not None)
     plain = plain_pixels(image)
     scale = spread(plain, bits) if isinstance(plain, np.ndarray) else None

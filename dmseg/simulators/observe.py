@@ -115,8 +115,7 @@ def look(
     window: Window | None = None,
 ) -> Facts:
     """Return the facts of an undegraded image, to be measured when they are asked for; see :func:`observe`."""
-    if modality is not None:
-        check_modality(modality)
+    modality = check_modality(modality) if modality is not None else None
     window = window or default_window(modality)
     return Facts(make_working(clear, window), modality=modality, geometry=geometry, window=window)
 

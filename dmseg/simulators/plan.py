@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dmseg import canonical, imaging
-from dmseg.errors import DataError, UsageError, unknown_name
+from dmseg.errors import DataError, UsageError
 from dmseg.rng import Stream
 from dmseg.simulators import general, tables, visibility
 from dmseg.simulators.observe import look, make_working
@@ -137,12 +137,12 @@ class Plan:
         Raises:
             UsageError: unknown level, unusable image, an operation of another version.
         """
+        level = check_level(level)
         return self.apply_levels(image, (level,))[level]
 
     def apply_levels(self, image: Any, levels: Sequence[str] = LEVELS) -> dict[str, Image]:
         """Return level -> image for several levels; LQ-3 is made once for itself and for LQ-3+."""
-        for level in levels:
-            check_level(level)
+        levels = [check_level(level) for level in levels]
         plan = self if self.observed is not None else self.look(image)
         results: dict[str, Image] = {}
         base = make_working(image, plan._window())
@@ -170,7 +170,7 @@ class Plan:
 
     def steps(self, level: str) -> list[tuple[PlanStep, str]]:
         """Return the operations that act at a level, in order, each with its severity."""
-        check_level(level)
+        level = check_level(level)
         if level == "clear":
             return []
         steps = [(step, _SEVERITY[level]) for step in self.general]
@@ -187,11 +187,13 @@ class Plan:
 
     def digest(self, level: str) -> str:
         """Return the sha256 (64 hex digits) of what is sampled at a level; nothing that was observed enters it."""
+        level = check_level(level)
         acting = [[step.operation, step.version, step.values[severity]] for step, severity in self.steps(level)]
         return canonical.digest([FORMAT, self.tables, self.key, self.seed, level, acting])
 
     def to_json(self, level: str | None = None) -> str:
         """Return the plan as canonical JSON; with ``level``, only what acts there (it replays that level alone)."""
+        level = None if level is None else check_level(level)
         acting = None if level is None else {(step.operation, severity) for step, severity in self.steps(level)}
 
         def format_steps(steps: Sequence[PlanStep]) -> list[dict[str, Any]]:
@@ -281,9 +283,8 @@ class Plan:
 
     def describe(self, level: str) -> str:
         """Return in words what is done at a level, one line per operation."""
-        lines = [
-            f'{LEVEL_LABELS[check_level(level)]} of "{self.key}" (seed {self.seed}, tables {self.tables["version"]})'
-        ]
+        level = check_level(level)
+        lines = [f'{LEVEL_LABELS[level]} of "{self.key}" (seed {self.seed}, tables {self.tables["version"]})']
         inert = self.inert()
         factor = self.visibility if self.visibility is not None else 1.0
         for number, (step, severity) in enumerate(self.steps(level), 1):
@@ -351,14 +352,14 @@ def plan_operations(
     >>> 0.05 <= drawn.general[0].numbers("light")["sigma"] <= 0.1
     True
     """
-    names = [ops] if isinstance(ops, str) else list(ops)
+    names = [operation(name).name for name in ([ops] if isinstance(ops, str) else ops)]
     if not names:
         raise UsageError("no operation is named; give at least one")
-    given: Mapping[str, Mapping[str, Given]] = ops if isinstance(ops, Mapping) else {}
-    if modality is not None:
-        check_modality(modality)
-    homes = (home_modality(operation(name).name) for name in names)
-    modality = modality or next((home for home in homes if home is not None), None)
+    given: dict[str, Mapping[str, Given]] = {}
+    if isinstance(ops, Mapping):
+        given = dict(zip(names, ops.values(), strict=True))
+    homes = (home_modality(name) for name in names)
+    modality = check_modality(modality) if modality else next((home for home in homes if home is not None), None)
     drawn = Plan(
         key=key,
         seed=seed,
@@ -415,10 +416,8 @@ def plan(
     >>> Plan.from_json(drawn.to_json()) == drawn
     True
     """
-    if modality is not None:
-        check_modality(modality)
-    if domain_severity not in tables.SEVERITIES:
-        raise unknown_name("severity", domain_severity, tables.SEVERITIES)
+    modality = check_modality(modality) if modality is not None else None
+    domain_severity = tables.check_severity(domain_severity)
     if ops is not None:
         chosen, added = list(ops), list(domain or ())
     else:

@@ -15,9 +15,10 @@ from dmseg import canonical
 from dmseg.errors import DataError, UsageError, unknown_name
 from dmseg.rng import Stream
 from dmseg.tables import read_packaged_table, record
-from dmseg.types import MODALITIES, Window
+from dmseg.types import MODALITIES, Window, check_modality, resolve_name
 
 SEVERITIES: tuple[str, ...] = ("light", "medium", "heavy")
+_SEVERITY_NAMES = {"1": "light", "2": "medium", "3": "heavy", "mild": "light", "moderate": "medium", "severe": "heavy"}
 KINDS: tuple[str, ...] = ("general", "domain")
 NEEDS: tuple[str, ...] = ("variation", "midtones", "signal", "headroom")
 
@@ -201,9 +202,23 @@ def modality_tables() -> dict[str, ModalityTable]:
     return {name: record(ModalityTable, values[name], f"modalities.toml [{name}]") for name in MODALITIES}
 
 
+def check_severity(severity: str | int) -> str:
+    """Return ``light``, ``medium`` or ``heavy`` for 1, 2 or 3, or for its name as people type it.
+
+    Raises:
+        UsageError: it is none of them.
+
+    >>> check_severity(2), check_severity("Heavy")
+    ('medium', 'heavy')
+    """
+    if isinstance(severity, bool) or not isinstance(severity, (str, int)):
+        raise UsageError(f"severity {severity!r}; give 1, 2 or 3, or {', '.join(SEVERITIES)}")
+    return resolve_name("severity", str(severity), SEVERITIES, _SEVERITY_NAMES)
+
+
 def default_window(modality: str | None) -> Window | None:
     """Return the grey window that a modality's images have when none is declared, or None."""
-    return modality_tables()[modality].window if modality else None
+    return modality_tables()[check_modality(modality)].window if modality else None
 
 
 _OTHERS = ("modalities", "visibility", "spectrum")

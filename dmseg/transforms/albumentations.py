@@ -47,7 +47,7 @@ class Degrade(albumentations.ImageOnlyTransform):  # type: ignore[misc]  # album
         modality: str | None = None,
         levels: str | Sequence[str] | None = None,
         ops: Operations | None = None,
-        severity: int | Sequence[int] | None = None,
+        severity: int | str | Sequence[int | str] | None = None,
         domain: Sequence[str] | None = None,
         window: Window | tuple[float, float] | None = None,
         value_range: tuple[float, float] | str | None = None,

@@ -11,12 +11,13 @@ from dmseg.rng import Stream
 from dmseg.simulators import plan, plan_operations
 from dmseg.simulators.arrays import check_domain
 from dmseg.simulators.plan import Given
+from dmseg.simulators.tables import check_severity
 from dmseg.transforms.degradation import Degradation
 from dmseg.types import Window, check_level, check_modality
 
 Operations = str | Sequence[str] | Mapping[str, Mapping[str, Given]]
 MEASURED = ("minmax", "percentiles")
-_SEVERITIES = {1: "lq1", 2: "lq2", 3: "lq3"}
+_LEVELS = {"light": "lq1", "medium": "lq2", "heavy": "lq3"}
 
 
 class Options(TypedDict, total=False):
@@ -24,7 +25,7 @@ class Options(TypedDict, total=False):
 
     levels: str | Sequence[str] | None
     ops: Operations | None
-    severity: int | Sequence[int] | None
+    severity: int | str | Sequence[int | str] | None
     domain: Sequence[str] | None
     window: Window | tuple[float, float] | None
     value_range: tuple[float, float] | str | None
@@ -58,7 +59,7 @@ class Settings:
     modality: str | None = None
     levels: str | Sequence[str] | None = None
     ops: Operations | None = None
-    severity: int | Sequence[int] | None = None
+    severity: int | str | Sequence[int | str] | None = None
     domain: Sequence[str] | None = None
     window: Window | tuple[float, float] | None = None
     value_range: tuple[float, float] | str | None = None
@@ -72,7 +73,7 @@ class Settings:
             object.__setattr__(self, name, value)
 
         if self.modality is not None:
-            check_modality(self.modality)
+            put("modality", check_modality(self.modality))
         put("levels", self._levels())
         if self.window is not None and not isinstance(self.window, Window):
             put("window", Window(*_two_numbers(self.window, "window=(center, width)")))
@@ -92,21 +93,19 @@ class Settings:
             if self.levels is not None:
                 raise UsageError("levels draw their own operations; with ops give severity=1, 2, 3 or several of them")
             wanted = (1, 2, 3) if self.severity is None else self.severity
-            numbers = (wanted,) if isinstance(wanted, int) else tuple(wanted)
-            wrong = [number for number in numbers if number not in _SEVERITIES]
-            if wrong or not numbers:
+            several = (wanted,) if isinstance(wanted, int | str) else tuple(wanted)
+            if not several:
                 raise UsageError(f"severity={self.severity!r}; give 1 (light), 2, 3 (heavy) or several of them")
-            return tuple(_SEVERITIES[number] for number in numbers)
+            return tuple(_LEVELS[check_severity(one)] for one in several)
         if self.severity is not None:
             raise UsageError("severity is for ops; without ops give levels, such as levels=('lq1', 'lq3')")
         given = self.levels
         if given is None:
             return ("lq1", "lq2", "lq3") + (("lq3plus",) if self.modality or self.domain is not None else ())
-        levels = (given,) if isinstance(given, str) else tuple(given)
+        levels = tuple(check_level(level) for level in ((given,) if isinstance(given, str) else given))
         if not levels:
             raise UsageError("give at least one level to draw from: clear, lq1, lq2, lq3, lq3plus")
         for level in levels:
-            check_level(level)
             check_domain(level, self.modality, given=self.domain is not None)
         return levels
 

@@ -180,7 +180,7 @@ def test_wrong_use_is_named(grey: np.ndarray) -> None:
         ("adds degradations of the modality", lambda: Degrade(levels="lq3plus")),
         ("give severity=1, 2, 3", lambda: Degrade(ops=NOISE, levels="lq1")),
         ("severity is for ops", lambda: Degrade(severity=2)),
-        ("severity=4", lambda: Degrade(ops=NOISE, severity=4)),
+        ("severity", lambda: Degrade(ops=NOISE, severity=4)),
         ('did you mean "gaussian_noise"', lambda: Degrade(ops="gausian_noise")),
         ("no probability", lambda: Degrade(p=1.5)),
         ("layout='HWX'", lambda: Degrade(layout="HWX")),
