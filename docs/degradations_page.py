@@ -220,8 +220,8 @@ Images are uint8, uint16, float32 in [0, 1], or int16 with a window; (H, W) or (
 - `dmseg.simulators.plan_volume(key, volume, modality=...)` draws one plan for a scan of axial slices (D, H, W): settings and detector
   errors are those of all slices, bias, shadows and fog are smooth along the scan, noise is fresh on every slice. The benchmark degrades
   each slice as an image of its own.
-- In a training pipeline: `dmseg.simulators.transforms.Degrade` (one image, like torchvision's) and `Degraded` (a dictionary, like MONAI's); neither
-  library is needed.
+- In a training pipeline: native transforms for MONAI, albumentations, torchvision v2 and TorchIO, and plain callables:
+  [transforms.md](transforms.md).
 
 **Your own operation** is a `dmseg.simulators.Operation` named by an entry point of the group `dmseg.simulators`:
 
