@@ -35,8 +35,9 @@ def lay_channels_last(features: Tensor) -> Tensor:
         return features
     if not features.is_contiguous():
         return features.contiguous(memory_format=torch.channels_last)
+    images, channels, *grid = features.shape
     rows = torch.stack([one.flatten(1).t().contiguous() for one in features])
-    return rows.unflatten(1, features.shape[2:]).permute(0, 3, 1, 2)
+    return rows.view(images, *grid, channels).permute(0, 3, 1, 2)
 
 
 def keep_channels_last(network: PromptedNetwork) -> None:
