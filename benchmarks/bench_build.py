@@ -42,7 +42,7 @@ from dmseg.build import open_benchmark
 from dmseg.jobs import peak_memory
 start = time.perf_counter()
 bench = open_benchmark(sys.argv[1])
-bench.stored_image(sys.argv[2], "clear")
+bench.find_stored_image(sys.argv[2], "clear")
 print(time.perf_counter() - start, peak_memory())
 """
 
@@ -95,7 +95,7 @@ def wall_seconds(raw: Path, out: Path, limit: int, jobs: int) -> float:
     return time.perf_counter() - start
 
 
-def scaling(raw: Path, folder: Path, limit: int) -> None:
+def print_scaling(raw: Path, folder: Path, limit: int) -> None:
     """Print how much faster two workers are than one."""
     one, two = (wall_seconds(raw, folder / f"jobs{jobs}", limit, jobs) for jobs in (1, 2))
     n = len(open_benchmark(folder / "jobs2").images)
@@ -138,7 +138,7 @@ def main() -> None:
     groups: dict[str, list[tuple[int, float, float, float]]] = {"without beam hardening": [], "with beam hardening": []}
     with tempfile.TemporaryDirectory(prefix="dmseg-bench-build-") as scratch:
         if arguments.only == "scaling":
-            scaling(raw, Path(scratch), limit)
+            print_scaling(raw, Path(scratch), limit)
             return
         build(raw, Path(scratch) / "whole", limit=limit)
         index(Path(scratch) / "whole", Path(scratch))
@@ -170,7 +170,7 @@ def main() -> None:
         command = [sys.executable, "-c", MEMORY, str(raw), str(Path(scratch) / "memory"), str(limit)]
         memory = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
         print(f"memory of a worker: {memory / 2**20:.0f} MiB at most")
-        scaling(raw, Path(scratch), limit)
+        print_scaling(raw, Path(scratch), limit)
 
 
 if __name__ == "__main__":

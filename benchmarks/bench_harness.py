@@ -99,7 +99,7 @@ def cpu_seconds(call: Any, *given: Any, **options: Any) -> float:
     return time.process_time() - start
 
 
-def scaling(bench: Path, folder: Path) -> None:
+def print_scaling(bench: Path, folder: Path) -> None:
     """Print how much faster two workers are than one, with the watershed model on all images of a benchmark."""
     seconds = []
     for jobs in (1, 2):
@@ -121,7 +121,7 @@ def main() -> None:
     cv2.setNumThreads(1)
     if "--scaling" in sys.argv:
         with tempfile.TemporaryDirectory() as folder:
-            scaling(Path(sys.argv[sys.argv.index("--scaling") + 1]), Path(folder))
+            print_scaling(Path(sys.argv[sys.argv.index("--scaling") + 1]), Path(folder))
         return
     with tempfile.TemporaryDirectory() as folder:
         raw, bench = Path(folder) / "raw", Path(folder) / "bench"
@@ -131,7 +131,7 @@ def main() -> None:
         n = int(benchmark.masks["evaluate"].sum())
         print(f"{len(benchmark.images)} images, {n} objects, {len(LEVELS)} levels, {STEPS} steps")
         overhead("watershed", {}, bench, Path(folder))
-        scaling(bench, Path(folder))
+        print_scaling(bench, Path(folder))
         if importlib.util.find_spec("torch") is None:
             print("left out: the comparison with a plain loop needs the extra [models]")
             return

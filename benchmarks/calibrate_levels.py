@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--jobs", type=int, default=1)
     options = parser.parse_args(arguments)
     bench = build.open_benchmark(options.bench)
-    shares = build.capped_shares(bench)
+    shares = build.measure_capped_shares(bench)
     print(f"visibility cap weakens {shares['all']:.0%} of the images")
     table = measure(bench, options)
     print_drops(table)

@@ -35,7 +35,7 @@ sys.path.insert(0, str(ROOT / "tests" / "support"))
 from parity_weights import common, fill  # noqa: E402
 
 from dmseg import harness  # noqa: E402
-from dmseg.baselines import load_model, missing_packages, model_cards  # noqa: E402
+from dmseg.baselines import find_missing_packages, load_model, model_cards  # noqa: E402
 from dmseg.baselines.loading import FAMILIES  # noqa: E402
 from dmseg.build import open_benchmark, phantom_benchmark  # noqa: E402
 from dmseg.types import LEVELS, SPLITS, Prompts  # noqa: E402
@@ -167,7 +167,7 @@ def time_networks(run: Round) -> dict[str, Any]:
     """Time the encoder, one click and 32 of every network, and note the peak of memory."""
     image, rounds, found = common.image(SIDE, SIDE), 1 if run.toy else 5, {}
     for name in ("mini-sam", "lite-medsam") if run.toy else FAMILIES:
-        if missing_packages(model_cards()[name]):
+        if find_missing_packages(model_cards()[name]):
             found[name] = "packages missing"
             continue
         found[name] = {}

@@ -82,7 +82,7 @@ def explain(
     state: Any = None
     given: Prompts | None = _first(reference, clicks, box, key, seed)
     while given is not None:
-        with _watching(model.network) as watched:
+        with _watch(model.network) as watched:
             answer = model.predict([embedding], [0], [given], [state])
         state = answer.state[0] if answer.state is not None else None
         mask = (answer.logits[0] > 0).cpu().numpy()
@@ -190,7 +190,7 @@ class _Seen:
 
 
 @contextlib.contextmanager
-def _watching(network: Any) -> Iterator[dict[str, Tensor]]:
+def _watch(network: Any) -> Iterator[dict[str, Tensor]]:
     """Note, while the network answers, what goes through its enhancer."""
     noted: dict[str, Tensor] = {}
     hooks = []

@@ -50,7 +50,7 @@ def cost(build: Callable[[], PromptedNetwork]) -> Cost:
     with torch.device("meta"):
         network = build().eval()
     counter = FlopCounterMode(display=False)
-    with counting_layers(network) as layers, counter, torch.no_grad():
+    with count_layers(network) as layers, counter, torch.no_grad():
         one_click(network)
     return Cost(parameter_count(network), 2 * sum(layers), counter.get_total_flops())
 
@@ -67,14 +67,14 @@ def one_click(network: PromptedNetwork) -> None:
 
 
 @contextmanager
-def counting_layers(module: nn.Module) -> Iterator[list[int]]:
+def count_layers(module: nn.Module) -> Iterator[list[int]]:
     """Count multiply-accumulates as thop does while ``module`` runs; the list grows by one entry per layer executed."""
     counts: list[int] = []
     hooks = []
     for layer in module.modules():
         rule = _rule(layer)
         if rule is not None:
-            hooks.append(layer.register_forward_hook(_noting(counts, rule)))
+            hooks.append(layer.register_forward_hook(_make_counter(counts, rule)))
     try:
         yield counts
     finally:
@@ -82,7 +82,7 @@ def counting_layers(module: nn.Module) -> Iterator[list[int]]:
             hook.remove()
 
 
-def _noting(counts: list[int], rule: Callable[[Any, Tensor, Tensor], int]) -> Callable[[Any, Any, Any], None]:
+def _make_counter(counts: list[int], rule: Callable[[Any, Tensor, Tensor], int]) -> Callable[[Any, Any, Any], None]:
     def note(layer: nn.Module, given: tuple[Tensor, ...], result: Tensor) -> None:
         counts.append(rule(layer, given[0], result))
 

@@ -141,7 +141,7 @@ class PromptedAdapter(ABC):
 
     def encode_prepared(self, prepared: Sequence[tuple[Tensor, InputFrame]]) -> list[Embedding]:
         """Encode what :meth:`prepare` made of images, one pass for all."""
-        with self._computing():
+        with self._use_precision():
             encoded = self.network.encode(torch.stack([pixels for pixels, _ in prepared]).to(self.device))
         return [Embedding(_one_image(encoded, index), frame) for index, (_, frame) in enumerate(prepared)]
 
@@ -192,7 +192,7 @@ class PromptedAdapter(ABC):
         def tensor(array: NDArray[Any] | None, kind: torch.dtype) -> Tensor | None:
             return None if array is None else torch.as_tensor(np.ascontiguousarray(array), dtype=kind, device=device)
 
-        with self._computing():
+        with self._use_precision():
             low_res, iou = self.network.forward_prompts(
                 embedding.encoded,
                 tensor(None if points is None else frame.to_input(points), torch.float32),
@@ -234,7 +234,7 @@ class PromptedAdapter(ABC):
         )
 
     @contextlib.contextmanager
-    def _computing(self) -> Any:
+    def _use_precision(self) -> Any:
         """No gradients; autocast where a reduced precision was asked for; else all of fp32 (:func:`use_full_fp32`)."""
         kind = PRECISIONS[self.precision]
         autocast = torch.autocast(self.device.type, dtype=kind, enabled=kind is not None)

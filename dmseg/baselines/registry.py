@@ -41,7 +41,7 @@ def _look_up_registered() -> dict[str, metadata.EntryPoint]:
     return {entry.name: entry for entry in metadata.entry_points(group=ENTRY_POINT_GROUP)}
 
 
-def missing_packages(card: ModelCard) -> tuple[str, ...]:
+def find_missing_packages(card: ModelCard) -> tuple[str, ...]:
     """Return the packages that a model needs and that are not installed."""
     return tuple(package for package in card.needs if importlib.util.find_spec(package) is None)
 
@@ -119,7 +119,7 @@ def _load_built_in(
 
 
 def _require_packages(name: str, card: ModelCard) -> None:
-    missing = missing_packages(card)
+    missing = find_missing_packages(card)
     if missing:
         extra = f'; install it with: pip install "dmseg-bench[{card.extra}]"' if card.extra else ""
         raise MissingDependencyError(f'model "{name}" needs {", ".join(missing)}, not installed here{extra}')

@@ -175,12 +175,12 @@ def _load_network(name: str, card: RestorerCard, weights: str | Path | None) -> 
     target = network.official_state_dict()
     found, wanted = checkpoints.shapes(state), checkpoints.shapes(target)
     if checkpoints.difference(found, wanted):
-        checkpoints.check_state(name, path, found, _known_shapes())
+        checkpoints.check_state(name, path, found, _build_shapes())
     network.load_state_dict({key: state[key].to(target[key].dtype) for key in target}, assign=True)
     return network, sha256_file(path)
 
 
-def _known_shapes() -> dict[str, Mapping[str, tuple[int, ...]]]:
+def _build_shapes() -> dict[str, Mapping[str, tuple[int, ...]]]:
     """Return restorer -> official keys and shapes, of networks built without memory."""
     import torch
 

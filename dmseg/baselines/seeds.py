@@ -60,7 +60,7 @@ class SeededModel(ABC):
         """Return (h, w) logits at the working size; ``seeds`` holds UNKNOWN, FOREGROUND or BACKGROUND."""
 
     def encode(self, images: Sequence[Image]) -> Sequence[Any]:
-        return [self._working(image) for image in images]
+        return [self._prepare(image) for image in images]
 
     def predict(
         self, embeddings: Sequence[Any], image_index: Sequence[int], prompts: Sequence[Prompts], state: Sequence[Any]
@@ -68,7 +68,7 @@ class SeededModel(ABC):
         pairs = zip(image_index, prompts, strict=True)
         return Prediction(np.stack([self._answer(embeddings[index], given) for index, given in pairs]))
 
-    def _working(self, image: Image) -> Working:
+    def _prepare(self, image: Image) -> Working:
         canvas = (image.shape[0], image.shape[1])
         scale = min(1.0, self.longest_side / max(canvas))
         size = (max(1, round(canvas[1] * scale)), max(1, round(canvas[0] * scale)))

@@ -7,7 +7,7 @@ in :mod:`dmseg.manifests`.
 from dmseg.build.benchmark import Benchmark, StoredImage, find_manifest, open_benchmark
 from dmseg.build.checks import Problem, verify
 from dmseg.build.citation import cite
-from dmseg.build.description import capped_shares, counts_by, level_table, split_counts, write_histogram
+from dmseg.build.description import counts_by, level_table, measure_capped_shares, split_counts, write_histogram
 from dmseg.build.estimate import BuildEstimate, estimate
 from dmseg.build.export import export_coco, export_manifest
 from dmseg.build.finish import BuildSummary
@@ -29,7 +29,6 @@ __all__ = [
     "build",
     "build_shard",
     "cache_folder",
-    "capped_shares",
     "cite",
     "counts_by",
     "estimate",
@@ -37,6 +36,7 @@ __all__ = [
     "export_manifest",
     "find_manifest",
     "level_table",
+    "measure_capped_shares",
     "merge",
     "open_benchmark",
     "phantom_benchmark",

@@ -119,9 +119,9 @@ class Benchmark:
             UsageError: no such image or level in this benchmark.
             ImageFileError: the stored file is missing or damaged.
         """
-        return self.stored_image(image_id, level).read()
+        return self.find_stored_image(image_id, level).read()
 
-    def stored_image(self, image_id: str, level: str) -> StoredImage:
+    def find_stored_image(self, image_id: str, level: str) -> StoredImage:
         """Return where the pixels of an image at a level are; errors as :meth:`image`."""
         if level not in self.levels:
             raise unknown_name("level of this benchmark", level, self.levels)

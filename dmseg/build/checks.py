@@ -84,7 +84,7 @@ def _plan_checks(bench: Benchmark, sample: float) -> list[_Check]:
             masks[row["image_id"]],
             levels[row["image_id"]],
             {
-                level["level"]: bench.stored_image(row["image_id"], level["level"])
+                level["level"]: bench.find_stored_image(row["image_id"], level["level"])
                 for level in levels[row["image_id"]]
                 if level["level"] in bench.levels
             },

@@ -61,7 +61,7 @@ def level_table(bench: Benchmark) -> pd.DataFrame:
     return table[["images", *order]]
 
 
-def capped_shares(bench: Benchmark) -> dict[str, float]:
+def measure_capped_shares(bench: Benchmark) -> dict[str, float]:
     """Return, per modality and for ``all``, the share of images whose degradation the visibility cap weakened."""
     rows = bench.manifest.degradations
     modality = bench.images.set_index("image_id")["modality"]

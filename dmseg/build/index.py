@@ -88,9 +88,9 @@ def write_index(
     """
     tables = {name: collected.table(name) for name in TABLES}
     _check_ids(tables)
-    splits = _frozen(frozen, tables, "split") if frozen else _splits(tables["images"], recipes)
+    splits = _take_frozen(frozen, tables, "split") if frozen else _splits(tables["images"], recipes)
     tables["images"] = _fill_column(tables["images"], "split", splits)
-    evaluated = _frozen(frozen, tables, "evaluate") if frozen else _choose_evaluated(tables, recipes, options.seed)
+    evaluated = _take_frozen(frozen, tables, "evaluate") if frozen else _choose_evaluated(tables, recipes, options.seed)
     tables["masks"] = _fill_column(tables["masks"], "evaluate", evaluated)
     tables = {name: sort_table(name, table) for name, table in tables.items()}
     if not tables["images"].num_rows:
@@ -191,7 +191,7 @@ def _check_ids(tables: Mapping[str, pa.Table]) -> None:
         raise DataError(f'two masks have the id "{repeated[0]}"; two structures of the recipe differ only in signs')
 
 
-def _frozen(manifest: Manifest, tables: Mapping[str, pa.Table], column: str) -> list[Any]:
+def _take_frozen(manifest: Manifest, tables: Mapping[str, pa.Table], column: str) -> list[Any]:
     """Return the values of ``split`` or ``evaluate`` of a manifest; new rows are train, and not evaluated."""
     name, key, default = ("images", "image_id", "train") if column == "split" else ("masks", "mask_id", False)
     known = dict(zip(manifest.tables[name][key].to_pylist(), manifest.tables[name][column].to_pylist(), strict=True))

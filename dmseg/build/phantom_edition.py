@@ -33,9 +33,9 @@ def phantom_raw(per_dataset: int = IMAGES_PER_DATASET, jobs: int = 1) -> Path:
     names = tuple(name for name in datasets.RECIPES if name in phantoms.DATASETS)
     made_of = digest([phantoms.GENERATOR_VERSION, names])[:8]
     folder = cache_folder() / "phantoms" / f"{made_of}-{per_dataset}"
-    if _missing(folder, names):
+    if _find_missing(folder, names):
         with hold_folder(folder):
-            missing = _missing(folder, names)
+            missing = _find_missing(folder, names)
             if missing:
                 print(f"writing the phantom raw data to {folder} (once)", file=sys.stderr)
             for name in missing:  # a process that was killed may have left a set that the index does not know
@@ -45,7 +45,7 @@ def phantom_raw(per_dataset: int = IMAGES_PER_DATASET, jobs: int = 1) -> Path:
     return folder
 
 
-def _missing(folder: Path, names: Sequence[str]) -> list[str]:
+def _find_missing(folder: Path, names: Sequence[str]) -> list[str]:
     index = read_index(folder)
     known = {file.partition("/")[0] for file in index}
     return [name for name in names if name not in known or not (folder / name).is_dir()]

@@ -88,7 +88,9 @@ def _list_runnable() -> list[str]:
     from dmseg.baselines.weights import list_shipped
 
     cards = baselines.model_cards()
-    return [name for name, there in list_shipped().items() if there and not baselines.missing_packages(cards[name])]
+    return [
+        name for name, there in list_shipped().items() if there and not baselines.find_missing_packages(cards[name])
+    ]
 
 
 def _list_left_out(run: Container[str]) -> Iterable[str]:
@@ -99,7 +101,7 @@ def _list_left_out(run: Container[str]) -> Iterable[str]:
     for name, card in baselines.model_cards().items():
         if card.kind != "network" or name in run:
             continue
-        missing = baselines.missing_packages(card)
+        missing = baselines.find_missing_packages(card)
         if missing:
             reason = f"{', '.join(missing)} not installed: pip install 'dmseg-bench[{card.extra}]'"
         else:

@@ -31,7 +31,7 @@ def command(bench: Path, histogram: Path | None) -> None:
     for column in ("dataset", "modality", "split"):
         click.echo(f"\n{build.counts_by(opened, column).to_string()}")
     click.echo(f"\n{build.level_table(opened).to_string()}")
-    shares = build.capped_shares(opened)
+    shares = build.measure_capped_shares(opened)
     parts = ", ".join(f"{name} {share:.0%}" for name, share in shares.items() if name != "all")
     click.echo(f"\nvisibility cap: weakens the degradation of {shares['all']:.0%} of the images ({parts})")
     if histogram is not None:

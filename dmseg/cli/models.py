@@ -52,7 +52,7 @@ def _list() -> None:
     for name in baselines.model_names():
         card = cards.get(name)
         kind = card.kind if card else "registered"
-        missing = baselines.missing_packages(card) if card else ()
+        missing = baselines.find_missing_packages(card) if card else ()
         note = f"  [needs {', '.join(missing)}: not installed]" if missing else ""
         click.echo(f"{name:<18}{kind:<13}{card.summary if card else ''}{note}")
     for name, restorer in baselines.restorer_cards().items():
@@ -65,7 +65,7 @@ def _list() -> None:
 def _show(name: str, card: ModelCard) -> None:
     from dmseg import baselines
 
-    missing = baselines.missing_packages(card)
+    missing = baselines.find_missing_packages(card)
     facts = {
         "kind": card.kind,
         "summary": card.summary,
@@ -133,7 +133,9 @@ def _flops(name: str | None) -> None:
     cards = baselines.model_cards()
     every = [one for one, card in cards.items() if card.kind == "network"]
     # Without any of the packages, the first network says what to install.
-    networks = [name] if name else [one for one in every if not baselines.missing_packages(cards[one])] or every[:1]
+    networks = (
+        [name] if name else [one for one in every if not baselines.find_missing_packages(cards[one])] or every[:1]
+    )
     costs = {one: baselines.cost_of(one) for one in progress(networks, len(networks), "counting", "networks")}
     click.echo("one image, one click: encoder, prompt encoder, decoder")
     click.echo(f"{'':<20}{'parameters (M)':>15}{'GFLOPs as listed':>18}{'GFLOPs true':>13}")

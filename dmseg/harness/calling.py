@@ -131,7 +131,7 @@ class GuardedModel:
         largest = self._largest.get(kind, sys.maxsize)
         if len(items) > largest:
             return self._in_parts(items, largest, call, name)
-        failure = self._lost(name)
+        failure = self._find_lost(name)
         if failure is None:
             try:
                 return self._call(items, call, name)
@@ -166,7 +166,7 @@ class GuardedModel:
         finally:
             self._calls.tell(None)
 
-    def _lost(self, name: str) -> CallFailure | None:
+    def _find_lost(self, name: str) -> CallFailure | None:
         """Return the failure of a call that has ended a process before, None for any other."""
         how = self._calls.lost.get(name)
         if how == "timeout":

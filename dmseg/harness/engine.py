@@ -109,7 +109,7 @@ class Engine:
                     audit += self._audit(sequence, step)
                 item.watch.stop("score")
             tables["inputs"].append(self._input_row(item))
-            tables["timing"].append(self._timing_row(item))
+            tables["timing"].append(self._make_timing_row(item))
             item.embedding = None  # large on a GPU; the next image needs the room
         with self._turn:  # each halving is counted once, whichever work unit of the threads finishes next
             halvings, self._model.halvings = self._model.halvings, 0
@@ -236,7 +236,7 @@ class Engine:
             "thumbprint": None if item.pixels is None else thumbprint(item.pixels).tobytes().hex(),
         }
 
-    def _timing_row(self, item: ImageAtLevel) -> Row:
+    def _make_timing_row(self, item: ImageAtLevel) -> Row:
         spent = {f"{phase}_ms": round(value, 3) for phase, value in item.watch.spent.items()}
         place = {"image_id": item.image_id, "level": item.level, "masks": len(item.sequences)}
         return {**place, **spent, **self._where}

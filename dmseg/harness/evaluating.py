@@ -197,7 +197,7 @@ def _perform(plan: RunPlan) -> RunSummary:
         if not finished.is_file():
             _do_missing(plan, ledger, blocks)
     names = [block_name(number) for number in range(len(blocks))]
-    left = ledger.missing(names)
+    left = ledger.find_missing(names)
     if left and not finished.is_file():
         return RunSummary(out, False, len(plan.selection.images), plan.selection.n_masks, 0, len(left))
     with ledger.alone():
@@ -211,7 +211,7 @@ def _perform(plan: RunPlan) -> RunSummary:
 
 def _do_missing(plan: RunPlan, ledger: Ledger, blocks: Sequence[Block]) -> None:
     mine = take_shard(range(len(blocks)), plan.shard)
-    lacking = set(ledger.missing(block_name(number) for number in mine))
+    lacking = set(ledger.find_missing(block_name(number) for number in mine))
     missing = Chosen(blocks, [number for number in mine if block_name(number) in lacking])
     if len(missing) < len(mine):
         print(f"going on: {len(mine) - len(missing)} of {len(mine)} work units are done", file=sys.stderr)

@@ -148,7 +148,7 @@ class _Blocks(Sequence[Block]):
     def _item(self, number: int) -> BlockItem:
         image_number, level_number = divmod(number, len(self._selection.levels))
         image, level = self._images[image_number], self._selection.levels[level_number]
-        pixels = self._selection.benchmark.stored_image(image.image_id, level)
+        pixels = self._selection.benchmark.find_stored_image(image.image_id, level)
         return BlockItem(image, pixels, self._selection.plan_digests[image.image_id][level_number])
 
 

@@ -90,7 +90,7 @@ def selfcheck(model: ModelAdapter | SelfTestAdapter, timeout: float | None = Non
         return [*checks, Check("encode", FAILED, failure.message)]
     checks.append(Check("encode", OK, f"{len(scenes)} images of different size in one call"))
     asked = _Asked(guarded, scenes[0], embeddings[0], model.capabilities)
-    first = asked.ask(asked.given(0))
+    first = asked.ask(asked.take_prompts(0))
     if isinstance(first, CallFailure):
         return [*checks, Check("answer", FAILED, f"{first.status}: {first.message}")]
     checks.append(Check("answer", OK, f"logits on the image's grid; {int(first.mask.sum())} pixels for one prompt"))
@@ -109,7 +109,7 @@ class _Asked:
     capabilities: frozenset[str]
     encode_ms: list[float] = field(default_factory=list)
 
-    def given(self, place: int) -> Prompts:
+    def take_prompts(self, place: int) -> Prompts:
         return self.scene.prompts(place, self.capabilities)
 
     def ask(self, prompts: Prompts, place: int = 0) -> Answer | CallFailure:
@@ -128,25 +128,27 @@ def _capabilities(model: Model) -> Check:
 
 
 def _determinism(asked: _Asked, scenes: list[CheckScene], model: Model) -> Checked:
-    first, second = asked.ask(asked.given(0)), asked.ask(asked.given(0))
+    first, second = asked.ask(asked.take_prompts(0)), asked.ask(asked.take_prompts(0))
     yield _compare_answers("determinism", first, second, "the same question twice", exact=True)
 
 
 def _other_image(asked: _Asked, scenes: list[CheckScene], model: Model) -> Checked:
-    before = asked.ask(asked.given(0))
+    before = asked.ask(asked.take_prompts(0))
     other = asked.guarded.encode([scenes[1].image])[0]
     if not isinstance(other, CallFailure):
         asked.guarded.predict(other, [scenes[1].question(scenes[1].prompts(1, model.capabilities), 1)])
     again, milliseconds = _time_call(lambda: asked.guarded.encode([scenes[0].image])[0])
     asked.encode_ms.append(milliseconds)
     asked_again = _Asked(asked.guarded, asked.scene, again, asked.capabilities)
-    kept = _compare_answers("memory", before, asked.ask(asked.given(0)), "before and after another image", exact=True)
+    kept = _compare_answers(
+        "memory", before, asked.ask(asked.take_prompts(0)), "before and after another image", exact=True
+    )
     hint = (
         "; keep what belongs to an image in its embedding, or evaluate with --serial" if kept.verdict == FAILED else ""
     )
     yield Check(kept.name, kept.verdict, kept.detail + hint)
     if not isinstance(again, CallFailure):
-        answer = asked_again.ask(asked.given(0))
+        answer = asked_again.ask(asked.take_prompts(0))
         yield _compare_answers("encoder", before, answer, "an image encoded in a batch and alone", exact=False)
 
 
@@ -154,10 +156,10 @@ def _batch(asked: _Asked, scenes: list[CheckScene], model: Model) -> Checked:
     if "batched_prompts" not in model.capabilities:
         yield Check("batch", OK, "one mask per call (no batched_prompts)")
         return
-    questions = [asked.scene.question(asked.given(place), place) for place in (0, 1, 0)]
+    questions = [asked.scene.question(asked.take_prompts(place), place) for place in (0, 1, 0)]
     together = asked.guarded.predict(asked.embedding, questions)
     for place, answer in enumerate(together[:2]):
-        alone = asked.ask(asked.given(place), place)
+        alone = asked.ask(asked.take_prompts(place), place)
         yield _compare_answers(f"batch, mask {place + 1}", answer, alone, "three masks in a call and one", exact=False)
 
 
@@ -179,7 +181,7 @@ def _compare_answers(
 def _mutation(asked: _Asked, scenes: list[CheckScene], model: Model) -> Checked:
     if isinstance(model, SelfTestAdapter):
         return
-    image, given = asked.scene.image.copy(), asked.given(0)
+    image, given = asked.scene.image.copy(), asked.take_prompts(0)
     kept = [array.copy() for array in _arrays(given)]
     try:
         embeddings = model.encode([image])
@@ -313,7 +315,7 @@ def _edge(asked: _Asked, scenes: list[CheckScene], model: Model) -> Checked:
 
 def _cost(asked: _Asked, scenes: list[CheckScene], model: Model) -> Checked:
     encode = _milliseconds(lambda: asked.guarded.encode([asked.scene.image]), asked.encode_ms)
-    predict = _milliseconds(lambda: asked.ask(asked.given(0)))
+    predict = _milliseconds(lambda: asked.ask(asked.take_prompts(0)))
     height, width = asked.scene.image.shape[:2]
     yield Check("time", OK, f"encode {encode:.1f} ms, predict {predict:.1f} ms per mask (wall, {height} x {width})")
     yield Check("memory use", OK, _memory())

@@ -42,7 +42,7 @@ def run_blocks(
         function: Callable[[Block], str]
         if model is None and limit is not None:
             watched = Watched(_StartEngine(setup), limit)
-            stack.enter_context(watched.ending())
+            stack.enter_context(watched.end_processes())
             function = watched  # whose process does the work, so that a thread can wait for it
             if backend.name == "loky":
                 backend = INLINE if on_gpu else Backend("threads", backend.jobs)

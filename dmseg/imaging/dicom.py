@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileDataset
 
 from dmseg.errors import DataError, ImageFileError
-from dmseg.imaging.dicom_frames import FrameFacts, count_frames, first_number, frame_facts, stored_frames
-from dmseg.imaging.formats import DICOM, check_size, decoding, kind_of
+from dmseg.imaging.dicom_frames import FrameFacts, count_frames, first_number, frame_facts, read_frames
+from dmseg.imaging.formats import DICOM, catch_decoder_errors, check_size, kind_of
 from dmseg.imaging.volumes import Volume, axes_of, rescale
 from dmseg.types import Window
 
@@ -133,7 +133,7 @@ def find_stored_range(dataset: Dataset) -> tuple[int, int]:
 
 def _dataset(path: Path, *, pixels: bool, several: bool = False) -> FileDataset:
     """Read the tags (and the pixel data) of a DICOM image and check its size."""
-    with decoding(path, DICOM):
+    with catch_decoder_errors(path, DICOM):
         dataset = pydicom.dcmread(path, force=True, stop_before_pixels=not pixels)
         if "Rows" not in dataset or "Columns" not in dataset:
             kind = dataset.SOPClassUID.name if "SOPClassUID" in dataset else "no image tags"
@@ -166,8 +166,8 @@ def load(path: Path, *, several: bool = False) -> DicomImage:
         MissingDependencyError: a compression that needs a package which is not installed.
     """
     dataset = _dataset(path, pixels=True, several=several)
-    with decoding(path, DICOM):
-        stored = stored_frames(path, dataset)
+    with catch_decoder_errors(path, DICOM):
+        stored = read_frames(path, dataset)
         facts = tuple(frame_facts(dataset, number) for number in range(len(stored)))
         if "ModalityLUTSequence" in dataset and stored.ndim == 3:
             stored = np.asarray(pydicom.pixels.processing.apply_modality_lut(stored, dataset))

@@ -92,7 +92,7 @@ def frame_facts(dataset: Dataset, frame: int) -> FrameFacts:
     )
 
 
-def stored_frames(path: Path, dataset: FileDataset) -> NDArray[Any]:
+def read_frames(path: Path, dataset: FileDataset) -> NDArray[Any]:
     """Return the stored numbers: (N, H, W), or (N, H, W, 3) uint8 RGB; integers, or float32 / float64.
 
     Raises:
@@ -113,7 +113,7 @@ def stored_frames(path: Path, dataset: FileDataset) -> NDArray[Any]:
     if any(word in syntax.name for word in _VIDEO):
         raise ImageFileError(f"{path}: a video ({syntax.name}); export its frames as images first")
     _check_complete(path, dataset, frames)
-    stored = _decoded(path, dataset, frames)
+    stored = _decode(path, dataset, frames)
     if dataset.PhotometricInterpretation == _PALETTE:
         stored = pydicom.pixels.processing.apply_color_lut(stored, dataset)
     colour = stored.ndim == (4 if frames > 1 else 3)
@@ -155,7 +155,7 @@ def _check_complete(path: Path, dataset: FileDataset, frames: int) -> None:
         raise ImageFileError(f"{path}: truncated, its compressed pixel data ({syntax.name}) stop before the end mark")
 
 
-def _decoded(path: Path, dataset: FileDataset, frames: int) -> NDArray[Any]:
+def _decode(path: Path, dataset: FileDataset, frames: int) -> NDArray[Any]:
     """Return pydicom's array; 12-bit JPEG, which its plugins cannot do, by imagecodecs."""
     syntax = dataset.file_meta.TransferSyntaxUID
     if syntax in _JPEG_DEEP and _jpeg_precision(dataset, frames) > 8 and find_spec("pylibjpeg_libjpeg") is None:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmseg.errors import ImageFileError
-from dmseg.imaging.formats import DICOM, decoding
+from dmseg.imaging.formats import DICOM, catch_decoder_errors
 from dmseg.imaging.volumes import Volume
 from dmseg.types import Mask
 
@@ -59,7 +59,7 @@ def read_dicom_regions(path: Path, series: Volume) -> Iterator[tuple[str, Mask]]
             f"{path}: its series does not say where its images lie, so no contour can be drawn on them"
         )
     to_voxel = np.linalg.inv(series.affine)
-    with decoding(path, DICOM):
+    with catch_decoder_errors(path, DICOM):
         data = pydicom.dcmread(path)
         names = {int(item.ROINumber): str(item.get("ROIName") or "") for item in data.StructureSetROISequence}
         for region in data.get("ROIContourSequence") or ():

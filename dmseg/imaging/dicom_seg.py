@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from dmseg.errors import ImageFileError, MissingDependencyError
 from dmseg.imaging.dicom_rtstruct import region_names, structure_set_series
-from dmseg.imaging.formats import DICOM, check_size, decoding
+from dmseg.imaging.formats import DICOM, catch_decoder_errors, check_size
 from dmseg.types import Mask
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def dicom_tags(path: Path) -> DicomTags:
     import pydicom  # takes a third of a second, which most commands have no use for
     from pydicom.uid import RTStructureSetStorage, SegmentationStorage
 
-    with decoding(path, DICOM):
+    with catch_decoder_errors(path, DICOM):
         data = pydicom.dcmread(path, stop_before_pixels=True)
         is_structure_set = data.get("SOPClassUID") == RTStructureSetStorage
         is_segmentation = data.get("SOPClassUID") == SegmentationStorage
@@ -104,14 +104,14 @@ def read_dicom_segments(path: Path, images: Sequence[Path]) -> Iterator[list[tup
     import pydicom
 
     package = highdicom()
-    with decoding(path, DICOM):
+    with catch_decoder_errors(path, DICOM):
         segmentation = package.seg.segread(path)
         check_size(path, int(segmentation.Rows), int(segmentation.Columns))
         labels = [str(item.SegmentLabel) for item in segmentation.SegmentSequence]
         if not segmentation.get_source_image_uids():
             raise ImageFileError(f"{path}: its frames do not say on which images they were drawn")
     for image in images:
-        with decoding(path, DICOM):
+        with catch_decoder_errors(path, DICOM):
             header = pydicom.dcmread(image, stop_before_pixels=True)
             _check_grid(path, segmentation, image, header)
             frames = segmentation.get_pixels_by_source_instance(

@@ -20,7 +20,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, SecondaryCaptureImageStorag
 from dmseg.errors import ImageFileError, UsageError
 from dmseg.files import write_bytes
 from dmseg.imaging import dicom
-from dmseg.imaging.formats import DICOM, decoding
+from dmseg.imaging.formats import DICOM, catch_decoder_errors
 from dmseg.imaging.stored import Derivation, StoredImage
 from dmseg.version import __version__
 
@@ -61,7 +61,7 @@ def open_dicom(path: Path) -> StoredImage:
         ImageFileError: as :func:`dmseg.imaging.dicom.load`; or a segmentation, whose pixels are labels.
     """
     image = dicom.load(path, several=True)
-    with decoding(path, DICOM):
+    with catch_decoder_errors(path, DICOM):
         if str(image.dataset.get("SOPClassUID", "")) in _SEGMENTATIONS:
             raise ImageFileError(
                 f"{path}: a DICOM segmentation: its pixels are labels, not an image; leave it out (--exclude)"
@@ -74,7 +74,8 @@ def open_dicom(path: Path) -> StoredImage:
         if frames.shape != values.shape:
             raise UsageError(f"{path} is {values.shape}, the new pixels are {new.shape}")
         write_bytes(
-            out, derive_dataset(path, dicom.load(path, several=True), _restored(image, values, frames), derivation)
+            out,
+            derive_dataset(path, dicom.load(path, several=True), _restore_stored(image, values, frames), derivation),
         )
 
     return StoredImage(
@@ -91,7 +92,7 @@ def open_dicom(path: Path) -> StoredImage:
     )
 
 
-def _restored(image: dicom.DicomImage, before: NDArray[Any], after: NDArray[Any]) -> NDArray[Any]:
+def _restore_stored(image: dicom.DicomImage, before: NDArray[Any], after: NDArray[Any]) -> NDArray[Any]:
     """Return stored numbers for ``after``; where nothing changed, exactly those that were read."""
     same = before == after
     return np.where(same, image.stored, image.to_stored(after)).astype(image.stored.dtype)
@@ -106,14 +107,14 @@ def open_series(files: Sequence[Path]) -> StoredImage:
         DataError: the files are no volume, see :func:`dmseg.imaging.read_dicom_series`.
         ImageFileError: one file cannot be decoded.
     """
-    with decoding(files[0], DICOM):
+    with catch_decoder_errors(files[0], DICOM):
         ordered, image, spacing = dicom.load_series(files)
         values, padding = image.values(), image.padding()
 
     def write(folder: Path, new: NDArray[Any], derivation: Derivation) -> None:
         for number, path in enumerate(ordered):
             single = dicom.load(path)
-            stored = _restored(single, single.values(), new[number : number + 1].astype(single.values().dtype))
+            stored = _restore_stored(single, single.values(), new[number : number + 1].astype(single.values().dtype))
             write_bytes(folder / path.name, derive_dataset(path, single, stored, derivation))
 
     return StoredImage(
@@ -147,7 +148,7 @@ def derive_dataset(source: Path, image: dicom.DicomImage, stored: NDArray[Any], 
         ImageFileError: the dataset cannot be written.
     """
     dataset = image.dataset
-    with decoding(source, DICOM):
+    with catch_decoder_errors(source, DICOM):
         _drop_unwritable(dataset)
         dataset.decode()
         _set_pixels(dataset, stored, table=image.table)

@@ -124,7 +124,7 @@ def check_size(path: Path, height: int, width: int, slices: int = 1) -> None:
 
 
 @contextlib.contextmanager
-def decoding(path: Path, kind: str) -> Iterator[None]:
+def catch_decoder_errors(path: Path, kind: str) -> Iterator[None]:
     """Turn whatever a decoder raises on a broken file into an :class:`ImageFileError` that names the file.
 
     Decoders meet untrusted bytes and raise almost any type (OSError, SyntaxError, struct.error, zlib.error, KeyError,

@@ -136,7 +136,7 @@ def _names(flat: NDArray[np.float64]) -> tuple[str, ...]:
     if high - low <= _RULES["narrow"]:
         return ("0..1",) if low >= 0 and high <= 1 else ("-1..1",) if low >= -1 and high <= 1 else ()
     if low >= 0:
-        return ("0..255",) if high <= 255 else _unsigned_names(flat)
+        return ("0..255",) if high <= 255 else _name_unsigned(flat)
     # Padding far below air is one value: without it, what is below air speaks of another offset.
     below = flat[flat < _RULES["air"][0]]
     padding = np.float64(low) if not below.size else _most_frequent(below)
@@ -146,10 +146,10 @@ def _names(flat: NDArray[np.float64]) -> tuple[str, ...]:
         return _around(image, ("hu-1024",))
     if _share(image, *_RULES["air"]) >= _RULES["least_air"]:
         return ("hu",)
-    return ("0..255",) if image.size and image.max() <= 255 else _unsigned_names(image)
+    return ("0..255",) if image.size and image.max() <= 255 else _name_unsigned(image)
 
 
-def _unsigned_names(flat: NDArray[np.float64]) -> tuple[str, ...]:
+def _name_unsigned(flat: NDArray[np.float64]) -> tuple[str, ...]:
     """Return the conversions for values without air below 0."""
     low, high = _OFFSETS["whole"]
     drawn = flat[flat != 0]  # 0 pads

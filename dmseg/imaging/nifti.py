@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from dmseg.errors import ImageFileError, UsageError
 from dmseg.files import write_bytes
-from dmseg.imaging.formats import MAX_VOXELS, NIFTI, check_size, decoding, extension
+from dmseg.imaging.formats import MAX_VOXELS, NIFTI, catch_decoder_errors, check_size, extension
 from dmseg.imaging.stored import Derivation, StoredImage
 from dmseg.imaging.volumes import (
     Volume,
@@ -88,7 +88,7 @@ def _axes(path: Path, affine: NDArray[np.float64]) -> str:
 
 def header(path: Path) -> tuple[int, int]:
     """Return (height, width) of an axial slice, from the header alone."""
-    with decoding(path, NIFTI), _stream(path) as stream:
+    with catch_decoder_errors(path, NIFTI), _stream(path) as stream:
         _, head = _header(path, stream)
         grid = _grid(path, head)
         view = radiological(np.broadcast_to(np.uint8(0), grid), _axes(path, head.get_best_affine()))
@@ -106,7 +106,7 @@ def load(path: Path, volume: int | None = None) -> tuple[Any, bytes]:
     Raises:
         ImageFileError: not NIfTI, too large, truncated, damaged (checksum of .gz), complex, or more than 3-D.
     """
-    with decoding(path, NIFTI), _stream(path) as stream:
+    with catch_decoder_errors(path, NIFTI), _stream(path) as stream:
         kind, head = _header(path, stream)
         if head["magic"].item().strip(b"\0") in (b"ni1", b"ni2"):
             raise ImageFileError(f"{path}: a NIfTI header whose data lie in another file; give the .hdr file")
@@ -157,7 +157,7 @@ def read(path: Path, axes: str | None = None, volume: int | None = None) -> Volu
     ``axes`` are taken for those of the file, whatever its affine says; the volume then has no affine.
     """
     image, _ = load(path, volume)
-    with decoding(path, NIFTI):
+    with catch_decoder_errors(path, NIFTI):
         _, one, own_axes = view_stored(path, image, volume)
         view = radiological(one, axes or own_axes)
         affine = None
@@ -194,7 +194,7 @@ def open_volume(path: Path, *, volume: int | None = None, plane: str | None = No
         plane: ``axial``, ``coronal`` or ``sagittal``; None: the plane of acquisition.
     """
     image, content = load(path, volume)
-    with decoding(path, NIFTI):
+    with catch_decoder_errors(path, NIFTI):
         stored, one, axes = view_stored(path, image, volume)
         view = radiological(one, axes)
         spacing = _spacing(image, axes)
@@ -225,25 +225,3 @@ def unscale(values: NDArray[Any], kind: np.dtype[Any], slope: float, intercept: 
         limits = np.iinfo(kind)
         values = np.clip(np.floor(values.astype(np.float64) + 0.5), limits.min, limits.max)
     return values.astype(kind)
-
-
-def rewritten(path: Path, values: NDArray[Any]) -> bytes:
-    """Return the (unpacked) bytes of the volume with other values, every other byte of the file kept.
-
-    Args:
-        path: the volume.
-        values: (Z, Y, X) in the order and units of :func:`read`; rounded and limited to what the file's type holds.
-
-    Raises:
-        UsageError: another shape.
-    """
-    image, content = load(path)
-    with decoding(path, NIFTI):
-        stored, one, axes = view_stored(path, image)
-        view = radiological(one, axes)
-        if values.shape != view.shape:
-            raise UsageError(f"{path} has axial slices of {view.shape}, the new values are {values.shape}")
-        view[...] = unscale(values, stored.dtype, *scaling(image))
-        start = int(image.dataobj.offset)
-        voxels = stored.tobytes(order="F")
-        return content[:start] + voxels + content[start + len(voxels) :]

@@ -14,7 +14,7 @@ from dmseg.errors import ImageFileError, UsageError
 from dmseg.files import atomic_path, write_bytes
 from dmseg.imaging import raster, tiff
 from dmseg.imaging import samples as look
-from dmseg.imaging.formats import DICOM, GIF, NIFTI, PNG, RASTER, TIFF, decoding, extension, kind_of
+from dmseg.imaging.formats import DICOM, GIF, NIFTI, PNG, RASTER, TIFF, catch_decoder_errors, extension, kind_of
 from dmseg.imaging.samples import DecodedSamples
 from dmseg.imaging.stored import Derivation, StoredImage
 
@@ -33,7 +33,7 @@ def open_stored(path: str | Path, *, volume: int | None = None, plane: str | Non
     """
     path = Path(path)
     kind = kind_of(path)
-    with decoding(path, kind):
+    with catch_decoder_errors(path, kind):
         if kind == DICOM:
             from dmseg.imaging import dicom_writing
 

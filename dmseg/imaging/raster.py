@@ -25,7 +25,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from dmseg.errors import ImageFileError, UsageError
 from dmseg.imaging import tiff
-from dmseg.imaging.formats import BMP, GIF, JPEG, PNG, TIFF, check_size, decoding
+from dmseg.imaging.formats import BMP, GIF, JPEG, PNG, TIFF, catch_decoder_errors, check_size
 from dmseg.imaging.samples import DecodedSamples, orient, over_black, turn_back
 from dmseg.imaging.writing import png_bytes
 
@@ -45,7 +45,7 @@ def _open_raster(path: Path, kind: str) -> Iterator[ImageFile.ImageFile]:
             "PIL.ImageFile.LOAD_TRUNCATED_IMAGES is switched on in this process, so broken files would be read half "
             "grey without a word; set it to False"
         )
-    with decoding(path, kind), path.open("rb") as handle, _READERS[kind](handle, str(path)) as image:
+    with catch_decoder_errors(path, kind), path.open("rb") as handle, _READERS[kind](handle, str(path)) as image:
         check_size(path, image.height, image.width)
         if kind == TIFF and (pages := getattr(image, "n_frames", 1)) > 1:
             raise ImageFileError(f"{path}: holds {pages} pages; give one image per file")
@@ -110,7 +110,7 @@ def all_pages(path: Path, kind: str) -> list[DecodedSamples]:
 
 def _page(path: Path, number: int) -> DecodedSamples:
     """Decode one page of a TIFF file with Pillow."""
-    with decoding(path, TIFF), path.open("rb") as handle, TiffImageFile(handle, str(path)) as image:
+    with catch_decoder_errors(path, TIFF), path.open("rb") as handle, TiffImageFile(handle, str(path)) as image:
         image.seek(number)
         check_size(path, image.height, image.width)
         stated = int(image.getexif().get(_ORIENTATION, 1))

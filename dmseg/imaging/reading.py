@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from dmseg.errors import ImageFileError
 from dmseg.imaging import raster
 from dmseg.imaging import samples as look
-from dmseg.imaging.formats import DICOM, JPEG, NIFTI, VOLUMES, decoding, kind_of
+from dmseg.imaging.formats import DICOM, JPEG, NIFTI, VOLUMES, catch_decoder_errors, kind_of
 from dmseg.imaging.grey import apply_window
 from dmseg.imaging.volumes import Volume
 from dmseg.types import Window
@@ -62,7 +62,7 @@ def read_image(path: str | Path, *, window: Window | None = None) -> LoadedImage
     if kind == DICOM:
         from dmseg.imaging import dicom
 
-        with decoding(path, kind):  # numbers in tags are parsed when they are asked for
+        with catch_decoder_errors(path, kind):  # numbers in tags are parsed when they are asked for
             image = dicom.load(path)
             values, spacing = image.values()[0], dicom.pixel_spacing(image.dataset)
             if values.dtype == np.float64:
@@ -229,7 +229,7 @@ def read_dicom_series(source: str | Path | Sequence[str | Path]) -> Volume:
     from dmseg.imaging import dicom
 
     files = Path(source) if isinstance(source, (str, Path)) else [Path(path) for path in source]
-    with decoding(files if isinstance(files, Path) else Path(*files[:1]), DICOM):
+    with catch_decoder_errors(files if isinstance(files, Path) else Path(*files[:1]), DICOM):
         return dicom.read_series(files)
 
 
@@ -243,5 +243,5 @@ def is_dicom_volume(files: Sequence[str | Path]) -> bool:
     from dmseg.imaging import dicom
 
     paths = [Path(path) for path in files]
-    with decoding(Path(*paths[:1]), DICOM):
+    with catch_decoder_errors(Path(*paths[:1]), DICOM):
         return dicom.is_volume(paths)

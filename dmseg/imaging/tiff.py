@@ -19,7 +19,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from dmseg.errors import ImageFileError, MissingDependencyError
-from dmseg.imaging.formats import MAX_PIXELS, TIFF, check_size, decoding
+from dmseg.imaging.formats import MAX_PIXELS, TIFF, catch_decoder_errors, check_size
 from dmseg.imaging.samples import DecodedSamples, orient, turn_back
 
 _PLAIN = (1, 8, 32946)  # unpacked by tifffile itself: none, and both deflates
@@ -68,7 +68,7 @@ def _orientation(page: Any) -> int:
 
 def header(path: Path) -> tuple[int, int]:
     """Return (height, width) of the upright image."""
-    with decoding(path, TIFF), tifffile.TiffFile(path) as file:
+    with catch_decoder_errors(path, TIFF), tifffile.TiffFile(path) as file:
         page = _only_page(path, file)
         height, width = int(page.imagelength), int(page.imagewidth)
         return (width, height) if _orientation(page) in (5, 6, 7, 8) else (height, width)
@@ -81,19 +81,19 @@ def samples(path: Path) -> DecodedSamples | None:
         ImageFileError: broken, truncated, too large, or several pages.
         MissingDependencyError: it is packed in a way that needs imagecodecs.
     """
-    with decoding(path, TIFF), tifffile.TiffFile(path) as file:
-        return _decoded(path, _only_page(path, file))
+    with catch_decoder_errors(path, TIFF), tifffile.TiffFile(path) as file:
+        return _decode(path, _only_page(path, file))
 
 
 def all_pages(path: Path) -> list[DecodedSamples | None]:
     """Decode every full-size page; None as in :func:`samples`."""
-    with decoding(path, TIFF), tifffile.TiffFile(path) as file:
+    with catch_decoder_errors(path, TIFF), tifffile.TiffFile(path) as file:
         pages = _pages(path, file)
         check_size(path, int(pages[0].imagelength), int(pages[0].imagewidth), len(pages))
-        return [_decoded(path, page) for page in pages]
+        return [_decode(path, page) for page in pages]
 
 
-def _decoded(path: Path, page: Any) -> DecodedSamples | None:
+def _decode(path: Path, page: Any) -> DecodedSamples | None:
     plain = page.compression in _PLAIN and page.bitspersample in (1, 8, 16, 32, 64) and page.predictor in (1, 2)
     if page.photometric not in (*_KNOWN, _YCBCR) or page.compression in _CCITT:
         return None

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from dmseg.errors import ImageFileError, MissingDependencyError
 from dmseg.files import write_bytes
-from dmseg.imaging.formats import ANALYZE, META, MGH, NRRD, check_size, decoding, extension
+from dmseg.imaging.formats import ANALYZE, META, MGH, NRRD, catch_decoder_errors, check_size, extension
 from dmseg.imaging.nifti import unscale
 from dmseg.imaging.stored import Derivation, StoredImage
 from dmseg.imaging.volumes import (
@@ -167,7 +167,7 @@ def _load(path: Path, kind: str) -> tuple[Any, NDArray[Any], str, tuple[float, f
 
 def read(path: Path, kind: str, axes: str | None = None) -> Volume:
     """Read a volume in radiological axial order, as :func:`dmseg.imaging.read_volume` says; colours: a fourth axis."""
-    with decoding(path, kind):
+    with catch_decoder_errors(path, kind):
         image, array, own_axes, spacing, scaling = _load(path, kind)
         used = axes or own_axes
         affine = None
@@ -196,7 +196,7 @@ def header(path: Path, kind: str) -> tuple[int, int]:
 
 def open_volume(path: Path, kind: str, *, plane: str | None = None) -> StoredImage:
     """Open a volume to be changed; geometry, header fields and type are kept."""
-    with decoding(path, kind):
+    with catch_decoder_errors(path, kind):
         image, array, axes, steps, (slope, intercept) = _load(path, kind)
         view = radiological(array, axes)
         spacing = radiological_spacing(steps, axes)

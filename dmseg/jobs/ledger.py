@@ -99,7 +99,7 @@ class Ledger:
                     continue  # another was first; is it the same job?
             elif check(before):
                 self._widen(job, check)
-            with self._held(shared=True):
+            with self._hold(shared=True):
                 now = self.read_job()
                 if now is None or check(now):
                     continue  # it was finished, removed or widened just now
@@ -108,7 +108,7 @@ class Ledger:
 
     def _widen(self, job: Record, check: Callable[[Record], bool]) -> None:
         try:
-            with self._held(shared=False, wait=False):
+            with self._hold(shared=False, wait=False):
                 now = self.read_job()
                 if now is not None and check(now):
                     write_bytes(self.jobs[-1], _json(job))
@@ -120,9 +120,9 @@ class Ledger:
 
     def alone(self) -> contextlib.AbstractContextManager[None]:
         """Hold the folder alone, to finish it; waits until no session is at work there."""
-        return self._held(shared=False)
+        return self._hold(shared=False)
 
-    def _held(self, *, shared: bool, wait: bool = True) -> contextlib.AbstractContextManager[None]:
+    def _hold(self, *, shared: bool, wait: bool = True) -> contextlib.AbstractContextManager[None]:
         # The claim itself needs no locks: without them, only widening a job while another runs is not refused.
         return lock(self.folder / "lock", shared=shared, wait=wait, needed=False)
 
@@ -148,7 +148,7 @@ class Ledger:
         """Tell whether a unit is done."""
         return (self.folder / name).is_file()
 
-    def missing(self, names: Iterable[str]) -> list[str]:
+    def find_missing(self, names: Iterable[str]) -> list[str]:
         """Return the names of the units that are not done."""
         try:
             done = {path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*.json*")}

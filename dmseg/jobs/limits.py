@@ -120,7 +120,7 @@ class Watched:
             return False, (call, "crash")
 
     @contextlib.contextmanager
-    def ending(self) -> Iterator[None]:
+    def end_processes(self) -> Iterator[None]:
         """End all processes of this function after the body."""
         try:
             yield

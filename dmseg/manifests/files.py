@@ -119,19 +119,19 @@ def read_header(folder: Path) -> dict[str, Any]:
 def read_table(folder: Path, name: str, columns: Sequence[str]) -> pa.Table:
     """Read some columns of one table of a manifest folder; errors as :func:`read_manifest`."""
     where = f"{folder}/{name}.parquet"
-    with _opened(folder, name) as stream:
+    with _open(folder, name) as stream:
         return _table(name, stream, where, columns)
 
 
 def check_tables(folder: Path) -> None:
     """Check that the three tables of a folder are there with their columns; only their footers are read."""
     for name in TABLES:
-        with _opened(folder, name) as stream:
+        with _open(folder, name) as stream:
             _open_parquet(name, stream, f"{folder}/{name}.parquet")
 
 
 @contextlib.contextmanager
-def _opened(folder: Path, name: str) -> Iterator[BinaryIO]:
+def _open(folder: Path, name: str) -> Iterator[BinaryIO]:
     try:
         require_regular(folder / f"{name}.parquet")
         stream = (folder / f"{name}.parquet").open("rb")

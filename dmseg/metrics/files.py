@@ -191,18 +191,18 @@ def _objects(
         for label in _labels(part, other) or ([] if volume is not None or options.labels else [1]):
             n += 1
             place = z if volume is not None else None
-            yield _scored(name, label, place, part, other, in_plane, options, said, diagonal, unit)
+            yield _score_object(name, label, place, part, other, in_plane, options, said, diagonal, unit)
     if volume is None:
         return
     present = _labels(expected, found) or [1]
     if not n:  # two empty volumes count as two empty images do
-        yield _scored(
+        yield _score_object(
             name, 1, None, slices[0], None if others is None else others[0], in_plane, options, said, diagonal, unit
         )
     if options.surfaces:
         whole = image_diagonal(expected.shape, spacing)
         for label in present:
-            yield _scored(name, label, "3d", expected, found, spacing, options, said, whole, unit)
+            yield _score_object(name, label, "3d", expected, found, spacing, options, said, whole, unit)
 
 
 def _labels(part: NDArray[Any], other: NDArray[Any] | None) -> list[int]:
@@ -210,7 +210,7 @@ def _labels(part: NDArray[Any], other: NDArray[Any] | None) -> list[int]:
     return sorted(present - {0})
 
 
-def _scored(
+def _score_object(
     name: str,
     label: int,
     place: int | str | None,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dmseg.phantoms.shapes import SINES, TURN, BodyFrame, Outline, Shape, blob, curve, ellipse, fill, shrunk
+from dmseg.phantoms.shapes import SINES, TURN, BodyFrame, Outline, Shape, blob, curve, ellipse, fill, shrink
 from dmseg.rng import Stream
 from dmseg.tables import read_packaged_table
 from dmseg.types import Mask
@@ -103,7 +103,7 @@ class Trunk:
         angle = _turn(du * self.radii[0], dv * self.radii[1])
         radii = (0.055 * self.radii[0], 0.024 * self.radii[0])
         bone = fill(ellipse((x, y), radii, angle), self.shape)
-        return [TissuePart("bone", bone), TissuePart("marrow", shrunk(bone, 1))]
+        return [TissuePart("bone", bone), TissuePart("marrow", shrink(bone, 1))]
 
     def _spine(self, stream: Stream, level: str) -> list[TissuePart]:
         table = _TABLE["spine"]
@@ -122,7 +122,7 @@ class Trunk:
         vertebra = oval("body")
         parts += [
             TissuePart("bone", vertebra),
-            TissuePart("marrow", shrunk(vertebra, 1)),
+            TissuePart("marrow", shrink(vertebra, 1)),
             TissuePart("canal", oval("canal")),
         ]
         return parts
@@ -139,11 +139,11 @@ class Trunk:
         if tissue == "kidney":
             sinus = self._spots(stream, mask, 2, (0.025, 0.04))
             return [
-                TissuePart("medulla", shrunk(mask, max(2, round(self.radii[0] * 0.03)))),
+                TissuePart("medulla", shrink(mask, max(2, round(self.radii[0] * 0.03)))),
                 TissuePart("sinus", sinus),
             ]
         if tissue in ("gut_wall", "stomach", "colon"):
-            inner = shrunk(mask, 2)
+            inner = shrink(mask, 2)
             rows = np.flatnonzero(inner.any(axis=1))
             if len(rows) < 3:
                 return []
@@ -159,7 +159,7 @@ class Trunk:
 
     def _spots(self, stream: Stream, organ: Mask, count: int, sizes: tuple[float, float]) -> Mask:
         """Return ``count`` ovals inside an organ; ``sizes`` are the smallest and largest half axis in trunk widths."""
-        rows, columns = np.nonzero(shrunk(organ, 5))
+        rows, columns = np.nonzero(shrink(organ, 5))
         spots = np.zeros(self.shape, np.bool_)
         for _ in range(count if len(rows) else 0):
             pick = stream.integer(0, len(rows) - 1)

@@ -9,7 +9,7 @@ import numpy as np
 from dmseg.phantoms.drawing import Stack
 from dmseg.phantoms.fields import Field, blur, depth_inside, fractal_field, paint, smooth_field
 from dmseg.phantoms.mr import BRAIN_TISSUES, NOISE, rician, sensitivity, signals, to_stored
-from dmseg.phantoms.shapes import BodyFrame, Shape, blob, curve, fill, grow, shrunk
+from dmseg.phantoms.shapes import BodyFrame, Shape, blob, curve, fill, grow, shrink
 from dmseg.rng import Stream
 from dmseg.tables import read_packaged_table
 from dmseg.types import Mask
@@ -97,7 +97,7 @@ class BrainHead:
     def _tumour(self, stream: Stream, brain: Mask, tumours: dict[int, float]) -> dict[str, Mask]:
         """Return disjoint oedema, necrotic core and enhancing rim."""
         parts = {name: np.zeros(self.shape, np.bool_) for name in TUMOUR_PARTS}
-        inside = shrunk(brain, 2)
+        inside = shrink(brain, 2)
         for focus, radius in tumours.items():
             u, v, reach = self.foci[focus]
             x, y = self.frame.at([[u, v]])[0] / 256
@@ -109,7 +109,7 @@ class BrainHead:
             )
             centre = (x + stream.uniform(-0.08, 0.08) * size, y + stream.uniform(-0.08, 0.08) * size)
             core = fill(blob(own, centre, (size * 0.62, size * 0.5), angle=angle, irregular=0.2), self.shape) & whole
-            rim = core & ~shrunk(core, max(2, int(size * 0.12))) if self.ring else np.zeros_like(core)
+            rim = core & ~shrink(core, max(2, int(size * 0.12))) if self.ring else np.zeros_like(core)
             parts["oedema"] |= whole
             parts["core"] = (parts["core"] | core) & ~rim
             parts["enhancing"] |= rim

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from dmseg.phantoms.ct import AIR, HU, NOISE, noise, table, tissues
 from dmseg.phantoms.drawing import Drawing
 from dmseg.phantoms.fields import Field, paint, smooth_field
-from dmseg.phantoms.shapes import BodyFrame, Shape, blob, curve, ellipse, fill, ribbon, shrunk, to_fixed_point
+from dmseg.phantoms.shapes import BodyFrame, Shape, blob, curve, ellipse, fill, ribbon, shrink, to_fixed_point
 from dmseg.rng import Stream
 from dmseg.tables import read_packaged_table
 from dmseg.types import Mask, Structure
@@ -79,7 +79,7 @@ def _soft_parts(
 
     def bone(mask: Mask) -> None:
         paint(image, mask, values["bone"], 0.5)
-        paint(image, shrunk(mask, 1), values["marrow"] + 40 * grain, 0.5)
+        paint(image, shrink(mask, 1), values["marrow"] + 40 * grain, 0.5)
 
     count = 13
     for index in range(count):
@@ -121,7 +121,7 @@ def _soft_parts(
 
 def _vessels(stream: Stream, image: Field, lung: Mask, centre: tuple[float, float], shape: Shape) -> None:
     """Vessels in cross-section: many small spots, larger and denser towards the hilum."""
-    rows, columns = np.nonzero(shrunk(lung, 2))
+    rows, columns = np.nonzero(shrink(lung, 2))
     spread = float(np.sqrt(lung.sum()))
     for _ in range(110):
         pick = stream.integer(0, len(rows) - 1)
@@ -150,7 +150,7 @@ def _nodule(stream: Stream, lungs: list[Mask], category: str, shape: Shape) -> t
     """Place the nodule; return its mask and whether it is subsolid (ground glass)."""
     subsolid, low, high = NODULES[category]
     radius = stream.uniform(low, high) * shape[1] / FIELD_MM / 2
-    rows, columns = np.nonzero(shrunk(lungs[stream.integer(0, 1)], int(radius) + 1))
+    rows, columns = np.nonzero(shrink(lungs[stream.integer(0, 1)], int(radius) + 1))
     pick = stream.integer(0, len(rows) - 1)
     centre = (float(columns[pick]), float(rows[pick]))
     radii = (radius, radius * stream.uniform(0.85, 1.0))

@@ -6,7 +6,7 @@ import numpy as np
 
 from dmseg.phantoms.drawing import Drawing
 from dmseg.phantoms.fields import Field, blur, fractal_field, grid, normal_field, paint, rim, smooth_field, to_bytes
-from dmseg.phantoms.shapes import Outline, Shape, curve, ellipse, fill, ribbon, rotate, shrunk, to_fixed_point
+from dmseg.phantoms.shapes import Outline, Shape, curve, ellipse, fill, ribbon, rotate, shrink, to_fixed_point
 from dmseg.rng import Stream
 from dmseg.tables import read_packaged_table
 from dmseg.types import Mask, Structure
@@ -131,6 +131,6 @@ def _tooth(stream: Stream, density: Field, mask: Mask, outline: Outline, upper: 
     pulp = fill((outline - middle) * np.array([60, 150]) // 256 + middle, shape) & mask
     density += DENSITY["pulp"] * blur(pulp, 0.8)
     if stream.uniform() < 0.16:
-        spot = shrunk(crown, 2)
+        spot = shrink(crown, 2)
         if spot.sum() > 12:
             paint(density, spot, DENSITY["filling"], 0.7)

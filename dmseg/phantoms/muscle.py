@@ -6,7 +6,7 @@ import numpy as np
 
 from dmseg.phantoms.drawing import Drawing
 from dmseg.phantoms.fields import Field, grid, smooth_field
-from dmseg.phantoms.shapes import Shape, blob, curve, ellipse, fill, ribbon, shrunk, to_fixed_point
+from dmseg.phantoms.shapes import Shape, blob, curve, ellipse, fill, ribbon, shrink, to_fixed_point
 from dmseg.phantoms.ultrasound import Body, amplitude, compress_log, layer_line
 from dmseg.rng import Stream
 from dmseg.types import Mask, Structure
@@ -90,7 +90,7 @@ def _deep(anatomy: Stream, view: Stream, body: Body, name: str, y: Field) -> Non
     where = {"BB": (0.5 + view.uniform(-0.1, 0.1), 0.83), "TA": (0.14, 0.55)}[name]
     radii = {"BB": (0.15, 0.16), "TA": (0.2, 0.28)}[name]
     bone = fill(ellipse((where[0] * width, where[1] * height), (radii[0] * width, radii[1] * height)), shape)
-    cortex = bone & ~shrunk(bone, 3)
+    cortex = bone & ~shrink(bone, 3)
     body.add(cortex & (y < where[1] * height), "bone", edge=0.8)
     if name == "TA":
         membrane = to_fixed_point([(width * t, height * (0.84 + 0.05 * t)) for t in (0.3, 0.5, 0.7, 0.9, 1.05)])

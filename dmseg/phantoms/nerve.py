@@ -6,7 +6,7 @@ import numpy as np
 
 from dmseg.phantoms.drawing import Drawing
 from dmseg.phantoms.fields import grid
-from dmseg.phantoms.shapes import Shape, blob, ellipse, fill, grow, rotate, shrunk
+from dmseg.phantoms.shapes import Shape, blob, ellipse, fill, grow, rotate, shrink
 from dmseg.phantoms.ultrasound import Body, amplitude, compress_log, layer_line, striae
 from dmseg.rng import Stream
 from dmseg.types import Mask, Structure
@@ -72,8 +72,8 @@ def _bundle(anatomy: Stream, view: Stream, body: Body, centre: tuple[float, floa
         fascicle = (
             fill(blob(view, (middle[0], middle[1]), (size, size * 0.85), irregular=0.08, points=32), shape) & nerve
         )
-        body.add(fascicle & ~shrunk(fascicle, 1), "septum", edge=0.7)
-        body.add(shrunk(fascicle, 1), "nerve_fascicle", edge=0.7)
+        body.add(fascicle & ~shrink(fascicle, 1), "septum", edge=0.7)
+        body.add(shrink(fascicle, 1), "nerve_fascicle", edge=0.7)
     return nerve
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from dmseg.phantoms.drawing import Drawing
 from dmseg.phantoms.fields import fractal_field, smooth_field
-from dmseg.phantoms.shapes import Shape, blob, curve, ellipse, fill, grow, ribbon, shrunk, to_fixed_point
+from dmseg.phantoms.shapes import Shape, blob, curve, ellipse, fill, grow, ribbon, shrink, to_fixed_point
 from dmseg.phantoms.ultrasound import Body, Convex, amplitude, compress_log
 from dmseg.rng import Stream
 from dmseg.types import Mask, Structure
@@ -33,7 +33,7 @@ def ovary(stream: Stream, shape: Shape, kind: int) -> Drawing:
     centre = (width * stream.uniform(0.4, 0.6), height * stream.uniform(0.5, 0.58))
     radii = (0.23 * width * scale, 0.27 * height * scale * stream.uniform(0.75, 1.0))
     outline = blob(stream, centre, radii, angle=stream.integer(-300, 300), irregular=0.09, lobes=5)
-    mass = fill(outline, shape) & shrunk(sector, 3)
+    mass = fill(outline, shape) & shrink(sector, 3)
     _neighbours(stream, body, mass)
     body.add(grow(mass, 3), "connective", edge=2.5, gain=1.0)
     _fill_mass(stream, body, mass, CLASSES[kind], min(radii))
@@ -106,7 +106,7 @@ def _solid_part(stream: Stream, body: Body, mass: Mask) -> None:
 def _spots(stream: Stream, body: Body, mass: Mask, count: int, radius: float, tissue: str, gain: float = 0.0) -> None:
     """Put round parts inside the mass."""
     shape = (body.shape[0], body.shape[1])
-    rows, columns = np.nonzero(shrunk(mass, max(int(radius * 0.7), 1)))
+    rows, columns = np.nonzero(shrink(mass, max(int(radius * 0.7), 1)))
     for _ in range(count if len(rows) else 0):
         pick = stream.integer(0, len(rows) - 1)
         centre = (float(columns[pick]), float(rows[pick]))

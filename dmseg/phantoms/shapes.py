@@ -153,7 +153,7 @@ def fill_all(outlines: Sequence[Outline], shape: Shape) -> Mask:
     return mask
 
 
-def shrunk(mask: Mask, pixels: int) -> Mask:
+def shrink(mask: Mask, pixels: int) -> Mask:
     """Return the mask without ``pixels`` layers of border pixels (4-neighbours); the image's edge does not erode."""
     inside = mask
     for _ in range(pixels):
@@ -164,7 +164,7 @@ def shrunk(mask: Mask, pixels: int) -> Mask:
 
 def grow(mask: Mask, pixels: int) -> Mask:
     """Return the mask with ``pixels`` more layers (4-neighbours)."""
-    return ~shrunk(~mask, pixels)
+    return ~shrink(~mask, pixels)
 
 
 def _body_units(points: ArrayLike) -> NDArray[np.int64]:

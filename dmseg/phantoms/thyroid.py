@@ -6,7 +6,7 @@ import numpy as np
 
 from dmseg.phantoms.drawing import Drawing
 from dmseg.phantoms.fields import Field, fractal_field, grid
-from dmseg.phantoms.shapes import UNIT, Outline, Shape, blob, ellipse, fill, grow, shrunk, to_fixed_point
+from dmseg.phantoms.shapes import UNIT, Outline, Shape, blob, ellipse, fill, grow, shrink, to_fixed_point
 from dmseg.phantoms.ultrasound import Body, amplitude, compress_log, layer_line, striae
 from dmseg.rng import Stream
 from dmseg.types import Mask, Structure
@@ -76,10 +76,10 @@ def _trachea(view: Stream, body: Body, side: int) -> None:
     centre = (width * (0.5 + side * 0.44), height * view.uniform(0.52, 0.58))
     outer = fill(ellipse(centre, (0.17 * width, 0.26 * height)), body.shape)
     body.add(outer, "muscle", gain=-12.0)
-    body.add(outer & ~shrunk(outer, 3), "gas", edge=0.8, gain=-3.0)
+    body.add(outer & ~shrink(outer, 3), "gas", edge=0.8, gain=-3.0)
     y, _ = grid(body.shape)
     for k in range(1, 4):
-        body.add(shrunk(outer, 3 + 9 * k) & ~shrunk(outer, 5 + 9 * k) & (y < centre[1]), "gas", gain=-10.0 - 6.0 * k)
+        body.add(shrink(outer, 3 + 9 * k) & ~shrink(outer, 5 + 9 * k) & (y < centre[1]), "gas", gain=-10.0 - 6.0 * k)
 
 
 def _nodules(anatomy: Stream, view: Stream, body: Body, lobe: Mask, count: int) -> list[Outline]:
@@ -109,14 +109,14 @@ def _nodules(anatomy: Stream, view: Stream, body: Body, lobe: Mask, count: int) 
         polygons.append(polygon)
         body.add(mask, tissue, edge=1.0, grain=6)
         body.level[mask] += 2.0 * fractal_field(view, shape, 6, 2)[mask]
-        body.add(grow(mask, 1) & ~shrunk(mask, 1), "nodule_dark", edge=0.8, gain=-4.0)
+        body.add(grow(mask, 1) & ~shrink(mask, 1), "nodule_dark", edge=0.8, gain=-4.0)
         if tissue == "nodule_dark" and view.uniform() < 0.5:
             _calcifications(view, body, mask)
     return polygons
 
 
 def _calcifications(view: Stream, body: Body, mask: Mask) -> None:
-    rows, columns = np.nonzero(shrunk(mask, 3))
+    rows, columns = np.nonzero(shrink(mask, 3))
     for _ in range(view.integer(2, 5) if len(rows) else 0):
         pick = view.integer(0, len(rows) - 1)
         spot = ellipse((float(columns[pick]), float(rows[pick])), (view.uniform(1.0, 2.2), 1.0), points=12)

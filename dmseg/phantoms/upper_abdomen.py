@@ -9,7 +9,7 @@ import numpy as np
 
 from dmseg.phantoms.drawing import Drawing
 from dmseg.phantoms.fields import grid, smooth_field
-from dmseg.phantoms.shapes import BodyFrame, Outline, Shape, blob, curve, fill, ribbon, shrunk, to_fixed_point
+from dmseg.phantoms.shapes import BodyFrame, Outline, Shape, blob, curve, fill, ribbon, shrink, to_fixed_point
 from dmseg.phantoms.ultrasound import Body, Convex, amplitude, compress_log
 from dmseg.rng import Stream
 from dmseg.tables import read_packaged_table
@@ -102,7 +102,7 @@ class _Scene:
         self.body.add(sinus, "kidney_sinus", edge=2.0, grain=4)
 
     def liver_vessels(self, liver: Mask, count: int) -> None:
-        rows, columns = np.nonzero(shrunk(liver, 9))
+        rows, columns = np.nonzero(shrink(liver, 9))
         for _ in range(count if len(rows) else 0):
             pick = self.stream.integer(0, len(rows) - 1)
             centre = (float(columns[pick]), float(rows[pick]))
@@ -141,5 +141,5 @@ def _middle(scene: _Scene) -> None:
         scene.organ("vessels", scene.frame.oval(scene.stream, centre, radii), "vessel", rim=12.0)
     scene.liver_vessels(liver, 2)
     vertebra = fill(scene.frame.oval(scene.stream, *_OUTLINES["vertebra"]), scene.shape)
-    scene.body.add(vertebra & ~shrunk(vertebra, 4), "bone", edge=0.8)
+    scene.body.add(vertebra & ~shrink(vertebra, 4), "bone", edge=0.8)
     scene.organ("bones", scene.frame.at(_OUTLINES["vertebra_front"]), "bone", rim=2.0)

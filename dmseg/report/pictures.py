@@ -115,7 +115,7 @@ def worst_sheet(
     asked = prompts[prompts["mask_id"].isin([table.mask_ids[i] for i in chosen])]
     draw = _Drawing(table, asked, images, predictions, pixels)
     return contact_sheet(
-        [[draw.drawn(i, level, table.steps) for level in table.levels] for i in chosen],
+        [[draw.draw(i, level, table.steps) for level in table.levels] for i in chosen],
         [f"{table.mask_ids[i]}\n{table.split}, Dice " + ", ".join(f"{one:.1f}" for one in dice[i]) for i in chosen],
         [LEVEL_LABELS[level] for level in table.levels],
         cell=PANEL_SIZE,
@@ -142,14 +142,14 @@ class _Drawing:
 
     def panel(self, place: int, level: str, step: int) -> Panel:
         """Draw one mask at one level after one step, for a page."""
-        mask_id, picture = self.table.mask_ids[place], self.drawn(place, level, step)
+        mask_id, picture = self.table.mask_ids[place], self.draw(place, level, step)
         at = (place, self.table.levels.index(level), step - 1)
         dice = f"Dice {100 * self.table.values['dice'][at]:.1f}"
         failed = ", failed" if self.table.failed[at] else ""
         where = f"{LEVEL_LABELS[level]}, step {step}"
         return Panel(embed_png(picture), f"{mask_id}, {where}: {dice}{failed}", f"{where}: {dice}{failed}")
 
-    def drawn(self, place: int, level: str, step: int) -> NDArray[np.uint8]:
+    def draw(self, place: int, level: str, step: int) -> NDArray[np.uint8]:
         """Draw one mask at one level after one step: contours, clicks, box."""
         mask_id = self.table.mask_ids[place]
         rows = self.prompts[(self.prompts["mask_id"] == mask_id) & (self.prompts["level"] == level)]

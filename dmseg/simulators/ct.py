@@ -21,7 +21,7 @@ from dmseg.simulators.tables import spectrum_table
 from dmseg.simulators.tomography import (
     Array,
     back_project,
-    hardening_error,
+    compute_hardening_error,
     polychromatic,
     project,
     ramp_filter,
@@ -276,17 +276,17 @@ def beam_hardening(image: Image, scene: Scene, **values: float) -> Image:
 
 def tomographic_hardening(image: Image, scene: Scene, *, object_size: float, uncorrected: float) -> Image:
     """Beam hardening of a CT slice; see :func:`beam_hardening`."""
-    error, px_mm = hardening_image(scene, image.shape, object_size, uncorrected, GRID, VIEWS)
+    error, px_mm = compute_hardening(scene, image.shape, object_size, uncorrected, GRID, VIEWS)
     return _add_error(scene, image, error, px_mm)
 
 
-def hardening_image(
+def compute_hardening(
     scene: Scene, shape: tuple[int, ...], object_size: float, uncorrected: float, size: int, views: int
 ) -> tuple[Array, float]:
     """Return the error image in 1/px of its grid, and mm per px."""
     px_mm = _px_mm(scene, shape, object_size, size)
     water, bone = (project(part, views) * np.float32(WATER_PER_MM * px_mm) for part in materials(scene, size))
-    return back_project(hardening_error(water, bone, uncorrected, polychromatic()), size), px_mm
+    return back_project(compute_hardening_error(water, bone, uncorrected, polychromatic()), size), px_mm
 
 
 STARVATION_GRID = 224

@@ -119,7 +119,7 @@ def degrade_file(
         stored = replace(stored, notes=(*stored.notes, _WARNING))
     if request.level == "clear" and kind != "DICOM":
         imaging.copy_unchanged(source, target, kind)
-        return _copied(str(source), stored)
+        return _report_copy(str(source), stored)
     values, digest, report = _degrade_stored(stored, request, key, str(source))
     stored.write(target, values, _derivation(request, digest))
     return report
@@ -158,7 +158,7 @@ def _derivation(request: Request, digest: str) -> Derivation:
     return Derivation(digest, request.series(), request.keep_patient, request.keep_references)
 
 
-def _copied(where: str, stored: StoredImage) -> Report:
+def _report_copy(where: str, stored: StoredImage) -> Report:
     line = "; ".join([f"{where}: nothing: the image as it is", *stored.notes])
     return Report(line, line, stored.orientation != 1)
 
@@ -169,7 +169,7 @@ def _degrade_stored(stored: StoredImage, request: Request, key: str, where: str)
     check_domain(request.level, modality, given=request.domain is not None or request.ops is not None)
     if request.level == "clear":
         drawn = plan(key, modality=modality, domain=request.domain, ops=request.ops, seed=request.seed)
-        return stored.values, drawn.digest(request.level), _copied(where, stored)
+        return stored.values, drawn.digest(request.level), _report_copy(where, stored)
     view = _view(stored, replace(request, modality=modality), where)
     if stored.stack:
         made, digest, words, operations = _degrade_stack(view, request, key, stored.what)

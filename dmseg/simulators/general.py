@@ -297,7 +297,7 @@ UNCONFINED = (None, "microscopy")
 _MAP = 64
 
 
-def scanned_share(clear: Image) -> NDArray[np.float32]:
+def measure_scanned_share(clear: Image) -> NDArray[np.float32]:
     """Return 0 where Clear shows nothing (air, the surround of a sector) and 1 inside, float32 (64, 64).
 
     Small dark parts count as inside; the rise is soft and lies inside the outline.
@@ -333,5 +333,5 @@ def glare(image: Image, scene: Scene, *, intensity: float, size: float, x: float
     _, lobe = cv2.threshold(np.outer(rows, columns), math.exp(-(LOBE_CUT**2) / 2), 0, cv2.THRESH_TOZERO)
     veil = np.asarray(lobe, np.float32) * np.float32(intensity)
     if scene.modality not in UNCONFINED:
-        veil *= cv2.resize(scanned_share(scene.clear), (width, height), interpolation=cv2.INTER_LINEAR)
+        veil *= cv2.resize(measure_scanned_share(scene.clear), (width, height), interpolation=cv2.INTER_LINEAR)
     return pixels.affine(image, None, veil)

@@ -24,7 +24,7 @@ def round_measured(value: float) -> float:
     return float(f"{value:.6g}")
 
 
-def working(image: Any, window: Window | None) -> Image:
+def make_working(image: Any, window: Window | None) -> Image:
     """Return the image that operations work on: checked, int16 brought to [0, 1] by its window.
 
     Raises:
@@ -71,7 +71,7 @@ def observe(
     if modality is not None:
         check_modality(modality)
     window = window or default_window(modality)
-    image = working(clear, window)
+    image = make_working(clear, window)
     counts, greys = _grey_counts(image)
     total = counts.sum()
     present = greys[counts > 0]

@@ -12,7 +12,7 @@ import numpy as np
 from dmseg import imaging
 from dmseg.errors import UsageError, unknown_name
 from dmseg.simulators import ct, general, mri, optical, pixels, scene, tables, ultrasound, xray
-from dmseg.simulators.observe import observe, working
+from dmseg.simulators.observe import make_working, observe
 from dmseg.simulators.scene import Scene
 from dmseg.simulators.tables import Parameter
 from dmseg.types import Image, Window, check_modality
@@ -218,7 +218,7 @@ def apply_operation(
     """Apply one operation to an image of any accepted type (int16 through its window)."""
     window = observed["window"]
     declared = None if window is None else Window(*window)
-    before = working(image, declared)
+    before = make_working(image, declared)
     where = Scene(observed, parts, before)
     after = entry(before, where, values)
     if image.dtype.kind == "i" and declared is not None:

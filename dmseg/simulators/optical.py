@@ -209,7 +209,7 @@ def dead_pixels(image: Image, scene: Scene, *, share: float, lines: float) -> Im
     """
     out = image.copy()
     if scene.modality == "ultrasound":
-        return _lost_elements(out, scene, share, int(lines))
+        return _lose_elements(out, scene, share, int(lines))
     height, width = image.shape[:2]
     size = height * width
     count = max(1, round(share * size)) if share > 0 else 0
@@ -235,7 +235,7 @@ APERTURE_GROWTH = 0.06
 """Depth, of the deepest, over which the aperture grows by the width of the dead element."""
 
 
-def _lost_elements(out: Image, scene: Scene, share: float, lines: int) -> Image:
+def _lose_elements(out: Image, scene: Scene, share: float, lines: int) -> Image:
     """Darken below dead elements of the probe, and set dead pixels of the sector to black.
 
     An echo from depth r is summed over an aperture that grows with r, so a dead element costs it the share

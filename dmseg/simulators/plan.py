@@ -13,7 +13,7 @@ from dmseg import canonical, imaging
 from dmseg.errors import DataError, UsageError, unknown_name
 from dmseg.rng import Stream
 from dmseg.simulators import general, tables, visibility
-from dmseg.simulators.observe import observe, working
+from dmseg.simulators.observe import make_working, observe
 from dmseg.simulators.operations import GENERAL, operation
 from dmseg.simulators.scene import Scene
 from dmseg.types import LEVEL_LABELS, LEVELS, Image, Window, check_level, check_modality
@@ -72,18 +72,18 @@ class Plan:
     geometry: dict[str, Any] | None = field(default=None)
     place: tuple[int, int] | None = field(default=None, compare=False)
 
-    def observing(self, clear: Any) -> Plan:
+    def observe(self, clear: Any) -> Plan:
         """Return this plan with the facts and the visibility factor of an undegraded image."""
         facts = observe(clear, modality=self.modality, geometry=self.geometry, window=self.window)
         seen = dataclasses.replace(self, observed=facts)
-        return dataclasses.replace(seen, visibility=seen.capped(clear))
+        return dataclasses.replace(seen, visibility=seen.find_visibility(clear))
 
-    def capped(self, clear: Any) -> float:
+    def find_visibility(self, clear: Any) -> float:
         """Return the factor of the visibility cap for an undegraded image, once its facts are known."""
         steps = [step for step in self.general if step.operation in visibility.CAPPED and "heavy" in step.values]
         if not steps:
             return 1.0
-        image = working(clear, self._window())
+        image = make_working(clear, self._window())
         return visibility.cap(image, functools.partial(self._chain, steps, severity="heavy", clear=image))
 
     def at_slice(self, z: int, slices: int) -> Plan:
@@ -129,9 +129,9 @@ class Plan:
         """Return level -> image for several levels; LQ-3 is made once for itself and for LQ-3+."""
         for level in levels:
             check_level(level)
-        plan = self if self.observed is not None else self.observing(image)
+        plan = self if self.observed is not None else self.observe(image)
         results: dict[str, Image] = {}
-        base = working(image, plan._window())
+        base = make_working(image, plan._window())
         heavy: Image | None = None
         for level in levels:
             if level == "clear":
@@ -366,4 +366,4 @@ def plan(
         window=window,
         geometry=None if geometry is None else dict(geometry),
     )
-    return drawn if image is None else drawn.observing(image)
+    return drawn if image is None else drawn.observe(image)

@@ -196,7 +196,7 @@ def _look_up_table(table, scale, first, second, out):  # type: ignore[no-untyped
         )
 
 
-def hardening_error(water: Array, bone: Array, uncorrected: float, beam: Beam) -> Array:
+def compute_hardening_error(water: Array, bone: Array, uncorrected: float, beam: Beam) -> Array:
     """Return measured minus monochromatic line integral.
 
     Args:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmseg.errors import UsageError
-from dmseg.simulators.observe import observe, working
+from dmseg.simulators.observe import make_working, observe
 from dmseg.simulators.plan import Plan, plan
 from dmseg.simulators.tables import default_window
 from dmseg.types import Window
@@ -84,11 +84,13 @@ def plan_volume(
         raise UsageError(f"volume of shape {volume.shape}; expected (D, H, W) or (D, H, W, 3), axial slices first")
     window = window or default_window(modality)
     drawn = plan(key, modality=modality, domain=domain, ops=ops, seed=seed, window=window, geometry=geometry)
-    base = working(volume.reshape(-1, *volume.shape[2:]), window)
+    base = make_working(volume.reshape(-1, *volume.shape[2:]), window)
     greys = observe(base, window=window)
     stacked = base.reshape(volume.shape)
     facts = observe(np.ascontiguousarray(stacked.max(axis=0)), modality=modality, geometry=geometry, window=window)
     facts |= {name: greys[name] for name in _OF_ALL_GREYS}
     seen = replace(drawn, observed=facts)
     slices = {round(share * (len(volume) - 1)) for share in _PROBED}
-    return VolumePlan(replace(seen, visibility=min(seen.capped(stacked[z]) for z in sorted(slices))), len(volume))
+    return VolumePlan(
+        replace(seen, visibility=min(seen.find_visibility(stacked[z]) for z in sorted(slices))), len(volume)
+    )

@@ -252,7 +252,7 @@ def test_files_that_are_none(kind: str, run: Path, tmp_path: Path) -> None:
     }[kind]()
     folder = Path(shutil.copytree(run, tmp_path / "run"))
 
-    def replaced(name: str) -> Path:
+    def replace_file(name: str) -> Path:
         (folder / name).unlink(missing_ok=True)
         if kind != "absent":
             (folder / name).symlink_to(path)
@@ -267,7 +267,7 @@ def test_files_that_are_none(kind: str, run: Path, tmp_path: Path) -> None:
     with pytest.raises((DmsegError, OSError)):
         read_manifest(path)
     for name in ("steps.parquet", "run.json"):
-        assert answer(lambda n=name: check(replaced(n), root=tmp_path / "record")) == "read"
+        assert answer(lambda n=name: check(replace_file(n), root=tmp_path / "record")) == "read"
         with pytest.raises((DmsegError, OSError)):
             open_run(folder).table("steps")
     with pytest.raises(DmsegError):

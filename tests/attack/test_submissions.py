@@ -118,8 +118,8 @@ class _Peeking:
         return mask
 
 
-@pytest.fixture
-def peeked(published: Any, tmp_path: Path) -> Path:
+@pytest.fixture(name="peeked")
+def peek_at_references(published: Any, tmp_path: Path) -> Path:
     """A run of excellent numbers behind which there are predictions, made with the references in hand."""
     benchmark = open_benchmark(published.benchmark)
     out = tmp_path / "peeked"

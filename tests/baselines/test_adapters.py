@@ -21,7 +21,7 @@ from parity_weights import common, fill  # noqa: E402
 
 import dmseg  # noqa: E402
 from dmseg import build, harness, phantoms  # noqa: E402
-from dmseg.baselines import missing_packages, model_cards  # noqa: E402
+from dmseg.baselines import find_missing_packages, model_cards  # noqa: E402
 from dmseg.baselines.loading import FAMILIES, Family, random_network  # noqa: E402
 from dmseg.baselines.medsam import MedSamAdapter  # noqa: E402
 from dmseg.baselines.networks.robust_sam import RobustSAMNetwork  # noqa: E402
@@ -192,7 +192,7 @@ HEAVY = ("sam-vit-l", "sam-vit-h", "robust-sam-l", "gle-sam", "pge-sam-l")
 
 
 def skip_without_packages(name: str) -> None:
-    missing = missing_packages(model_cards()[name])
+    missing = find_missing_packages(model_cards()[name])
     if missing:
         pytest.skip(f"needs {', '.join(missing)}")
 

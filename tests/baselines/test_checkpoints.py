@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import dmseg
-from dmseg.baselines import missing_packages, model_cards
+from dmseg.baselines import find_missing_packages, model_cards
 from dmseg.errors import ModelError, UsageError
 from dmseg.types import Prompts
 
@@ -62,7 +62,7 @@ def test_stated_parameter_counts_are_those_of_the_networks() -> None:
 
     with torch.device("meta"):
         for name, family in loading.FAMILIES.items():
-            if missing_packages(model_cards()[name]):
+            if find_missing_packages(model_cards()[name]):
                 continue
             card, count = model_cards()[name], parameter_count(family.build())
             assert card.params == count, name

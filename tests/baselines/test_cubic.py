@@ -17,7 +17,7 @@ def library(image: np.ndarray, side: int) -> np.ndarray:
     return stretched.astype(np.uint8).transpose(2, 0, 1)
 
 
-def drawing(height: int, width: int, seed: int, *, flat: bool) -> np.ndarray:
+def draw_noise(height: int, width: int, seed: int, *, flat: bool) -> np.ndarray:
     """Noise, with flat parts in which the exact values are whole numbers, so that the last bits decide."""
     random = np.random.default_rng(seed)
     image = random.integers(0, 256, (height, width, 3)).astype(np.uint8)
@@ -31,7 +31,7 @@ def drawing(height: int, width: int, seed: int, *, flat: bool) -> np.ndarray:
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 64), st.integers(0, 2**32 - 1), st.booleans())
 def test_bytes_are_those_of_the_library(height: int, width: int, side: int, seed: int, flat: bool) -> None:
-    image = drawing(height, width, seed, flat=flat)
+    image = draw_noise(height, width, seed, flat=flat)
     before = image.copy()
     assert np.array_equal(stretch_cubic(image, side), library(image, side))
     assert np.array_equal(image, before)
@@ -39,5 +39,5 @@ def test_bytes_are_those_of_the_library(height: int, width: int, side: int, seed
 
 @pytest.mark.parametrize("shape", [(300, 210), (128, 128), (90, 400)])
 def test_real_sizes(shape: tuple[int, int]) -> None:
-    image = drawing(*shape, 3, flat=True)
+    image = draw_noise(*shape, 3, flat=True)
     assert np.array_equal(stretch_cubic(image, 256), library(image, 256))

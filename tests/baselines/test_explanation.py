@@ -40,8 +40,8 @@ def small(config: dict[str, Any]) -> Any:
     return SamAdapter("small", random_network(Family(SamAdapter, build, "small")))
 
 
-@pytest.fixture(scope="module")
-def enhanced() -> Any:
+@pytest.fixture(name="enhanced", scope="module")
+def build_enhanced() -> Any:
     return small({"enhancer": {}})
 
 

@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch", reason="network baselines need the extra [m
 from torch import nn  # noqa: E402
 
 from dmseg.baselines import cost_of  # noqa: E402
-from dmseg.baselines.flops import counting_layers, one_click  # noqa: E402
+from dmseg.baselines.flops import count_layers, one_click  # noqa: E402
 from dmseg.baselines.networks.tiny_vit import build_lite_medsam  # noqa: E402
 from dmseg.cli import main  # noqa: E402
 from dmseg.errors import UsageError  # noqa: E402
@@ -32,7 +32,7 @@ def test_layers_count_as_thop_counts_them() -> None:
     layers = nn.Sequential(
         nn.Conv2d(4, 6, 3, padding=1, groups=2), nn.BatchNorm2d(6), nn.ReLU(), nn.ConvTranspose2d(6, 2, 2, stride=2)
     )
-    with counting_layers(layers) as counts:
+    with count_layers(layers) as counts:
         layers(torch.zeros(1, 4, 5, 5))
     # convolution: outputs x inputs per group x kernel; normalisation: 4 per value; transposed: every output, all taps
     assert counts == [6 * 25 * 2 * 9, 4 * 6 * 25, 2 * 100 * 6 * 4]
@@ -53,7 +53,7 @@ def test_thop_itself_says_the_same() -> None:
         def forward(self, _: torch.Tensor) -> None:
             one_click(self.network)
 
-    with counting_layers(network) as counts, torch.no_grad():
+    with count_layers(network) as counts, torch.no_grad():
         one_click(network)
     with torch.no_grad():
         theirs, _ = thop.profile(OneClick(), (torch.zeros(1),), verbose=False)

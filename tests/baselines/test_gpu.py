@@ -17,7 +17,7 @@ torch = pytest.importorskip("torch", reason="network baselines need the extra [m
 
 from parity_weights import common, fill  # noqa: E402
 
-from dmseg.baselines import load_model, missing_packages, model_cards  # noqa: E402
+from dmseg.baselines import find_missing_packages, load_model, model_cards  # noqa: E402
 from dmseg.baselines.loading import FAMILIES  # noqa: E402
 from dmseg.types import Prompts  # noqa: E402
 
@@ -37,7 +37,7 @@ def prompts(model: Any) -> Prompts:
 
 
 def load(name: str, precision: str, device: str) -> Any:
-    missing = missing_packages(model_cards()[name])
+    missing = find_missing_packages(model_cards()[name])
     if missing:
         pytest.skip(f"needs {', '.join(missing)}")
     return load_model(name, weights="random", device=device, precision=precision)

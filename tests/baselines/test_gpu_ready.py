@@ -41,7 +41,7 @@ def robust() -> Any:
     return small(RobustSamAdapter, partial(RobustSAMNetwork, "vit_b", SIDE))
 
 
-def enhanced() -> Any:
+def build_enhanced() -> Any:
     return small(SamAdapter, lambda: add_modules(build_mini_sam(), "mini-sam", {"enhancer": {}}))
 
 
@@ -96,7 +96,7 @@ def test_an_embedding_lets_go_of_the_batch_that_it_was_encoded_in(kind: str, req
     model = (
         request.getfixturevalue("robust")
         if kind == "robust"
-        else enhanced()
+        else build_enhanced()
         if kind == "enhanced"
         else small(SamAdapter, partial(build_sam, "vit_b", SIDE))
     )

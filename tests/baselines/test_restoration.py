@@ -29,7 +29,7 @@ BUILDERS: dict[str, Callable[[], RestorationNetwork]] = {
 }
 
 
-def filled(name: str) -> RestorationNetwork:
+def build_filled(name: str) -> RestorationNetwork:
     network: RestorationNetwork = common.fill_by_key(BUILDERS[name]())
     return network.requires_grad_(False)
 
@@ -57,7 +57,7 @@ def test_keys_shapes_types_order_and_parameter_count_are_the_official_ones(name:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["dcpt_nafnet", "dcpt_promptir"])
 def test_dcpt_networks_give_the_official_outputs(name: str) -> None:
-    network = filled(name)
+    network = build_filled(name)
     cases = json.loads((PARITY / f"{name}.json").read_text())["cases"]
     exact = crop(slice(40, 104), slice(90, 186))
     check_case(cases["exact_64x96"], exact, network(exact))
@@ -77,7 +77,7 @@ def check_case(case: dict[str, Any], pixels: Any, output: Any) -> None:
 
 @pytest.mark.slow
 def test_moce_ir_gives_the_official_outputs_stages_and_routes() -> None:
-    network = filled("moce_ir")
+    network = build_filled("moce_ir")
     assert isinstance(network, MoCEIR)
     reference = json.loads((PARITY / "moce_ir.json").read_text())
     stages, logits = watch(network)
@@ -123,7 +123,7 @@ def watch(network: MoCEIR) -> tuple[dict[str, Any], list[Any]]:
 
 @pytest.fixture(scope="module")
 def small() -> MoCEIR:
-    network = filled("moce_ir_s")
+    network = build_filled("moce_ir_s")
     assert isinstance(network, MoCEIR)
     return network
 
@@ -147,7 +147,7 @@ def test_routing_noise_can_send_an_image_to_another_expert(small: MoCEIR) -> Non
 
 @pytest.mark.parametrize("name", ["dcpt_restormer", "dcpt_swinir"])
 def test_dcpt_variants_that_differ_from_the_originals_run_and_keep_the_size(name: str) -> None:
-    network = filled(name)
+    network = build_filled(name)
     pixels = crop(slice(40, 56), slice(90, 114))
     output = network(pixels)
     assert output.shape == pixels.shape and torch.isfinite(output).all()
@@ -155,7 +155,7 @@ def test_dcpt_variants_that_differ_from_the_originals_run_and_keep_the_size(name
 
 def test_swin_ir_windows_wrap_around_the_border() -> None:
     """Without a mask, a change in one corner reaches the far one through the shifted windows."""
-    network = filled("dcpt_swinir")
+    network = build_filled("dcpt_swinir")
     pixels = crop(slice(40, 56), slice(90, 114))
     block = network.encode_layers[0].residual_group["blocks"][1]  # type: ignore[index, union-attr]
     features = torch.randn(1, 16, 24, 180, generator=torch.Generator().manual_seed(0))

@@ -43,7 +43,7 @@ def brighter() -> NetworkRestorer:
     return NetworkRestorer("dcpt", Brighter())
 
 
-def expected(picture: Any) -> Any:
+def expect(picture: Any) -> Any:
     return np.rint(np.minimum(picture / 255 + 0.2, 1) * 255).astype(np.uint8)
 
 
@@ -51,19 +51,19 @@ def test_an_image_is_padded_run_cut_clamped_and_rounded(brighter: NetworkRestore
     picture = image()
     (restored,) = brighter.restore([picture])
     assert brighter.network.seen == [(1, 3, 56, 80)]
-    assert restored.dtype == np.uint8 and np.array_equal(restored, expected(picture))
+    assert restored.dtype == np.uint8 and np.array_equal(restored, expect(picture))
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 300), (8, 8)])
 def test_any_size_is_restored(brighter: NetworkRestorer, shape: tuple[int, int]) -> None:
     picture = image(*shape)
-    assert np.array_equal(brighter.restore([picture])[0], expected(picture))
+    assert np.array_equal(brighter.restore([picture])[0], expect(picture))
 
 
 def test_tiles_cover_the_image_with_context() -> None:
     restorer = NetworkRestorer("dcpt", Brighter(), tile=64, overlap=16, keep=False)
     picture = image(100, 150)
-    assert np.array_equal(restorer.restore([picture])[0], expected(picture))
+    assert np.array_equal(restorer.restore([picture])[0], expect(picture))
     assert len(restorer.network.seen) == 6
     assert max(shape[3] for shape in restorer.network.seen) == 96
 
@@ -184,4 +184,4 @@ def test_a_model_that_prepares_images_gets_the_restored_ones(brighter: NetworkRe
 
     cascade = Restored(brighter, Preparing())
     assert not isinstance(cascade, PreparingAdapter) and cascade.device == "cpu"
-    assert np.array_equal(cascade.encode([image()])[0], expected(image()))
+    assert np.array_equal(cascade.encode([image()])[0], expect(image()))

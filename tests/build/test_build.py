@@ -183,12 +183,12 @@ def test_the_digest_does_not_depend_on_the_order_of_the_sources(raw, tmp_path, m
     expected = build(raw, tmp_path / "b").manifest_digest
     ordered = run_module.tasks
 
-    def shuffled(*arguments):
+    def shuffle_tasks(*arguments):
         tasks = ordered(*arguments)
         random.Random(1).shuffle(tasks)
         return tasks
 
-    monkeypatch.setattr(run_module, "tasks", shuffled)
+    monkeypatch.setattr(run_module, "tasks", shuffle_tasks)
     assert build(raw, tmp_path / "c").manifest_digest == expected
     for name in ("images.parquet", "masks.parquet", "degradations.parquet", "build_report.csv", "benchmark.json"):
         assert (tmp_path / "b" / name).read_bytes() == (tmp_path / "c" / name).read_bytes()

@@ -103,7 +103,7 @@ def test_no_image_at_all_is_an_error_that_points_to_the_report(tmp_path, toy):
     assert not (tmp_path / "b" / "benchmark.json").exists()
 
 
-def failing(real, number, when):
+def fail_when(real, number, when):
     """Return ``real``, raising OSError(number) on the calls whose path satisfies ``when``."""
 
     def function(path, *arguments, **named):
@@ -115,7 +115,7 @@ def failing(real, number, when):
 
 
 def test_an_unreadable_source_fails_alone(raw, tmp_path, monkeypatch):
-    refuse = failing(raw_module.sha256_file, errno.EACCES, lambda path: path.name == "case1.npz")
+    refuse = fail_when(raw_module.sha256_file, errno.EACCES, lambda path: path.name == "case1.npz")
     monkeypatch.setattr(raw_module, "sha256_file", refuse)
     summary = build(raw, tmp_path / "b", levels=["clear"])
     assert summary.errors == ("Toy/case1: case1.npz: Permission denied",)
@@ -126,7 +126,7 @@ def test_an_unreadable_source_fails_alone(raw, tmp_path, monkeypatch):
 @pytest.mark.parametrize("number", [errno.EIO, errno.EFBIG, errno.EACCES, errno.ENOSPC])
 def test_a_write_that_fails_is_the_machine_s_fault_and_not_the_source_s(raw, tmp_path, monkeypatch, number):
     expected = build(raw, tmp_path / "whole").manifest_digest
-    broken = failing(imaging.write_png, number, lambda path: path.name == "Toy__case2_z001.png")
+    broken = fail_when(imaging.write_png, number, lambda path: path.name == "Toy__case2_z001.png")
     with monkeypatch.context() as patch:
         patch.setattr(imaging, "write_png", broken)
         with pytest.raises(MachineError, match=rf"{os.strerror(number)}.*case2_z001.*run the same command again"):
@@ -177,7 +177,7 @@ def test_a_file_that_vanishes_while_it_is_read_stops_the_build(raw, tmp_path, mo
 
 @pytest.mark.parametrize("number", [errno.ESTALE, errno.ENOTCONN, errno.EMFILE])
 def test_a_lost_network_or_too_many_open_files_stop_the_build(raw, tmp_path, monkeypatch, number):
-    refuse = failing(raw_module.sha256_file, number, lambda path: path.name == "case1.npz")
+    refuse = fail_when(raw_module.sha256_file, number, lambda path: path.name == "case1.npz")
     monkeypatch.setattr(raw_module, "sha256_file", refuse)
     with pytest.raises(MachineError, match=re.escape(os.strerror(number))):
         build(raw, tmp_path / "b", levels=["clear"])
@@ -192,7 +192,7 @@ def test_a_link_to_nothing_is_the_source_s_own_fault(raw, tmp_path):
 
 def test_a_full_disk_stops_the_build_with_one_message_and_it_goes_on_later(raw, tmp_path, monkeypatch):
     expected = build(raw, tmp_path / "whole").manifest_digest
-    full = failing(imaging.write_png, errno.ENOSPC, lambda path: path.name == "Toy__case3_z000.png")
+    full = fail_when(imaging.write_png, errno.ENOSPC, lambda path: path.name == "Toy__case3_z000.png")
     with monkeypatch.context() as patch:
         patch.setattr(imaging, "write_png", full)
         with pytest.raises(DataError, match=r"No space left.*run the same command again"):
@@ -302,7 +302,7 @@ def test_an_image_that_cannot_be_synced_stops_the_build(raw, tmp_path, monkeypat
 
     sync = files._sync
     with monkeypatch.context() as patch:
-        patch.setattr(files, "_sync", failing(sync, errno.EIO, lambda path: path.name == "Toy__case2_z001.png"))
+        patch.setattr(files, "_sync", fail_when(sync, errno.EIO, lambda path: path.name == "Toy__case2_z001.png"))
         with pytest.raises(MachineError, match=r"Input/output error.*Toy__case2_z001\.png"):
             build(raw, tmp_path / "b", levels=["clear", "lq1"])
     assert build(raw, tmp_path / "b", levels=["clear", "lq1"]).n_images == 10
@@ -310,7 +310,7 @@ def test_an_image_that_cannot_be_synced_stops_the_build(raw, tmp_path, monkeypat
 
 def test_an_output_folder_that_may_not_be_written_is_named_and_left_alone(raw, tmp_path, monkeypatch, tree):
     before = tree(tmp_path)
-    monkeypatch.setattr(ledger, "write_new", failing(ledger.write_new, errno.EACCES, lambda path: True))
+    monkeypatch.setattr(ledger, "write_new", fail_when(ledger.write_new, errno.EACCES, lambda path: True))
     with pytest.raises(DataError, match=r"b: cannot write there: Permission denied; give --out another folder"):
         build(raw, tmp_path / "b")
     assert tree(tmp_path) == before

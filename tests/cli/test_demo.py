@@ -39,11 +39,11 @@ def test_the_demo_leaves_pictures_reports_and_the_table_and_goes_on_where_it_sto
 
 
 def test_models_that_need_torch_are_skipped_with_a_line_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(baselines, "missing_packages", lambda card: ("torch",))
+    monkeypatch.setattr(baselines, "find_missing_packages", lambda card: ("torch",))
     assert _list_runnable() == []
     lines = list(_list_left_out(()))
     assert any(line.startswith("skipped sam-vit-b") and "torch not installed: pip install" in line for line in lines)
     assert sum(line.count("mobile-sam") for line in lines) == 1, "each model is named once"
-    monkeypatch.setattr(baselines, "missing_packages", lambda card: ())
+    monkeypatch.setattr(baselines, "find_missing_packages", lambda card: ())
     (line,) = _list_left_out(["mobile-sam"])
     assert "weights not installed" in line and "mobile-sam" not in line

@@ -113,7 +113,7 @@ def test_wrong_usage_is_one_message_and_exit_code_2(run, bench, tmp_path, argume
 
 
 def test_models_lists_all_with_what_is_missing(run, monkeypatch):
-    monkeypatch.setattr("dmseg.baselines.missing_packages", lambda card: card.needs)
+    monkeypatch.setattr("dmseg.baselines.find_missing_packages", lambda card: card.needs)
     code, out, _ = run("models")
     assert code == 0
     assert all(any(line.startswith(name) for line in out.splitlines()) for name in model_names())
@@ -124,7 +124,7 @@ def test_models_lists_all_with_what_is_missing(run, monkeypatch):
 def test_models_shows_one(run, monkeypatch):
     code, out, _ = run("models", "watershed")
     assert code == 0 and "Vincent and Soille" in out and "core=0.6" in out
-    monkeypatch.setattr("dmseg.baselines.missing_packages", lambda card: card.needs)
+    monkeypatch.setattr("dmseg.baselines.find_missing_packages", lambda card: card.needs)
     _, out, _ = run("models", "sam-vit-b")
     assert 'pip install "dmseg-bench[models]"' in out and "sam_vit_b_01ec64.pth" in out
     code, _, err = run("models", "sam-vit-bb")

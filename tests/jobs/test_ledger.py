@@ -131,9 +131,9 @@ def test_a_damaged_job_file_is_named(tmp_path):
 @pytest.mark.parametrize("name", ["parts/a.json", "b.json.gz"])
 def test_a_part_is_read_as_it_was_written_and_a_damaged_one_is_not_done(tmp_path, name):
     ledger = make_ledger(tmp_path)
-    assert ledger.read(name) is None and ledger.missing([name]) == [name]
+    assert ledger.read(name) is None and ledger.find_missing([name]) == [name]
     ledger.write(name, {"rows": [{"x": 1.5, "y": None}]})
-    assert ledger.read(name) == {"rows": [{"x": 1.5, "y": None}]} and ledger.missing([name]) == []
+    assert ledger.read(name) == {"rows": [{"x": 1.5, "y": None}]} and ledger.find_missing([name]) == []
     path = ledger.folder / name
     path.write_bytes(path.read_bytes()[:9])
     assert ledger.read(name) is None

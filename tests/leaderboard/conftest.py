@@ -1,5 +1,5 @@
 """A small published edition, and honest runs on it by models that ship."""
 
-from published_edition import published, tiny_edition
+from published_edition import publish_edition, tiny_edition
 
-__all__ = ["published", "tiny_edition"]
+__all__ = ["publish_edition", "tiny_edition"]

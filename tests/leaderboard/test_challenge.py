@@ -22,8 +22,8 @@ from dmseg.leaderboard.tables import read_csv
 BEACON = "8d61d9100567de44682506aea1a7a6fa6e5491cd27a0a0ed349ef6910ac5ac20"
 
 
-@pytest.fixture
-def kept(published: Any, tmp_path: Path) -> Path:
+@pytest.fixture(name="kept")
+def keep_predictions(published: Any, tmp_path: Path) -> Path:
     out = tmp_path / "kept"
     evaluate("watershed", open_benchmark(published.benchmark), out, keep_predictions=True)
     return out

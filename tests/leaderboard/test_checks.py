@@ -83,14 +83,14 @@ def _drop_mask(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[rows["mask_id"] != rows["mask_id"].iloc[0]]
 
 
-def _missing_mask(run: Path) -> None:
+def _drop_mask_everywhere(run: Path) -> None:
     for table in ("steps", "prompts"):
         _edit(table, _drop_mask)(run)
     info = json.loads((run / "run.json").read_text())
     _declare("", "n_masks", info["n_masks"] - 1)(run)
 
 
-def _unknown_mask(run: Path) -> None:
+def _rename_mask(run: Path) -> None:
     def rename(rows: pd.DataFrame) -> None:
         extra = rows["mask_id"].iloc[0]
         rows["mask_id"] = rows["mask_id"].replace(extra, f"{extra}9")
@@ -99,7 +99,7 @@ def _unknown_mask(run: Path) -> None:
         _edit(table, rename)(run)
 
 
-def _missing_level(rows: pd.DataFrame) -> pd.DataFrame:
+def _drop_level(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[~((rows["mask_id"] == rows["mask_id"].iloc[0]) & (rows["level"] == "lq2"))]
 
 
@@ -170,11 +170,11 @@ DAMAGES: dict[str, tuple[Damage, set[str]]] = {
     "key twice": (_edit("steps", lambda rows: pd.concat([rows, rows.iloc[[7]]])), {"E107"}),
     "formula": (_declare("model", "name", "=HYPERLINK(1)"), {"E108", "E501"}),
     "HTML in the name": (_declare("model", "name", "<img src=x onerror=alert(1)>"), {"E108", "E501"}),
-    "mask missing": (_missing_mask, {"E201"}),
-    "mask unknown": (_unknown_mask, {"E201", "E202"}),
+    "mask missing": (_drop_mask_everywhere, {"E201"}),
+    "mask unknown": (_rename_mask, {"E201", "E202"}),
     "case of another patient": (_edit("steps", lambda r: r.assign(case_id=r["case_id"] + "x")), {"E202"}),
     "step missing": (_edit("steps", lambda rows: rows.drop(index=8)), {"E203", "E306"}),
-    "level missing": (_edit("steps", _missing_level), {"E204", "E306"}),
+    "level missing": (_edit("steps", _drop_level), {"E204", "E306"}),
     "count wrong": (_declare("", "n_errors", 3), {"E205"}),
     "Dice typed in": (_set("dice", 0.987654, row=40), {"E301", "E307"}),
     "wrong version": (_declare("benchmark", "version", "2.0"), {"E302"}),
@@ -265,7 +265,7 @@ def test_several_damages_are_all_reported(published: Any, tmp_path: Path) -> Non
 
 def test_a_declared_partial_run_is_accepted_with_a_warning(published: Any, tmp_path: Path) -> None:
     run = published.copy("watershed", tmp_path / "run")
-    _missing_mask(run)
+    _drop_mask_everywhere(run)
     _declare("benchmark", "limit", 3)(run)
     verdict = check(run, root=tmp_path / "record")
     assert "W404" in _codes(verdict) and verdict.accepted

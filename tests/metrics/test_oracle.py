@@ -34,7 +34,7 @@ def figures(result: Score) -> list[float]:
     ]
 
 
-def frozen(values: dict[str, Any], hd95: str) -> list[float]:
+def read_frozen(values: dict[str, Any], hd95: str) -> list[float]:
     keys = ["iou", "dice", "pa", hd95, "hd", *(f"nsd{t}" for t in TOLERANCES)]
     return [float(values[key]) for key in keys]
 
@@ -44,7 +44,7 @@ def frozen(values: dict[str, Any], hd95: str) -> list[float]:
 @pytest.mark.parametrize("name", CASES)
 def test_every_frozen_figure_is_met_to_1e_9(name: str, boundary: str, rule: str) -> None:
     case = CASES[name]
-    expected = frozen(case["V" if boundary == "vertex" else "P"], "hd95" if rule == "directed" else "hd95_pooled")
+    expected = read_frozen(case["V" if boundary == "vertex" else "P"], "hd95" if rule == "directed" else "hd95_pooled")
     result = score(unpack(case["gt"]), unpack(case["pred"]), boundary=boundary, hd95=rule)
     assert figures(result) == pytest.approx(expected, abs=1e-9, rel=0)
 
@@ -54,7 +54,7 @@ def test_the_clear_path_meets_the_default_figures_too(name: str) -> None:
     case = CASES[name]
     masks = [unpack(case[key]).view(np.uint8) for key in ("gt", "pred")]
     nsd, hd95, hd = reference.boundary_scores(*masks, (1.0, 1.0), TOLERANCES, "vertex", "directed")
-    assert [hd95, hd, *nsd] == pytest.approx(frozen(case["V"], "hd95")[3:], abs=1e-9, rel=0)
+    assert [hd95, hd, *nsd] == pytest.approx(read_frozen(case["V"], "hd95")[3:], abs=1e-9, rel=0)
 
 
 def test_the_default_is_deepminds_definition() -> None:

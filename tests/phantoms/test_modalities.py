@@ -14,7 +14,7 @@ from dmseg.phantoms.dermoscopy import skin_lesion
 from dmseg.phantoms.drawing import Drawing, Stack
 from dmseg.phantoms.muscle import MUSCLES, muscle
 from dmseg.phantoms.ovary import CLASSES, ovary
-from dmseg.phantoms.shapes import ellipse, fill, shrunk
+from dmseg.phantoms.shapes import ellipse, fill, shrink
 from dmseg.phantoms.ultrasound import DYNAMIC_RANGE_DB, TISSUE, Body, Convex, amplitude, compress_log
 from dmseg.phantoms.upper_abdomen import VIEWS, upper_abdomen
 from dmseg.rng import Stream
@@ -106,7 +106,7 @@ class TestUltrasound:
     @pytest.mark.parametrize("kind", range(len(CLASSES)))
     def test_every_class_of_ovary_has_its_mark(self, kind: int) -> None:
         drawing = ovary(Stream("ovary", kind), (220, 300), kind)
-        inside = drawing.image[shrunk(drawing.structures[0].mask, 3)]
+        inside = drawing.image[shrink(drawing.structures[0].mask, 3)]
         anechoic = float((inside < 20).mean())
         if CLASSES[kind] in ("simple cyst", "serous cystadenoma", "teratoma", "normal ovary", "high grade serous"):
             assert anechoic > 0.03, "fluid"

@@ -22,7 +22,7 @@ from dmseg.phantoms.shapes import (
     grow,
     ribbon,
     rotate,
-    shrunk,
+    shrink,
     sine,
     to_fixed_point,
 )
@@ -105,9 +105,9 @@ def test_a_ribbon_is_as_wide_as_asked_and_tapers() -> None:
 def test_shrinking_and_growing_take_and_add_one_layer_of_border_pixels() -> None:
     mask = np.zeros(SHAPE, np.bool_)
     mask[10:20, 10:20] = True
-    assert shrunk(mask, 2).sum() == 36
+    assert shrink(mask, 2).sum() == 36
     assert grow(mask, 1).sum() == 100 + 40
-    assert shrunk(np.ones(SHAPE, np.bool_), 5).all(), "the image's edge does not erode"
+    assert shrink(np.ones(SHAPE, np.bool_), 5).all(), "the image's edge does not erode"
 
 
 def test_the_union_of_outlines_is_the_union_of_their_masks() -> None:

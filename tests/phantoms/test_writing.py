@@ -116,11 +116,11 @@ def test_phantoms_are_never_mixed_with_other_data(tmp_path: Path) -> None:
 
 
 def test_a_failure_half_way_leaves_the_sets_that_were_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def failing(folder: Any, items: Any) -> None:
+    def fail_half_way(folder: Any, items: Any) -> None:
         folder.put("half.png", b"", "key")
         raise OSError("disk full")
 
-    monkeypatch.setitem(SETS, "CHAOS", PhantomSet(SETS["CHAOS"].draw, failing, stacks=True))
+    monkeypatch.setitem(SETS, "CHAOS", PhantomSet(SETS["CHAOS"].draw, fail_half_way, stacks=True))
     with pytest.raises(MachineError, match=r"disk full.*run the same command again"):
         write_phantoms(tmp_path, per_dataset=1, datasets=FAST)
     assert {path.name for path in tmp_path.iterdir()} == {"NerveUS", "phantom.json"}

@@ -98,7 +98,7 @@ def text(prompts: Prompts) -> str:
     return " ".join(box + points)
 
 
-def frozen_form(index: int) -> dict[str, str]:
+def make_form(index: int) -> dict[str, str]:
     mask, mask_id = draw_mask(index), f"phantom__m{index:02d}__object__0"
     form = {name: text(sequence(rules, mask, mask_id)[-1]) for name, rules in RULES.items()}
     boxes = candidate_prompts(PRESETS["breps-min"], mask, mask_id)
@@ -108,14 +108,14 @@ def frozen_form(index: int) -> dict[str, str]:
 
 @pytest.mark.parametrize("index", range(50))
 def test_the_prompts_of_every_preset_are_the_frozen_ones(index: int) -> None:
-    assert frozen_form(index) == json.loads(GOLDEN.read_text())[index]
+    assert make_form(index) == json.loads(GOLDEN.read_text())[index]
 
 
 def test_order_threads_and_repetition_change_nothing() -> None:
     order = [(index * 7) % 50 for index in range(50)]
     with ThreadPoolExecutor(3) as pool:
-        shuffled = dict(zip(order, pool.map(frozen_form, order), strict=True))
-    assert [shuffled[index] for index in range(0, 50, 5)] == [frozen_form(index) for index in range(0, 50, 5)]
+        shuffled = dict(zip(order, pool.map(make_form, order), strict=True))
+    assert [shuffled[index] for index in range(0, 50, 5)] == [make_form(index) for index in range(0, 50, 5)]
 
 
 def test_twenty_steps_begin_as_five_do() -> None:
@@ -168,5 +168,5 @@ def test_rows_that_do_not_begin_a_sequence_are_refused(rows: list[dict[str, obje
 
 
 if __name__ == "__main__":
-    lines = ",\n".join(json.dumps(frozen_form(index)) for index in range(50))
+    lines = ",\n".join(json.dumps(make_form(index)) for index in range(50))
     GOLDEN.write_text(f"[\n{lines}\n]\n")

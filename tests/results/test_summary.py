@@ -28,8 +28,8 @@ def runs(tmp_path_factory):
     }
 
 
-@pytest.fixture(scope="module")
-def seen(runs):
+@pytest.fixture(name="seen", scope="module")
+def split_seen(runs):
     return split_numbers(case_tables(runs["alpha"].steps)["seen"])
 
 

@@ -118,7 +118,7 @@ def test_monochromatic_beam_is_the_identity() -> None:
     paths = np.linspace(0, 8, 40, dtype=np.float32)
     water_path, bone_path = np.meshgrid(paths, paths)
     for share in (0.0, 1.0):
-        error = tomography.hardening_error(
+        error = tomography.compute_hardening_error(
             np.ascontiguousarray(water_path), np.ascontiguousarray(bone_path), share, tomography.polychromatic(True)
         )
         assert np.abs(error).max() < 1e-4
@@ -154,7 +154,7 @@ def test_dark_band_between_two_dense_parts_only() -> None:
     clear = water()
     clear[disc(256, 12, (-45, 0)) > 0] = 0.8
     clear[disc(256, 12, (45, 0)) > 0] = 0.8
-    error, px_mm = ct.hardening_image(scene(clear, WIDE), clear.shape, 300, 0.0, 192, 144)
+    error, px_mm = ct.compute_hardening(scene(clear, WIDE), clear.shape, 300, 0.0, 192, 144)
     hounsfield = error * 1000 / (ct.WATER_PER_MM * px_mm)
     between, above = hounsfield[94:98, 88:104].mean(), hounsfield[50:54, 88:104].mean()
     assert between < -5 and between < 3 * min(above, 0) - 5
@@ -163,8 +163,8 @@ def test_dark_band_between_two_dense_parts_only() -> None:
 def test_error_image_on_a_small_grid_agrees_with_a_large_one(picture) -> None:  # type: ignore[no-untyped-def]
     clear = picture("ct", size=384)
     where = scene(clear, Window(40, 400))
-    small, small_mm = ct.hardening_image(where, clear.shape, 320, 0.8, ct.GRID, ct.VIEWS)
-    large, large_mm = ct.hardening_image(where, clear.shape, 320, 0.8, 384, 540)
+    small, small_mm = ct.compute_hardening(where, clear.shape, 320, 0.8, ct.GRID, ct.VIEWS)
+    large, large_mm = ct.compute_hardening(where, clear.shape, 320, 0.8, 384, 540)
     assert corr(np.asarray(_resize(small, 384)), large) > 0.99
     assert small_mm / large_mm == pytest.approx(384 / ct.GRID)
 

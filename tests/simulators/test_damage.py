@@ -72,7 +72,7 @@ def damage(clear: np.ndarray, degraded: np.ndarray) -> tuple[float, float]:
     return float(error), 1 - float(structural_similarity(clear, degraded, channel_axis=axis, data_range=255))
 
 
-def rising(case: Case, ops: tuple[str, ...] | None) -> tuple[bool, np.ndarray]:
+def measure_rise(case: Case, ops: tuple[str, ...] | None) -> tuple[bool, np.ndarray]:
     drawn = plan(case.key, modality=case.modality, domain=case.domain, ops=ops, image=case.image)
     made = drawn.apply_levels(case.image, LEVELS)
     table = np.array([damage(case.image, made[level]) for level in LEVELS])
@@ -81,12 +81,12 @@ def rising(case: Case, ops: tuple[str, ...] | None) -> tuple[bool, np.ndarray]:
 
 @pytest.mark.parametrize("name", GENERAL)
 def test_damage_of_one_operation_rises(name: str, phantoms: list[Case]) -> None:
-    share = np.mean([rising(case, (name,))[0] for case in phantoms])
+    share = np.mean([measure_rise(case, (name,))[0] for case in phantoms])
     assert share >= SHARE[name], f"{name}: {share:.3f}"
 
 
 def check_chains(found: list[Case]) -> None:
-    results = [rising(case, None) for case in found]
+    results = [measure_rise(case, None) for case in found]
     means = np.mean([table for _, table in results], axis=0)
     assert np.all(np.diff(means, axis=0) > 0)
     share = np.mean([good for good, _ in results])
@@ -143,7 +143,7 @@ def test_damage_of_one_operation_rises_on_phantoms_and_real_samples(
     name: str, phantoms: list[Case], samples: list[Case]
 ) -> None:
     together = phantoms + samples
-    failed = [case.key for case in together if not rising(case, (name,))[0]]
+    failed = [case.key for case in together if not measure_rise(case, (name,))[0]]
     assert 1 - len(failed) / len(together) >= SHARE[name], f"{name}: {failed}"
 
 

@@ -12,8 +12,8 @@ from dmseg.simulators import OPS
 DOCS = Path(__file__).parents[2] / "docs"
 
 
-@pytest.fixture(scope="module")
-def written() -> str:
+@pytest.fixture(name="written", scope="module")
+def write_page() -> str:
     specification = importlib.util.spec_from_file_location("degradations_page", DOCS / "degradations_page.py")
     assert specification is not None and specification.loader is not None
     module = importlib.util.module_from_spec(specification)

@@ -243,8 +243,8 @@ OWN = Operation(
 )
 
 
-@pytest.fixture
-def installed(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(name="installed")
+def install_operation(monkeypatch: pytest.MonkeyPatch) -> None:
     entry = metadata.EntryPoint("own_offset", f"{__name__}:OWN", "dmseg.simulators")
     wrong = metadata.EntryPoint("wrong", f"{__name__}:brighter", "dmseg.simulators")
     monkeypatch.setattr(metadata.EntryPoint, "load", lambda self: {"own_offset": OWN, "wrong": brighter}[self.name])

@@ -285,13 +285,13 @@ def test_a_gradient_that_is_not_finite_ends_the_run_with_the_saved_state_whole(
     """Of three batches with two interactions each, the third interaction goes wrong."""
     focal, calls = losses.focal_loss, 0
 
-    def breaking(logits: torch.Tensor, *others: object) -> torch.Tensor:
+    def break_third(logits: torch.Tensor, *others: object) -> torch.Tensor:
         nonlocal calls
         calls += 1
         return focal(logits, *others) * (math.nan if calls > 2 else 1)  # type: ignore[arg-type]
 
     config = small("mini-ft", "batches=3", "stages=[{until=1.0, side=64, batch=1}]")
-    monkeypatch.setattr(losses, "focal_loss", breaking)
+    monkeypatch.setattr(losses, "focal_loss", break_third)
     with pytest.raises(DataError, match="gradient of update 3 is not finite"):
         run(config, bench, tmp_path, base)
     assert not (tmp_path / "weights.safetensors").exists()

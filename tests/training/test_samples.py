@@ -22,8 +22,8 @@ from dmseg.training.networks import build_trainable_model  # noqa: E402
 from dmseg.training.samples import BatchSchedule, Loader, TrainingSample, flip_and_rotate, fresh_plan, grid_mask  # noqa: E402
 
 
-@pytest.fixture
-def opened(bench: Path) -> Benchmark:
+@pytest.fixture(name="opened")
+def open_bench(bench: Path) -> Benchmark:
     return open_benchmark(bench)
 
 

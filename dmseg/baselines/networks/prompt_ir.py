@@ -85,16 +85,16 @@ class PromptIR(RestorationNetwork):
         first = self.encoder_level1(self.patch_embed(pixels))
         second = self.encoder_level2(self.down1_2(first))
         third = self.encoder_level3(self.down2_3(second))
-        features = self._prompted(self.latent(self.down3_4(third)), 3)
+        features = self._add_prompt(self.latent(self.down3_4(third)), 3)
         features = self.decoder_level3(self.reduce_chan_level3(torch.cat((self.up4_3(features), third), 1)))
-        features = self._prompted(features, 2)
+        features = self._add_prompt(features, 2)
         features = self.decoder_level2(self.reduce_chan_level2(torch.cat((self.up3_2(features), second), 1)))
-        features = self._prompted(features, 1)
+        features = self._add_prompt(features, 1)
         features = self.decoder_level1(torch.cat((self.up2_1(features), first), 1))
         restored: Tensor = self.output(self.refinement(features)) + pixels
         return restored
 
-    def _prompted(self, features: Tensor, level: int) -> Tensor:
+    def _add_prompt(self, features: Tensor, level: int) -> Tensor:
         """Mix the prompt of a level into its features."""
         prompt = self.get_submodule(f"prompt{level}")(features)
         joined = self.get_submodule(f"noise_level{level}")(torch.cat((features, prompt), 1))

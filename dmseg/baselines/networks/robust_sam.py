@@ -156,7 +156,7 @@ class TokenGeneration(nn.Module):
         return result
 
 
-def _upsampling(channels: int, width: int) -> nn.Sequential:
+def _build_upsampling(channels: int, width: int) -> nn.Sequential:
     return nn.Sequential(
         nn.ConvTranspose2d(channels, width, 2, stride=2),
         LayerNorm2d(width),
@@ -195,9 +195,9 @@ class RobustMaskDecoder(MaskDecoder):  # type: ignore[misc]  # the library is un
         self.robust_mlp = MLP(width, width, width // 8, 3)
         self.fourier_mask_features = FeatureGeneration(width // 8, _refinement(width), "downsample_layer")
         self.fourier_first_layer_features = FeatureGeneration(
-            first_width, _upsampling(first_width, width), "upsample_layer"
+            first_width, _build_upsampling(first_width, width), "upsample_layer"
         )
-        self.fourier_last_layer_features = FeatureGeneration(width, _upsampling(width, width), "upsample_layer")
+        self.fourier_last_layer_features = FeatureGeneration(width, _build_upsampling(width, width), "upsample_layer")
         self.custom_token_block = TokenGeneration(self.num_mask_tokens, width // self.num_mask_tokens)
 
     def robust_features(self, embedding: Tensor, first_block: Tensor) -> Tensor:

@@ -30,7 +30,7 @@ from dmseg.baselines.networks.sam import (
 from dmseg.baselines.networks.tiny_vit import TinyViTEncoder, official_tiny_state
 
 
-def _upsampling(channels: int, width: int, out: int) -> nn.Sequential:
+def _build_upsampling(channels: int, width: int, out: int) -> nn.Sequential:
     return nn.Sequential(
         nn.ConvTranspose2d(channels, width, 2, stride=2),
         LayerNorm2d(width),
@@ -48,8 +48,8 @@ class HqMaskDecoder(MaskDecoder):  # type: ignore[misc]  # the library is untype
         thin = width // 8
         self.hf_token = nn.Embedding(1, width)
         self.hf_mlp = MLP(width, width, thin, 3)
-        self.compress_vit_feat = _upsampling(first_width, width, thin)
-        self.embedding_encoder = _upsampling(width, width // 4, thin)
+        self.compress_vit_feat = _build_upsampling(first_width, width, thin)
+        self.embedding_encoder = _build_upsampling(width, width // 4, thin)
         self.embedding_maskfeature = nn.Sequential(
             nn.Conv2d(thin, width // 4, 3, padding=1),
             LayerNorm2d(width // 4),

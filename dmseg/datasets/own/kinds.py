@@ -60,7 +60,7 @@ def recognise(folder: Path) -> Kind:
         or _files(folder, volumes)
         or (_dicom(folder, volumes) if volumes else None)
         or _files(folder, images)
-        or _nothing(folder, volumes, images)
+        or _describe_nothing(folder, volumes, images)
     )
 
 
@@ -203,7 +203,7 @@ def _files(folder: Path, files: Sequence[Path]) -> Kind | None:
         lines, said = _path_lines(paths), [_paths_text(paths)]
         masks = [match.file for match in templates.match_template(paths.mask, folder, files)]
         lines += _reader_lines(paths, folder, files)
-    meaning = _meaning(folder, masks, paths, volumes)
+    meaning = _decide_meaning(folder, masks, paths, volumes)
     structures = _file_structures(paired, meaning)
     lines += [*meaning.lines, percentile_line(), *(_affine_lines() if volumes else [])]
     used = {folder / file for pair in paired for file in (pair.image, *pair.masks)} | set(masks)
@@ -255,7 +255,7 @@ def _best_list(folder: Path) -> tuple[str, list[Paired]] | None:
     return max(found, key=lambda each: len(each[1]), default=None)
 
 
-def _meaning(folder: Path, masks: Sequence[Path], paths: Paths | None, volumes: bool) -> Meaning:
+def _decide_meaning(folder: Path, masks: Sequence[Path], paths: Paths | None, volumes: bool) -> Meaning:
     """Decide on the masks' values, with the names that files beside them give."""
     top = folder / paths.image[0].split("{")[0] if paths else folder
     places = [place for place in (top, *top.parents) if place == folder or folder in place.parents]
@@ -270,7 +270,7 @@ def _file_structures(paired: Sequence[Paired], meaning: Meaning) -> list[str]:
     return _unique_names(sorted(named)) if named and meaning.kind in ("binary", "instances") else meaning.structures
 
 
-def _nothing(folder: Path, volumes: Sequence[Path], images: Sequence[Path]) -> Kind:
+def _describe_nothing(folder: Path, volumes: Sequence[Path], images: Sequence[Path]) -> Kind:
     """Return the beginning of a recipe for a folder of which nothing was understood."""
     files = volumes or images
     places: dict[str, list[str]] = {}

@@ -28,7 +28,7 @@ def choose_paths(folder: Path, files: Sequence[Path], *, volumes: bool) -> Paths
     chosen: Paths | None = None
     masks = find_mask_names(files)
     guessed = guess_paths(folder, files)
-    for paths in [*_named(folder, files, volumes), *([guessed] if guessed else [])]:
+    for paths in [*_find_named(folder, files, volumes), *([guessed] if guessed else [])]:
         rules = {"image": list(paths.image), "mask": list(paths.mask)}
         try:
             paired, _ = pair_named(rules, folder, files)
@@ -40,7 +40,7 @@ def choose_paths(folder: Path, files: Sequence[Path], *, volumes: bool) -> Paths
     return chosen or guessed
 
 
-def _named(folder: Path, files: Sequence[Path], volumes: bool) -> Iterator[Paths]:
+def _find_named(folder: Path, files: Sequence[Path], volumes: bool) -> Iterator[Paths]:
     """Yield the named layouts, below each folder in which they can begin."""
     parents = {file.relative_to(folder).parent.parts for file in files}
     for layout in _LAYOUTS:

@@ -163,13 +163,13 @@ def _templates(pairs: Sequence[_Pair]) -> tuple[str, str]:
     before, after = (Counter(pair.around[k] for pair in pairs).most_common(1)[0][0] for k in (0, 1))
     if not by_name:
         drawn = {pair.around[2] for pair in pairs}
-        return f"{image_folders}{before}", f"{mask_folders}{_varying(drawn, 'structure')}"
+        return f"{image_folders}{before}", f"{mask_folders}{_mark_varying(drawn, 'structure')}"
     mask_before = Counter(pair.around[2] for pair in pairs).most_common(1)[0][0]
     endings = Counter(pair.around[3] for pair in pairs)
-    return f"{image_folders}{before}{{id}}{after}", f"{mask_folders}{mask_before}{{id}}{_ending(endings)}"
+    return f"{image_folders}{before}{{id}}{after}", f"{mask_folders}{mask_before}{{id}}{_join_endings(endings)}"
 
 
-def _ending(endings: Counter[str]) -> str:
+def _join_endings(endings: Counter[str]) -> str:
     """Return the ending of masks: fixed, with a number, or with the word that varies."""
     bare: Counter[str] = Counter()
     for ending, n in endings.items():
@@ -180,10 +180,10 @@ def _ending(endings: Counter[str]) -> str:
     common = bare.most_common(1)[0]
     if common[1] > 0.8 * bare.total():
         return common[0] + ("{k}" if any(e != common[0] and _NUMBER.sub("", e) == common[0] for e in endings) else "")
-    return _varying(set(endings), "structure")
+    return _mark_varying(set(endings), "structure")
 
 
-def _varying(texts: set[str], otherwise: str) -> str:
+def _mark_varying(texts: set[str], otherwise: str) -> str:
     """Return what texts have in common, with a field for the word that varies: ``{reader}`` by its look, or another."""
     if len(texts) == 1:
         return next(iter(texts))
@@ -217,7 +217,7 @@ def _folders(pairs: Sequence[_Pair], by_name: bool) -> tuple[str, str]:
     for m, part in enumerate(mask_parts):
         if not part:
             free = not any("{structure}" in p or "{reader}" in p for p in mask_parts)
-            mask_parts[m] = _varying(set(masks[m]), "structure") if free else "{any}"
+            mask_parts[m] = _mark_varying(set(masks[m]), "structure") if free else "{any}"
     return "".join(f"{part}/" for part in image_parts), "".join(f"{part}/" for part in mask_parts)
 
 

@@ -171,7 +171,7 @@ def _check_digests(
     if reference is None or sizes is None:
         return
     digest = ok["pred_digest"].to_numpy(dtype=object)
-    shapes = {size: mask_sha256(np.zeros(size, dtype=bool)) for size in _known_sizes(sizes)}
+    shapes = {size: mask_sha256(np.zeros(size, dtype=bool)) for size in _find_sizes(sizes)}
     blank = np.array([shapes.get((h, w)) for h, w in sizes[ok.index]], dtype=object)
     perfect = np.array([reference.masks.get(name, {}).get("mask_sha256") for name in ok["mask_id"]], dtype=object)
     for expected, holds, what in (
@@ -185,6 +185,6 @@ def _check_digests(
             findings.add("E307", f"{FILE} row {row + 1}", text, _UNCHANGED)
 
 
-def _known_sizes(sizes: NDArray[np.float64]) -> list[tuple[int, int]]:
+def _find_sizes(sizes: NDArray[np.float64]) -> list[tuple[int, int]]:
     whole = sizes[~np.isnan(sizes).any(axis=1)]
     return [(int(h), int(w)) for h, w in np.unique(whole, axis=0)]

@@ -135,8 +135,8 @@ def examine(
             _compare_scores(place, rows[place], truth, prediction, audit)
             before = predictions.get((*place[:2], place[2] - 1))
             if before is not None and corrective is not None:
-                expected = _expected_click(place, truth, _decode(before, truth), corrective, given, info)
-                if expected != _given_click(rows[place]):
+                expected = _find_expected_click(place, truth, _decode(before, truth), corrective, given, info)
+                if expected != _read_click(rows[place]):
                     audit.note("clicks do not follow from the prediction before", place)
     return audit
 
@@ -184,12 +184,12 @@ def _compare_scores(place: Place, row: Mapping[Any, Any], truth: Mask, predictio
         audit.note("rows have another pred_digest than their stored prediction", place)
 
 
-def _given_click(row: Mapping[Any, Any]) -> Click | None:
+def _read_click(row: Mapping[Any, Any]) -> Click | None:
     absent = row["new_x"] is None or row["new_x"] != row["new_x"]
     return None if absent else Click(*(int(row[name]) for name in _CLICK))
 
 
-def _expected_click(
+def _find_expected_click(
     place: Place,
     truth: Mask,
     before: Mask | None,

@@ -37,7 +37,7 @@ def check_clicks(info: Mapping[str, Any], steps: pd.DataFrame, prompts: pd.DataF
         findings.add("E306", "prompts.parquet", f"{len(places)} {what}: {first_few(places)}", _UNCHANGED)
 
 
-def _named(rows: pd.DataFrame) -> Places:
+def _list_places(rows: pd.DataFrame) -> Places:
     return [f"{m} {lv} step {s}" for m, lv, s in rows[_KEYS].itertuples(index=False, name=None)]
 
 
@@ -82,7 +82,7 @@ def _compare_tables(steps: pd.DataFrame, prompts: pd.DataFrame, problems: dict[s
 
 def _note(problems: dict[str, Places], what: str, rows: pd.DataFrame) -> None:
     if len(rows):
-        problems.setdefault(what, []).extend(_named(rows))
+        problems.setdefault(what, []).extend(_list_places(rows))
 
 
 def _follow_sequences(steps: pd.DataFrame, corrective: bool, problems: dict[str, Places]) -> None:
@@ -136,7 +136,7 @@ def check_prompts(
             elif (place := _wrong_after_empty(rules, mask, mask_id, level, seed, rows, blank)) is not None:
                 wrong.setdefault("empty", []).append(place)
         if mask_id in clicks:
-            wrong.setdefault("label", []).extend(_misplaced(clicks[mask_id], mask))
+            wrong.setdefault("label", []).extend(_find_misplaced(clicks[mask_id], mask))
     texts = {
         "first": ("E302", f"sequences begin with other prompts than preset {rules.id}, seed {seed}"),
         "empty": ("E306", "clicks after an empty prediction are not the protocol's"),
@@ -195,12 +195,12 @@ def _wrong_after_empty(
     return None
 
 
-def _misplaced(rows: pd.DataFrame, mask: Mask) -> Places:
+def _find_misplaced(rows: pd.DataFrame, mask: Mask) -> Places:
     x, y, label = (rows[name].to_numpy(dtype=np.int64) for name in ("new_x", "new_y", "new_label"))
     inside = (x >= 0) & (y >= 0) & (x < mask.shape[1]) & (y < mask.shape[0])
     there = np.full(len(rows), -1)
     there[inside] = mask[y[inside], x[inside]]
-    return _named(rows[there != label])
+    return _list_places(rows[there != label])
 
 
 def _plain(row: Mapping[Any, Any]) -> tuple[Any, ...]:

@@ -61,7 +61,7 @@ def _impulse_noise(image: Bytes, stream: Stream, table: dict[str, Any]) -> Bytes
     return _truncate(image.astype(np.float32) * np.float32(stream.uniform(*table["factor"])))
 
 
-def _resampling_blur(image: Bytes, stream: Stream, table: dict[str, Any]) -> Bytes:
+def _blur_by_resampling(image: Bytes, stream: Stream, table: dict[str, Any]) -> Bytes:
     height, width = image.shape[:2]
     small = cv2.resize(image, (max(1, int(width / table["factor"])), max(1, int(height / table["factor"]))))
     return np.asarray(cv2.resize(small, (width, height)), np.uint8)
@@ -168,7 +168,7 @@ def _elastic_transform(image: Bytes, stream: Stream, table: dict[str, Any], cent
     return np.asarray(mapped, np.uint8)
 
 
-def _frosted_glass_blur(image: Bytes, stream: Stream, table: dict[str, Any]) -> Bytes:
+def _blur_as_frosted_glass(image: Bytes, stream: Stream, table: dict[str, Any]) -> Bytes:
     height, width = image.shape[:2]
     span = 2 * table["reach"] + 1
     moves = (stream.uniforms(2 * height * width) * span).astype(np.int64).reshape(2, height, width) - table["reach"]
@@ -192,13 +192,13 @@ OPERATIONS: dict[str, Operation] = {
     "gauss_noise": _gauss_noise,
     "ISO_noise": _iso_noise,
     "impulse_noise": _impulse_noise,
-    "resampling_blur": _resampling_blur,
+    "resampling_blur": _blur_by_resampling,
     "motion_blur": _motion_blur,
     "zoom_blur": _zoom_blur,
     "color_jitter": _color_jitter,
     "compression": _compression,
     "elastic_transform": _elastic_transform,
-    "frosted_glass_blur": _frosted_glass_blur,
+    "frosted_glass_blur": _blur_as_frosted_glass,
     "brightness": _brightness,
     "contrast": _contrast,
 }

@@ -74,7 +74,7 @@ def test_labels_at_another_origin_are_left_out_with_the_reason(write: Writer, re
     assert not found.samples and any("origin" in item.reason for item in found.reports)
 
 
-def _resized(mask: np.ndarray) -> np.ndarray:
+def _resize(mask: np.ndarray) -> np.ndarray:
     """A mask as bilinear interpolation leaves it."""
     image = Image.fromarray(mask.astype(np.uint8) * 255).resize((30, 24)).resize(SHAPE[::-1], Image.Resampling.BILINEAR)
     return np.asarray(image)
@@ -86,8 +86,8 @@ def _resized(mask: np.ndarray) -> np.ndarray:
         ([lambda m: m * 1], 0),
         ([lambda m: m * 255], 127),
         ([lambda m: m * 1, lambda m: m * 255], "half"),
-        ([lambda m: _resized(m)], 127),
-        ([lambda m: m * 1, lambda m: _resized(m)], "half"),
+        ([lambda m: _resize(m)], 127),
+        ([lambda m: m * 1, lambda m: _resize(m)], "half"),
         ([lambda m: m * 128], 0),
     ],
 )

@@ -204,7 +204,7 @@ def _read_coco(file: Path) -> Iterator[Annotated]:
     for name, (identity, _, _) in index.images.items():
         places = index.annotations.get(identity, [])
 
-        def listed(places: list[tuple[int, int]] = places) -> list[Shape]:
+        def list_shapes(places: list[tuple[int, int]] = places) -> list[Shape]:
             return [
                 {
                     "kind": "coco" if entry.get("segmentation") else "box",
@@ -214,7 +214,7 @@ def _read_coco(file: Path) -> Iterator[Annotated]:
                 for entry in coco.read_annotations(file, places)
             ]
 
-        yield Annotated(name, file, listed)
+        yield Annotated(name, file, list_shapes)
 
 
 def _read_labelme(file: Path) -> Iterator[Annotated]:

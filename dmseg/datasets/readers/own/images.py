@@ -91,7 +91,7 @@ class OwnImageReader(Reader):
         rules, where = self.recipe.parameters, mask.as_posix()
         name = name_of_structure(structure) or self.recipe.structures[0]
         if kind_of_masks(rules) == "colours":
-            found = split_colours(orient(_drawing(root / mask), turn), rules, where)
+            found = split_colours(orient(_read_drawing(root / mask), turn), rules, where)
         else:
             found = split_values(orient(read_mask_values(root / mask), turn), rules, name, where)
         if "objects" in rules:
@@ -108,7 +108,7 @@ class OwnImageReader(Reader):
         ]
         if not same:
             raise ImageFileError(f"{root / mask}: no file of objects beside it (objects = {rules['objects']!r})")
-        drawing = _drawing(same[0])
+        drawing = _read_drawing(same[0])
         colours = drawing if drawing.ndim == 3 else drawing[..., None].repeat(3, axis=2)
         numbers: NDArray[Any] = colours.astype(np.int64) @ np.array([65536, 256, 1])
         return numbers
@@ -152,7 +152,7 @@ def mask_turn(rules: Any, image: Path, mask: Path, pixels: Image) -> int | LeftO
     )
 
 
-def _drawing(path: Path) -> NDArray[np.uint8]:
+def _read_drawing(path: Path) -> NDArray[np.uint8]:
     drawing = np.asarray(read_image(path).pixels)
     if drawing.dtype != np.uint8:
         raise ImageFileError(f"{path}: pixels are {drawing.dtype.name}; expected an 8-bit drawing in colours")

@@ -56,7 +56,7 @@ def pair_named(rules: Mapping[str, Any], root: Path, files: Sequence[Path]) -> t
     masks = templates.match_template(rules["mask"], root, files)
     drawn = {match.file for match in masks}
     images = templates.match_template(rules["image"], root, [file for file in files if file not in drawn])
-    shared = _shared_fields(rules["image"], rules["mask"])
+    shared = _find_shared_fields(rules["image"], rules["mask"])
     groups, left_out = _by_key(images, shared, root)
     of_image: dict[_Key, list[Match]] = {key: [] for key in groups}
     for mask in masks:
@@ -88,7 +88,7 @@ def pair_named(rules: Mapping[str, Any], root: Path, files: Sequence[Path]) -> t
     return paired, left_out
 
 
-def _shared_fields(image: str | Sequence[str], mask: str | Sequence[str]) -> tuple[str, ...]:
+def _find_shared_fields(image: str | Sequence[str], mask: str | Sequence[str]) -> tuple[str, ...]:
     """Return the fields that tell images apart and that every template has."""
     every = [given for both in (image, mask) for given in ([both] if isinstance(both, str) else both)]
     return tuple(name for name in KEY if all(name in templates.fields_of(template) for template in every))
