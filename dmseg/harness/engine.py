@@ -20,7 +20,7 @@ from dmseg.harness.selection import Block, BlockItem
 from dmseg.harness.sequence import ClickSession, Row
 from dmseg.manifests import thumbprint
 from dmseg.protocol import Click, candidate_prompts, first_prompts, next_click
-from dmseg.results.audit import is_audited
+from dmseg.results.audit import AuditRecord, is_audited
 from dmseg.types import Mask, Prompts, as_rgb
 
 PHASES = ("load", "encode", "predict", "prompt", "score")
@@ -62,7 +62,7 @@ class BlockResult:
     """The rows that one work unit makes, by table; audit records; how often a batch was halved since the last one."""
 
     tables: dict[str, list[Row]]
-    audit: list[Row]
+    audit: list[AuditRecord]
     halvings: int
 
 
@@ -98,7 +98,7 @@ class Engine:
         items = [self._open_image(item) for item in block.items]
         self._encode(items)
         tables: dict[str, list[Row]] = {"steps": [], "prompts": [], "inputs": [], "timing": []}
-        audit: list[Row] = []
+        audit: list[AuditRecord] = []
         for item in items:
             for step in range(1, self._rules.steps + 1):
                 self._interact(item, step)
@@ -222,7 +222,7 @@ class Engine:
             seed=self._options.seed,
         )
 
-    def _audit(self, sequence: ClickSession, step: int) -> list[Row]:
+    def _audit(self, sequence: ClickSession, step: int) -> list[AuditRecord]:
         if not (self._options.keep_predictions or is_audited(self._manifest_digest, sequence.target.mask_id)):
             return []
         record = sequence.audit(step, self._options.seed)
