@@ -74,7 +74,7 @@ class ModelAdapter(Protocol):
         """Return one embedding (anything) per image; called once per image and level.
 
         Args:
-            images: B images of one height and width, uint8 (H, W, 3) RGB. They are private copies.
+            images: B images, uint8 (H, W, 3) RGB; their sizes may differ. They are private copies.
         """
         ...
 

@@ -132,9 +132,8 @@ def _request(
     from dmseg import simulators
     from dmseg.simulators.files import Request
 
-    check_level(level)
-    for name in ops or ():
-        simulators.operation(name)
+    level = check_level(level)
+    ops = None if ops is None else tuple(simulators.operation(name).name for name in ops)
     domain = None
     if dataset is not None:
         from dmseg import datasets
@@ -144,7 +143,7 @@ def _request(
         domain = recipe.domain_ops(modality)
         window = window or recipe.windows.get(modality)
     elif modality is not None:
-        check_modality(modality)
+        modality = check_modality(modality)
     return Request(level, modality, domain, ops, window, seed)
 
 

@@ -115,8 +115,7 @@ def command(
     """
     if out.suffix.lower() != ".png":
         raise UsageError(f"--out {out}: the contact sheet is a PNG file; end its name in .png")
-    if modality is not None:
-        check_modality(modality)
+    modality = check_modality(modality) if modality is not None else None
     subjects = _benchmark(source, limit) if source.is_dir() else iter([read_as_shown(source, modality, window, key)])
     if by == "level":
         sheet = Sheet([LEVEL_LABELS[level] for level in LEVELS])

@@ -98,10 +98,10 @@ class Gallery:
             UsageError: an unknown image, level, operation or severity, or operations at a level.
         """
         entry = self.entry(view.image_id)
-        check_level(view.level)
+        level = check_level(view.level)
         if view.severity not in SEVERITIES:
             raise unknown_name("severity", view.severity, SEVERITIES)
-        if view.operations and view.level != "clear":
+        if view.operations and level != "clear":
             raise UsageError("single degradations act on Clear; set the level to clear, or leave them out")
         for name in view.operations:
             if name not in list_operations(entry.modality):
@@ -111,7 +111,7 @@ class Gallery:
     def _pixels(self, view: View) -> Image:
         """Return uint8 (H, W, 3) RGB; ``pixels`` keeps the last ones."""
         entry = self.check(view)
-        shown = entry.read_level(view.level)
+        shown = entry.read_level(check_level(view.level))
         if view.operations:
             plan = simulators.plan(
                 view.image_id, modality=entry.modality, ops=view.operations, image=shown, window=entry.window
@@ -174,8 +174,7 @@ def gallery_of_file(
         UsageError: an unknown modality, or a mask of another size.
         ImageFileError: a file that cannot be read.
     """
-    if modality is not None:
-        check_modality(modality)
+    modality = check_modality(modality) if modality is not None else None
     name = imaging.stem(path)
     shown = show_file(path, Request("clear", modality, window=window), slice_index)
     if shown.number is not None:

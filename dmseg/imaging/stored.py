@@ -14,10 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmseg.errors import UsageError
-from dmseg.tables import read_packaged_table
-from dmseg.types import Window
-
-_MODALITIES: dict[str, str] = read_packaged_table("dmseg.imaging", "scales.toml")["modalities"]
+from dmseg.types import DICOM_MODALITIES, Window
 
 
 def modality_of(code: str | None) -> str | None:
@@ -26,7 +23,7 @@ def modality_of(code: str | None) -> str | None:
     >>> modality_of("MR"), modality_of("OT"), modality_of(None)
     ('mri', None, None)
     """
-    return _MODALITIES.get((code or "").strip().upper())
+    return DICOM_MODALITIES.get((code or "").strip().upper())
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,12 +101,9 @@ def degrade(
     >>> degrade(np.full((32, 32), 100, np.uint8), "lq2", modality="mri", key="example").shape
     (32, 32)
     """
-    check_level(level)
+    level = check_level(level)
     check_domain(level, modality, given=domain is not None or ops is not None)
     plain = plain_pixels(image)
     scale = spread(plain, bits) if isinstance(plain, np.ndarray) else None
-    seen = plain if scale is None else imaging.normalise(plain, scale)
-    drawn = plan(
-        key, modality=modality, domain=domain, image=seen, seed=seed, window=window, geometry=geometry, ops=ops
-    )
+    drawn = plan(key, modality=modality, domain=domain, seed=seed, window=window, geometry=geometry, ops=ops)
     return apply_within(drawn, image, level, scale)
