@@ -20,7 +20,7 @@ from dmseg.harness.selection import Block, BlockItem
 from dmseg.harness.sequence import ClickSession, Row
 from dmseg.manifests import thumbprint
 from dmseg.protocol import Click, candidate_prompts, first_prompts, next_click
-from dmseg.results.audit import is_audited
+from dmseg.results.audit import AuditRecord, is_audited
 from dmseg.types import Mask, Prompts, as_rgb
 
 PHASES = ("load", "encode", "predict", "prompt", "score")
@@ -69,8 +69,8 @@ class BlockResult:
     """
 
     tables: dict[str, list[Row]]
-    audit: list[Row]
-    shown: list[Row]
+    audit: list[AuditRecord]
+    shown: list[AuditRecord]
     halvings: int
 
 
@@ -106,8 +106,8 @@ class Engine:
         items = [self._open_image(item) for item in block.items]
         self._encode(items)
         tables: dict[str, list[Row]] = {"steps": [], "prompts": [], "inputs": [], "timing": []}
-        audit: list[Row] = []
-        shown: list[Row] = []
+        audit: list[AuditRecord] = []
+        shown: list[AuditRecord] = []
         for item in items:
             for step in range(1, self._rules.steps + 1):
                 self._interact(item, step)
@@ -235,7 +235,7 @@ class Engine:
         """Tell whether every prediction of a mask is kept."""
         return self._options.keep_predictions or is_audited(self._manifest_digest, sequence.target.mask_id)
 
-    def _record(self, sequence: ClickSession, step: int) -> list[Row]:
+    def _record(self, sequence: ClickSession, step: int) -> list[AuditRecord]:
         """Return the record of a prediction that is kept, or that a page may show: last step, or hardest level."""
         is_shown = step == self._rules.steps or sequence.level == self._options.levels[-1]
         if not (is_shown or self._keeps(sequence)):

@@ -105,8 +105,5 @@ def degrade(
     check_domain(level, modality, given=domain is not None or ops is not None)
     plain = plain_pixels(image)
     scale = spread(plain, bits) if isinstance(plain, np.ndarray) else None
-    seen = plain if scale is None else imaging.normalise(plain, scale)
-    drawn = plan(
-        key, modality=modality, domain=domain, image=seen, seed=seed, window=window, geometry=geometry, ops=ops
-    )
+    drawn = plan(key, modality=modality, domain=domain, seed=seed, window=window, geometry=geometry, ops=ops)
     return apply_within(drawn, image, level, scale)
