@@ -140,18 +140,35 @@ def degrade_series(files: Sequence[Path], folder: Path, request: Request, key: s
     return list(stored.files), report
 
 
-def show_file(source: Path, request: Request) -> tuple[NDArray[Any], Window | None]:
-    """Return a file as it is looked at, uint8 (H, W) or (H, W, 3), and the window; of a stack the middle one.
+@dataclass(frozen=True)
+class ShownFile:
+    """A file as it is looked at.
+
+    Attributes:
+        pixels: uint8 (H, W) or (H, W, 3).
+        window: what the values were seen through; None: 8 bit as it is.
+        number: which slice, page or frame of a stack; None: the file holds one image.
+    """
+
+    pixels: NDArray[np.uint8]
+    window: Window | None
+    number: int | None
+
+
+def show_file(source: Path, request: Request, number: int | None = None) -> ShownFile:
+    """Return a file as it is looked at; of a stack the slice of this number, or the middle one.
 
     Raises:
+        UsageError: no slice of this number.
         DmsegError: as :func:`degrade_file`.
     """
     stored = imaging.open_stored(source, volume=request.volume, plane=request.plane)
     view = _view(
         stored, replace(request, modality=request.modality or imaging.modality_of(stored.modality)), str(source)
     )
-    values = view.values[len(view.values) // 2] if stored.stack else view.values
-    return (values if view.window is None else imaging.apply_window(values, view.window)), view.window
+    number = stored.choose_slice(number, source)
+    values = view.values if number is None else view.values[number]
+    return ShownFile(values if view.window is None else imaging.apply_window(values, view.window), view.window, number)
 
 
 def _derivation(request: Request, digest: str) -> Derivation:
