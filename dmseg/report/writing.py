@@ -19,7 +19,6 @@ from dmseg.report.comparison import render_comparison
 from dmseg.report.pictures import worst_sheet
 from dmseg.report.sections import PANELS_CLASS, collect_sources, render_report
 from dmseg.results import Run, open_run
-from dmseg.results.cases import case_tables
 from dmseg.results.columns import ENVIRONMENT_FILE
 from dmseg.results.model_table import name_runs
 
@@ -93,7 +92,7 @@ def write_worst_cases(run: Path, benchmark: Path | Benchmark, out: Path) -> Path
     """
     opened = open_run(run)
     pixels = _benchmark_of(opened, benchmark)
-    sheets = [worst_sheet(*collect_sources(table, opened, pixels)) for table in case_tables(opened.steps).values()]
+    sheets = [worst_sheet(*collect_sources(table, opened, pixels)) for table in opened.case_tables.values()]
     width = max(sheet.shape[1] for sheet in sheets)
     padding = [((0, 0), (width - sheet.shape[1], 0), (0, 0)) for sheet in sheets]  # labels are at the left
     padded = [np.pad(sheet, edges, constant_values=255) for sheet, edges in zip(sheets, padding, strict=True)]
