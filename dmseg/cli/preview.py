@@ -132,7 +132,7 @@ def read_as_shown(source: Path, modality: str | None, window: Window | None, key
     from dmseg import imaging
     from dmseg.simulators.files import Request, show_file
 
-    pixels, shown = show_file(source, Request("clear", modality, window=window))
+    pixels, shown, modality = show_file(source, Request("clear", modality, window=window))
     return Subject(key if key is not None else imaging.stem(source), modality, pixels, shown or window)
 
 

@@ -17,11 +17,11 @@ from dmseg.imaging.volumes import radiological, radiological_spacing
 from dmseg.manifests import mask_id
 from dmseg.simulators import default_window
 from dmseg.simulators.files import Request, show_file
+from dmseg.simulators.plan import SEVERITY_LEVELS
 from dmseg.types import Image, Mask, Window, check_level, check_modality
 
 KEPT_VIEWS = 24
 """Degraded images that stay in memory."""
-SEVERITIES: dict[str, str] = {"light": "lq1", "medium": "lq2", "heavy": "lq3"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +99,8 @@ class Gallery:
         """
         entry = self.entry(view.image_id)
         level = check_level(view.level)
-        if view.severity not in SEVERITIES:
-            raise unknown_name("severity", view.severity, SEVERITIES)
+        if view.severity not in SEVERITY_LEVELS:
+            raise unknown_name("severity", view.severity, SEVERITY_LEVELS)
         if view.operations and level != "clear":
             raise UsageError("single degradations act on Clear; set the level to clear, or leave them out")
         for name in view.operations:
@@ -114,7 +114,7 @@ class Gallery:
         shown = entry.read_level(check_level(view.level))
         if view.operations:
             plan = simulators.plan(view.image_id, modality=entry.modality, ops=view.operations, image=shown)
-            shown = plan.apply(shown, SEVERITIES[view.severity])
+            shown = plan.apply(shown, SEVERITY_LEVELS[view.severity])
         return np.ascontiguousarray(np.repeat(shown[..., None], 3, axis=2) if shown.ndim == 2 else shown)
 
 
@@ -181,7 +181,7 @@ def gallery_of_file(
     elif slice_index is not None:
         raise UsageError(f"{path} is no volume; leave out --slice")
     else:
-        pixels, _ = show_file(path, Request("clear", modality, window=window))
+        pixels, _, modality = show_file(path, Request("clear", modality, window=window))
     masks: dict[str, tuple[str, Callable[[], Mask]]] = {}
     if reference is not None:
         given = _cut_slice(reference, slice_index)[0] > 0 if _is_volume(reference) else imaging.read_mask(reference)
