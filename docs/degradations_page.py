@@ -260,8 +260,8 @@ INVERT = Operation("invert", "domain", 1, {{"share": Parameter("of the negative"
 # setup.cfg of your package:   [options.entry_points]   dmseg.simulators =   invert = your_package:INVERT
 ```
 
-**In a training pipeline**: `dmseg.simulators.transforms.Degrade` (one image, like torchvision's) and `Degraded` (a dictionary, like
-MONAI's); neither library is needed.
+**In a training pipeline**: native transforms for MONAI, albumentations, torchvision v2 and TorchIO, and plain callables:
+[transforms.md](transforms.md).
 """
 
 

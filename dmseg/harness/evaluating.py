@@ -62,7 +62,8 @@ class RunSummary:
 class RunPlan:
     """A run that is ready to start: everything is checked, nothing is written.
 
-    ``model`` is None where other processes load their own: it is not kept in memory beside theirs.
+    ``model`` is None where other processes load their own: it is not kept in memory beside theirs. ``benchmark`` is
+    the folder, as it is on this machine: pages look for their pictures there.
     """
 
     setup: Setup
@@ -71,6 +72,7 @@ class RunPlan:
     info: Mapping[str, Any]
     shard: tuple[int, int]
     backend: Backend
+    benchmark: Path
 
     @property
     def blocks(self) -> Sequence[Block]:
@@ -173,10 +175,11 @@ def prepare(
     selection = select(opened, options)
     if options.prompts is not None:
         require_prompts(read_replay(options.prompts), selection, read_sizes(opened), options.rules.steps)
-    info = run_info(options, opened, model_facts(loaded, arguments, weights), submitter)
+    named = model if isinstance(model, str) else None
+    info = run_info(options, opened, model_facts(loaded, arguments, weights), submitter, named)
     setup = Setup(opened.digest, Path(out), choice, options, where, f"{shard[0]}/{shard[1]}", jobs)
     elsewhere = loads_elsewhere(where, options.timeout, backend, isinstance(model, str))
-    return RunPlan(setup, None if elsewhere else loaded, selection, info, shard, backend)
+    return RunPlan(setup, None if elsewhere else loaded, selection, info, shard, backend, opened.path.absolute())
 
 
 def perform(plan: RunPlan) -> RunSummary:
@@ -215,7 +218,8 @@ def _do_missing(plan: RunPlan, ledger: Ledger, blocks: Sequence[Block]) -> None:
     missing = Chosen(blocks, [number for number in mine if block_name(number) in lacking])
     if len(missing) < len(mine):
         print(f"going on: {len(mine) - len(missing)} of {len(mine)} work units are done", file=sys.stderr)
-    ledger.note_session(session_facts(plan.setup.device, plan.setup.jobs, plan.setup.shard))
+    facts = session_facts(plan.setup.device, plan.setup.jobs, plan.setup.shard)
+    ledger.note_session({**facts, "benchmark": str(plan.benchmark)})
     with run_blocks(plan.setup, plan.model, missing, plan.backend) as done:
         for _ in progress(done, len(missing), "evaluate", "work units"):
             pass

@@ -30,6 +30,8 @@ from dmseg.schemas import Loose, Number, Record, Text, require_shape
 AUDIT_FILE = "audit.jsonl.gz"
 PREDICTIONS_FILE = "predictions.jsonl.gz"
 """All predictions of a run, where it was asked to keep them; the same records, never part of a submission."""
+SHOWN_FILE = "shown.jsonl.gz"
+"""Final predictions of the best, median and worst masks of each split, for pictures; never part of a submission."""
 AUDITED_SHARE = 0.02
 _MAX_LINE = 1 << 24
 _MAX_BYTES = 1 << 32

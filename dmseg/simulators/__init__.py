@@ -11,7 +11,7 @@ from __future__ import annotations
 from dmseg.simulators.arrays import corrupt, degrade
 from dmseg.simulators.observe import observe
 from dmseg.simulators.operations import GENERAL, OPS, Operation, apply, modality_operations, operation
-from dmseg.simulators.plan import Plan, PlanStep, plan
+from dmseg.simulators.plan import Plan, PlanStep, plan, plan_operations
 from dmseg.simulators.scene import Scene
 from dmseg.simulators.tables import TABLES_VERSION, Parameter, default_window, tables_digest
 from dmseg.simulators.volumes import VolumePlan, plan_volume
@@ -34,6 +34,7 @@ __all__ = [
     "observe",
     "operation",
     "plan",
+    "plan_operations",
     "plan_volume",
     "tables_digest",
 ]

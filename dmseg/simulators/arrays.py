@@ -159,7 +159,5 @@ def corrupt(
     """
     level = SEVERITY_LEVELS[check_severity(severity)]
     name = operation(op).name
-    drawn = plan_operations(
-        key, {name: parameters}, modality=modality, seed=seed, window=window, geometry=geometry
-    )
+    drawn = plan_operations(key, {name: parameters}, modality=modality, seed=seed, window=window, geometry=geometry)
     return _apply_to_any(drawn, image, level, bits)

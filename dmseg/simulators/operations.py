@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from dmseg import imaging
-from dmseg.errors import UsageError, unknown_name
+from dmseg.errors import DataError, UsageError, unknown_name
 from dmseg.simulators import ct, general, mri, optical, pixels, scene, tables, ultrasound, xray
 from dmseg.simulators.observe import make_working, observe
 from dmseg.simulators.scene import Scene
@@ -45,11 +45,10 @@ class Operation:
         version: raised when the same parameters give other pixels.
         parameters: name -> unit, ranges, source.
         function: ``function(image, scene, **values) -> image``: uint8, uint16 or float32 in, the same out; lengths
-        arrive in
-            px of the image. It is pure: the scene is all it knows.
+            arrive in px of the image. It is pure: the scene is all it knows.
         needs: what an image must have for the operation to change it: ``variation`` (two different values),
-        ``midtones``
-            (values between black and white), ``signal`` (values above black), ``headroom`` (values below white).
+            ``midtones`` (values between black and white), ``signal`` (values above black), ``headroom`` (values below
+            white).
         needs_in: the same for one modality alone.
     """
 
@@ -121,6 +120,12 @@ _FUNCTIONS: dict[str, Function] = {
 
 
 def _list_built_in() -> dict[str, Operation]:
+    lacking = sorted({*tables.operation_tables()} ^ {*_FUNCTIONS})
+    if lacking:
+        raise DataError(
+            f"operation {', '.join(lacking)}: needs a table in levels.toml and a line in _FUNCTIONS of operations.py, "
+            "and has one of them"
+        )
     return {
         name: Operation(
             name, table.kind, table.version, table.parameters, _FUNCTIONS[name], table.needs, table.needs_in

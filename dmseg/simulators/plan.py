@@ -13,8 +13,8 @@ from dmseg import canonical, imaging
 from dmseg.errors import DataError, UsageError
 from dmseg.rng import Stream
 from dmseg.simulators import general, tables, visibility
-from dmseg.simulators.observe import make_working, observe
-from dmseg.simulators.operations import GENERAL, operation
+from dmseg.simulators.observe import look, make_working
+from dmseg.simulators.operations import GENERAL, home_modality, operation
 from dmseg.simulators.scene import Scene
 from dmseg.types import LEVEL_LABELS, LEVELS, Image, Window, check_level, check_modality, resolve_name
 
@@ -64,7 +64,8 @@ class Plan:
         observed: what was measured on Clear, or None: then it is measured on the image that is given, as Clear.
         order: of LQ-3+, one of :data:`ORDERS`.
         place: number of the slice and of all slices where the plan is one slice's of a volume; None: an image.
-        visibility: factor of the visibility cap, or None as long as nothing was observed.
+        visibility: factor of the visibility cap; None: it is found when the image is observed.
+        channel: number of the channel where channels are images of their own; their noise differs.
     """
 
     key: str
@@ -74,18 +75,25 @@ class Plan:
     domain: tuple[PlanStep, ...]
     domain_severity: str
     tables: dict[str, str]
-    observed: dict[str, Any] | None = None
+    observed: Mapping[str, Any] | None = None
     visibility: float | None = None
     window: Window | None = None
     geometry: dict[str, Any] | None = field(default=None)
     order: str = "paper"
     place: tuple[int, int] | None = field(default=None, compare=False)
+    channel: int | None = field(default=None, compare=False)
 
     def observe(self, clear: Any) -> Plan:
         """Return this plan with the facts and the visibility factor of an undegraded image."""
-        facts = observe(clear, modality=self.modality, geometry=self.geometry, window=self.window)
+        seen = self.look(clear)
+        return dataclasses.replace(seen, observed=dict(seen.observed or {}))
+
+    def look(self, clear: Any) -> Plan:
+        """Return :meth:`observe` with facts that are measured when an operation asks for them."""
+        facts = look(clear, modality=self.modality, geometry=self.geometry, window=self.window)
         seen = dataclasses.replace(self, observed=facts)
-        return dataclasses.replace(seen, visibility=seen.find_visibility(clear))
+        decided = self.visibility if self.observed is None else None
+        return dataclasses.replace(seen, visibility=seen.find_visibility(clear) if decided is None else decided)
 
     def find_visibility(self, clear: Any) -> float:
         """Return the factor of the visibility cap for an undegraded image, once its facts are known."""
@@ -98,6 +106,10 @@ class Plan:
     def at_slice(self, z: int, slices: int) -> Plan:
         """Return the plan of slice ``z`` of a volume of ``slices``: smooth fields follow z, noise is fresh."""
         return dataclasses.replace(self, place=(z, slices))
+
+    def at_channel(self, channel: int) -> Plan:
+        """Return the plan of one channel where channels are images of their own: the same, with other noise."""
+        return dataclasses.replace(self, channel=channel)
 
     def _window(self) -> Window | None:
         declared = (self.observed or {}).get("window")
@@ -118,6 +130,8 @@ class Plan:
                 number, slices = self.place
                 z = 2 * number / max(slices - 1, 1) - 1
                 parts += (f"slice {number}",) if step.operation in FRESH else ()
+            if self.channel and step.operation in FRESH:
+                parts += (f"channel {self.channel}",)
             where = Scene(self.observed or {}, parts, clear, z)
             image = entry(image, where, visibility.weaker(step.operation, step.numbers(severity), factor))
         return image
@@ -138,7 +152,7 @@ class Plan:
     def apply_levels(self, image: Any, levels: Sequence[str] = LEVELS) -> dict[str, Image]:
         """Return level -> image for several levels; LQ-3 is made once for itself and for LQ-3+."""
         levels = [check_level(level) for level in levels]
-        plan = self if self.observed is not None else self.observe(image)
+        plan = self if self.observed is not None else self.look(image)
         results: dict[str, Image] = {}
         base = make_working(image, plan._window())
         heavy: Image | None = None
@@ -216,7 +230,7 @@ class Plan:
                 "domain": format_steps(self.domain),
                 "domain_severity": self.domain_severity,
             },
-            "observed": self.observed,
+            "observed": None if self.observed is None else dict(self.observed),
             "visibility": self.visibility,
             "inert": self.inert(),
         }
@@ -289,7 +303,9 @@ class Plan:
         """Return in words what is done at a level, one line per operation; ``title`` replaces the level's label."""
         level = check_level(level)
         said = ", order of acquisition" if self.order == "acquisition" and level == "lq3plus" else ""
-        lines = [f'{title or LEVEL_LABELS[level]} of "{self.key}" (seed {self.seed}, tables {self.tables["version"]}{said})']
+        lines = [
+            f'{title or LEVEL_LABELS[level]} of "{self.key}" (seed {self.seed}, tables {self.tables["version"]}{said})'
+        ]
         inert = self.inert()
         factor = self.visibility if self.visibility is not None else 1.0
         for number, (step, severity) in enumerate(self.steps(level), 1):
@@ -310,6 +326,74 @@ class Plan:
         if self.observed and self.observed.get("window"):
             lines.append("grey window {:g}/{:g} (center/width)".format(*self.observed["window"]))
         return "\n".join(lines)
+
+
+Given = float | tuple[float, float]
+"""A parameter's number, or the two ends of the range that it is drawn from."""
+
+
+def _draw_steps(
+    names: Sequence[str],
+    key: str,
+    seed: int,
+    modality: str | None,
+    given: Mapping[str, Mapping[str, Given]] | None = None,
+) -> tuple[PlanStep, ...]:
+    steps = []
+    for name in names:
+        entry, own = operation(name), (given or {}).get(name) or {}
+        values = tables.draw(name, entry.parameters, key=key, seed=seed, modality=modality, given=own)
+        steps.append(PlanStep(entry.name, entry.version, values))
+    return tuple(steps)
+
+
+def plan_operations(
+    key: str,
+    ops: str | Sequence[str] | Mapping[str, Mapping[str, Given]],
+    *,
+    modality: str | None = None,
+    image: Any = None,
+    seed: int = 0,
+    window: Window | None = None,
+    geometry: Mapping[str, Any] | None = None,
+) -> Plan:
+    """Draw a plan of named operations at the three severities: LQ-1 is light, LQ-2 medium, LQ-3 heavy.
+
+    Args:
+        key, image, seed, window, geometry: as in :func:`plan`.
+        ops: a name, several names in order, or name -> parameter -> number or (low, high) to draw from. Such a
+            parameter is the same at all severities; those that are not given come from the table. Where an operation
+            that the visibility cap weakens has one, the plan is not capped: what is asked for is what acts.
+        modality: default: the first one that has the first domain operation named.
+
+    Raises:
+        UsageError: an unknown operation or parameter, a number outside the limits, none named.
+
+    >>> drawn = plan_operations("case", {"gaussian_noise": {"sigma": (0.05, 0.1)}})
+    >>> 0.05 <= drawn.general[0].numbers("light")["sigma"] <= 0.1
+    True
+    """
+    names = [operation(name).name for name in ([ops] if isinstance(ops, str) else ops)]
+    if not names:
+        raise UsageError("no operation is named; give at least one")
+    given: dict[str, Mapping[str, Given]] = {}
+    if isinstance(ops, Mapping):
+        given = dict(zip(names, ops.values(), strict=True))
+    homes = (home_modality(name) for name in names)
+    modality = check_modality(modality) if modality else next((home for home in homes if home is not None), None)
+    drawn = Plan(
+        key=key,
+        seed=seed,
+        modality=modality,
+        general=_draw_steps(names, key, seed, modality, given),
+        domain=(),
+        domain_severity="heavy",
+        tables={"version": tables.TABLES_VERSION, "digest": tables.tables_digest()},
+        visibility=1.0 if any(given.get(name) for name in visibility.CAPPED) else None,
+        window=window,
+        geometry=None if geometry is None else dict(geometry),
+    )
+    return drawn if image is None else drawn.observe(image)
 
 
 def _choose_general(key: str, seed: int) -> list[str]:
@@ -365,23 +449,12 @@ def plan(
         standard = tables.modality_tables()[modality].operations if modality else ()
         added = list(standard if domain is None else domain)
 
-    def steps(names: Sequence[str]) -> tuple[PlanStep, ...]:
-        entries = [operation(name) for name in names]
-        return tuple(
-            PlanStep(
-                entry.name,
-                entry.version,
-                tables.draw(entry.name, entry.parameters, key=key, seed=seed, modality=modality),
-            )
-            for entry in entries
-        )
-
     drawn = Plan(
         key=key,
         seed=seed,
         modality=modality,
-        general=steps(chosen),
-        domain=steps(added),
+        general=_draw_steps(chosen, key, seed, modality),
+        domain=_draw_steps(added, key, seed, modality),
         domain_severity=domain_severity,
         tables={"version": tables.TABLES_VERSION, "digest": tables.tables_digest()},
         window=window,

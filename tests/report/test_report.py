@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from synthetic_runs import DIGEST, SyntheticBenchmark, write_run
+from synthetic_runs import DIGEST, SyntheticBenchmark, SyntheticSource, declare, write_run
 
-from dmseg.errors import DataError
+from dmseg.errors import DataError, UsageError
 from dmseg.figures.raster import PREDICTION
 from dmseg.imaging import read_image
 from dmseg.report import find_benchmark, pictures, write_report, write_worst_cases
@@ -81,9 +81,18 @@ def test_page_counts_failures(html: str) -> None:
 
 
 def test_page_shows_every_split_dataset_level_and_digest(html: str) -> None:
-    for text in ("Seen datasets", "Unseen datasets", "busi (6)", "kvasir (10)", "flare (8)", "LQ-3+", DIGEST):
+    for text in (
+        "Seen datasets",
+        "Unseen datasets",
+        "Contents",
+        "busi (6)",
+        "kvasir (10)",
+        "flare (8)",
+        "LQ-3+",
+        DIGEST,
+    ):
         assert text in html
-    assert "dmseg evaluate --model alpha --data BENCH" in html
+    assert "dmseg evaluate --model FILE.py:CLASS --data BENCH" in html
 
 
 def test_page_is_self_contained(html: str) -> None:
@@ -91,7 +100,7 @@ def test_page_is_self_contained(html: str) -> None:
         assert tag not in ("script", "iframe", "object", "form"), tag
         assert "style" not in attributes and not any(name.startswith("on") for name in attributes)
         for name in ("src", "href"):
-            assert (attributes.get(name) or "data:").startswith("data:"), attributes
+            assert (attributes.get(name) or "data:").startswith(("data:", "#")), attributes
     assert "default-src &#39;none&#39;" in html or "default-src 'none'" in html
 
 
@@ -154,6 +163,33 @@ def test_prompts_until_a_step_are_those_given_so_far() -> None:
     assert early.points.shape == (0, 2) and early.box is not None and early.box.tolist() == [1, 2, 8, 9]
     assert late.points.tolist() == [[1, 2], [7, 2]] and late.labels.tolist() == [1, 0]
     assert late.points.dtype == np.float32
+
+
+def test_a_page_with_pictures_is_not_replaced_by_one_without(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "r")
+    page = write_report(run, SyntheticBenchmark())  # type: ignore[arg-type]
+    before = page.read_bytes()
+    with pytest.raises(UsageError, match="has pictures"):
+        write_report(run)
+    assert page.read_bytes() == before
+    assert write_report(run, None, tmp_path / "poor.html").is_file()
+
+
+def test_the_page_says_what_is_synthetic_partial_and_warned_of(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "r", synthetic=["busi", "kvasir"])
+    declare(run, "benchmark", limit=3)
+    declare(run, "model", trained_on=["phantoms"])
+    html = write_report(run, warnings=["W401 too good <b>"]).read_text(encoding="utf-8")
+    assert "The images of busi, kvasir are phantoms" in html and "Partial run" in html
+    assert "Seen datasets (phantom)" in html and "Unseen datasets (phantom)" not in html
+    assert "busi (phantom) (6), in its training data" in html and "W401 too good &lt;b&gt;" in html
+    assert "--limit 3" in html
+
+
+def test_intervals_without_width_are_dashes_and_clicks_that_say_nothing_are_left_out(tmp_path: Path) -> None:
+    sources = {"busi": SyntheticSource("ultrasound", "seen", 1)}
+    html = write_report(write_run(tmp_path / "r", quality=0.3, sources=sources)).read_text(encoding="utf-8")
+    assert '<span class="ci">–</span>' in html and "NoC@90" not in html and "no mask reaches it" in html
 
 
 def test_long_lists_of_failures_are_cut(tmp_path: Path) -> None:
