@@ -1,9 +1,9 @@
 """Degradations: image in, image out.
 
 Three steps: :func:`observe` measures Clear once, :func:`plan` draws everything random from a key, :meth:`Plan.apply`
-replays it. :func:`degrade` does all three for a level, :func:`corrupt` for one operation at a severity. The numbers are in ``levels.toml``
-(ranges), ``modalities.toml`` (operations per modality, windows) and ``visibility.toml``; each operation's cause,
-equation and source in its docstring.
+replays it. :func:`degrade` does all three for a level, :func:`corrupt` for one operation at a severity. The numbers are
+in ``levels.toml`` (ranges), ``modalities.toml`` (operations per modality, windows) and ``visibility.toml``; each
+operation's cause, equation and source in its docstring.
 """
 
 from __future__ import annotations
