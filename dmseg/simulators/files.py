@@ -158,17 +158,36 @@ def degrade_series(files: Sequence[Path], folder: Path, request: Request, key: s
     return list(stored.files), report
 
 
-def show_file(source: Path, request: Request) -> tuple[NDArray[Any], Window | None, str | None]:
-    """Return a file as it is looked at, uint8 (H, W) or (H, W, 3), the window, the modality; of a stack the middle one.
+@dataclass(frozen=True)
+class ShownFile:
+    """A file as it is looked at.
+
+    Attributes:
+        pixels: uint8 (H, W) or (H, W, 3).
+        window: what the values were seen through; None: 8 bit as it is.
+        number: which slice, page or frame of a stack; None: the file holds one image.
+        modality: as asked for, or that of the DICOM tag; None: neither.
+    """
+
+    pixels: NDArray[np.uint8]
+    window: Window | None
+    number: int | None
+    modality: str | None
+
+
+def show_file(source: Path, request: Request, number: int | None = None) -> ShownFile:
+    """Return a file as it is looked at; of a stack the slice of this number, or the middle one.
 
     Raises:
+        UsageError: no slice of this number.
         DmsegError: as :func:`degrade_file`.
     """
     stored = imaging.open_stored(source, volume=request.volume, plane=request.plane)
     view = _view(stored, replace(request, modality=request.find_modality(stored.modality)), str(source))
-    values = view.values[len(view.values) // 2] if stored.stack else view.values
-    shown = values if view.window is None else imaging.apply_window(values, view.window)
-    return shown, view.window, view.modality
+    number = stored.choose_slice(number, source)
+    values = view.values if number is None else view.values[number]
+    pixels = values if view.window is None else imaging.apply_window(values, view.window)
+    return ShownFile(pixels, view.window, number, view.modality)
 
 
 def _derivation(request: Request, digest: str) -> Derivation:
