@@ -43,19 +43,19 @@ class MissingDependencyError(DmsegError):
     """A feature whose optional packages are not installed; the message names the extra."""
 
 
-def suggestion(given: str, allowed: Iterable[str]) -> str:
-    """Return ``' (did you mean "x"?)'`` for the nearest allowed name, or an empty string."""
-    names = list(allowed)
-    lowered = {name.lower(): name for name in names}
-    near = difflib.get_close_matches(given.lower(), list(lowered), n=1, cutoff=0.5)
-    return f' (did you mean "{lowered[near[0]]}"?)' if near else ""
+def suggestion(given: str, allowed: Iterable[str], most: int = 1) -> str:
+    """Return ``' (did you mean "x"?)'`` for the nearest allowed names, at most so many, or an empty string."""
+    lowered = {name.lower(): name for name in allowed}
+    near = difflib.get_close_matches(given.lower(), list(lowered), n=most, cutoff=0.5)
+    quoted = " or ".join(f'"{lowered[name]}"' for name in near)
+    return f" (did you mean {quoted}?)" if near else ""
 
 
-def unknown_name(kind: str, given: str, allowed: Iterable[str]) -> UsageError:
-    """Build the error for a name that is none of ``allowed``.
+def unknown_name(kind: str, given: str, allowed: Iterable[str], most: int = 1) -> UsageError:
+    """Build the error for a name that is none of ``allowed``; it suggests at most so many of them.
 
     >>> print(unknown_name("level", "claer", ["clear", "lq1", "lq2"]))
     unknown level "claer" (did you mean "clear"?); one of: clear, lq1, lq2
     """
     names = list(allowed)
-    return UsageError(f'unknown {kind} "{given}"{suggestion(given, names)}; one of: {", ".join(names)}')
+    return UsageError(f'unknown {kind} "{given}"{suggestion(given, names, most)}; one of: {", ".join(names)}')

@@ -1,4 +1,4 @@
-"""Names that may become files: the one rule for ids and relative paths that come from files which others wrote.
+"""Names: the one rule for ids and relative paths that come from files which others wrote, and when two names are one.
 
 Ids of datasets, images, masks and models name files and folders. One that could name something outside of its folder,
 a hidden file or a device is refused, wherever it comes from: recipes, manifests, archives, run folders, submissions.
@@ -61,3 +61,13 @@ def require_inside(text: object, where: str) -> str:
     if path.is_absolute() or ".." in path.parts or "\\" in text or re.match(r"[A-Za-z]:", text):
         raise DataError(f"{where}: {shown} leaves its folder; give a path below it, with / and without ..")
     return text
+
+
+def name_key(name: str) -> str:
+    """Return what two spellings of one name share: letters and digits, compatible forms and case folded.
+
+    >>> name_key("SAM-Med 2D") == name_key("sam_med2d") == name_key("\uff33am.med\uff12d")
+    True
+    """
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+    return "".join(character for character in folded if character.isalnum())

@@ -43,6 +43,11 @@ class Estimate:
     n: int
     cases: int
 
+    @property
+    def has_interval(self) -> bool:
+        """Whether the interval says anything; of one case per dataset it has no width, which is not certainty."""
+        return self.high > self.low
+
 
 @dataclass(frozen=True, slots=True)
 class _Stratum:
@@ -130,6 +135,33 @@ class CaseBootstrap:
             Estimate(float(mean), float(low), float(high), int(n), int(m))
             for mean, low, high, n, m in zip(means, *bounds, rows, cases, strict=True)
         ]
+
+    def contrasts(
+        self, first: ArrayLike, second: ArrayLike, average: str = "macro", *, confidence: float = CONFIDENCE
+    ) -> list[Estimate]:
+        """Return the mean of each column of ``first`` minus that of ``second``, where not the same rows have a value.
+
+        Both are arguments as of :meth:`means`, NaN where a row does not belong; both means are taken of one draw of
+        cases. ``n`` and ``cases`` are those of ``first``. For the same rows, give :meth:`estimates` the difference.
+
+        >>> rows = CaseBootstrap(["a"] * 3, ["p1", "p2", "p3"])
+        >>> rows.contrasts([0.5, np.nan, np.nan], [np.nan, 0.25, 0.25])[0].value
+        0.25
+        """
+        one, other = (np.asarray(values, dtype=np.float64).reshape(len(self._order), -1) for values in (first, second))
+        sizes = self.estimates(one, average)
+        number = one.shape[1]
+        draws = self.replicates(np.hstack([one, other]), average)
+        differences = draws[:number] - draws[number:]
+        means = self.means(np.hstack([one, other]), average)
+        tail = (1 - confidence) / 2
+        found = []
+        for place, size in enumerate(sizes):
+            drawn = differences[place][~np.isnan(differences[place])]
+            low, high = np.quantile(drawn, [tail, 1 - tail]) if len(drawn) else (np.nan, np.nan)
+            value = float(means[place] - means[number + place])
+            found.append(Estimate(value, float(low), float(high), size.n, size.cases))
+        return found
 
     def _case_sums(self, values: ArrayLike) -> list[tuple[_Stratum, NDArray[np.float64], NDArray[np.float64]]]:
         """Return per dataset the sum and the number of the values of each case, (C, M) each."""

@@ -1,8 +1,9 @@
-"""Names and records that every layer shares: levels, modalities, splits, samples, prompts. No behaviour lives here."""
+"""Names and records that every layer shares: levels, modalities, splits, samples, prompts; what typed names mean."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,18 +38,100 @@ Mask = NDArray[np.bool_]
 """One object: (H, W) bool, on the grid of its image."""
 
 
-def check_level(name: str) -> str:
-    """Return ``name`` if it is a level id, else raise :class:`~dmseg.errors.UsageError` with a suggestion."""
-    if name not in LEVELS:
-        raise unknown_name("level", name, LEVELS)
-    return name
+DICOM_MODALITIES: dict[str, str] = {
+    "CT": "ct",
+    "MR": "mri",
+    "US": "ultrasound",
+    "IVUS": "ultrasound",
+    "BDUS": "ultrasound",
+    "CR": "xray",
+    "DX": "xray",
+    "DR": "xray",
+    "RF": "xray",
+    "RG": "xray",
+    "XA": "xray",
+    "MG": "xray",
+    "IO": "dental",
+    "PX": "dental",
+    "ES": "endoscopy",
+    "DMS": "dermoscopy",
+    "SM": "microscopy",
+    "GM": "microscopy",
+}
+"""DICOM tag Modality (PS3.3 C.7.3.1.1.1) -> ours. Codes that are missing say nothing of how the image was made."""
+_LEVEL_NAMES = {"clean": "clear"}
+_MODALITY_NAMES: dict[str, str] = {
+    **{code.lower(): modality for code, modality in DICOM_MODALITIES.items()},
+    "ultrasonography": "ultrasound",
+    "sonography": "ultrasound",
+    "magneticresonance": "mri",
+    "magneticresonanceimaging": "mri",
+    "mrt": "mri",
+    "computedtomography": "ct",
+    "cat": "ct",
+    "cxr": "xray",
+    "chestxray": "xray",
+    "radiograph": "xray",
+    "radiography": "xray",
+    "opg": "dental",
+    "panoramic": "dental",
+    "dentalxray": "dental",
+    "colonoscopy": "endoscopy",
+    "dermatoscopy": "dermoscopy",
+    "microscope": "microscopy",
+}
+
+
+def _strip_signs(text: str) -> str:
+    """Return the letters and digits of a name, in lower case; + and & are words."""
+    text = unicodedata.normalize("NFKC", text).lower().replace("+", "plus").replace("&", "and")
+    return "".join(sign for sign in text if sign.isalnum())
+
+
+def resolve_name(kind: str, given: str, allowed: Iterable[str], others: Mapping[str, str] | None = None) -> str:
+    """Return the one of ``allowed`` that a typed name means: capitals, spaces, hyphens and underscores do not count.
+
+    Args:
+        kind: what is named, for the error.
+        given: what was typed.
+        allowed: the names.
+        others: further names (letters and digits, lower case) -> one of ``allowed``.
+
+    Raises:
+        UsageError: it means none of them; the message names the close ones.
+
+    >>> resolve_name("operation", "CT ring", ["ct_ring", "fog"])
+    'ct_ring'
+    """
+    names = list(allowed)
+    if given in names:
+        return given
+    given, others = str(given), others or {}
+    known = {_strip_signs(name): name for name in names}
+    plain = _strip_signs(given)
+    if plain in known or plain in others:
+        return known.get(plain) or others[plain]
+    raise unknown_name(kind, given, names, most=3)
+
+
+def check_level(name: str, kind: str = "level") -> str:
+    """Return the level id that a name means, as people type it, else raise :class:`~dmseg.errors.UsageError`.
+
+    ``kind`` is what the error calls it.
+
+    >>> check_level("LQ-3"), check_level("lq3+")
+    ('lq3', 'lq3plus')
+    """
+    return resolve_name(kind, name, LEVELS, _LEVEL_NAMES)
 
 
 def check_modality(name: str) -> str:
-    """Return ``name`` if it is a modality, else raise :class:`~dmseg.errors.UsageError` with a suggestion."""
-    if name not in MODALITIES:
-        raise unknown_name("modality", name, MODALITIES)
-    return name
+    """Return the modality that a name or a DICOM tag means, else raise :class:`~dmseg.errors.UsageError`.
+
+    >>> check_modality("MR"), check_modality("X-ray"), check_modality("US")
+    ('mri', 'xray', 'ultrasound')
+    """
+    return resolve_name("modality", name, MODALITIES, _MODALITY_NAMES)
 
 
 @dataclass(frozen=True, slots=True)

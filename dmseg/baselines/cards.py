@@ -107,9 +107,23 @@ def model_cards() -> dict[str, ModelCard]:
 
 
 def find_object(place: str) -> Any:
-    """Return what ``module:name`` below ``dmseg.baselines`` names."""
+    """Return what ``module:name`` below ``dmseg.baselines`` names.
+
+    Raises:
+        ModelError: there is no such module, or no such name in it.
+    """
     module, _, name = place.partition(":")
-    return getattr(importlib.import_module(f"dmseg.baselines.{module}"), name)
+    try:
+        return getattr(importlib.import_module(f"dmseg.baselines.{module}"), name)
+    except ModuleNotFoundError as error:
+        if error.name != f"dmseg.baselines.{module}":
+            raise
+        file = f"dmseg/baselines/{module.replace('.', '/')}.py"
+        raise ModelError(f'models.toml says "{place}", but there is no {file}; write it, or correct this') from None
+    except AttributeError as error:
+        if getattr(error, "name", None) != name:
+            raise
+        raise ModelError(f'models.toml says "{place}", but module {module} has no "{name}"') from None
 
 
 def find_shipped_weights(name: str) -> Path:

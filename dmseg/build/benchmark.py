@@ -27,7 +27,7 @@ from dmseg.manifests import (
     read_manifest,
     read_table,
 )
-from dmseg.types import Image, Mask
+from dmseg.types import Image, Mask, resolve_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +123,7 @@ class Benchmark:
 
     def find_stored_image(self, image_id: str, level: str) -> StoredImage:
         """Return where the pixels of an image at a level are; errors as :meth:`image`."""
-        if level not in self.levels:
-            raise unknown_name("level of this benchmark", level, self.levels)
+        level = self._check_level(level)
         dataset = self._dataset_of.get(image_id)
         if dataset is None:
             raise unknown_name("image", image_id, self._near(image_id, self._dataset_of))
@@ -133,9 +132,12 @@ class Benchmark:
             return StoredImage(folder.locate(dataset, level, image_id), level)
         return StoredImage(folder.locate(dataset, "clear", image_id), level, self._plan_text(image_id, level))
 
+    def _check_level(self, name: str) -> str:
+        return resolve_name("level of this benchmark", name, self.levels)
+
     def plan(self, image_id: str, level: str) -> simulators.Plan:
         """Return how an image was degraded to a level of this benchmark."""
-        return simulators.Plan.from_json(self._plan_text(image_id, level))
+        return simulators.Plan.from_json(self._plan_text(image_id, self._check_level(level)))
 
     def _plan_text(self, image_id: str, level: str) -> str:
         texts, row_of = self._plans

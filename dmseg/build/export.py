@@ -87,7 +87,7 @@ def export_coco(bench: Benchmark, out: Path, *, level: str = "clear", splits: Se
         level: level id whose images are named; it must be stored as files.
         splits: only images of these splits; None takes all.
     """
-    check_level(level)
+    level = check_level(level)
     stored = list_stored_levels(bench.levels, bench.info.get("storage", "png"))
     if level not in stored:
         raise UsageError(f"{bench.path}: level {level} is not stored as files there; stored: {', '.join(stored)}")

@@ -33,7 +33,8 @@ def command(folder: Path, modality: str, name: str | None, rescale: str, out: Pa
     from dmseg.simulators.tables import default_window, modality_tables
     from dmseg.types import check_modality
 
-    domain, window = modality_tables()[check_modality(modality)].operations, default_window(modality)
+    modality = check_modality(modality)
+    domain, window = modality_tables()[modality].operations, default_window(modality)
     if rescale:
         parse_rescale(rescale, window)
     guessed = own.guess(folder, modality=modality, domain=domain, window=window, name=name, rescale=rescale)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from dmseg.cli.options import ANY_PATH, FILE, FOLDER
+from dmseg.cli.options import ANY_PATH, FILE, FOLDER, check_level_option
 from dmseg.files import write_bytes
-from dmseg.types import LEVELS, SPLITS
+from dmseg.types import SPLITS
 
 root_option = click.option("--root", type=FOLDER, default=None, help="Folder of the record; see below for the default.")
 data_option = click.option(
@@ -156,7 +156,7 @@ def build(root: Path | None, check: bool) -> int:
 
 @command.command("show")
 @root_option
-@click.option("--level", type=click.Choice(LEVELS), default=None, help="Sort by Dice at one level.")
+@click.option("--level", callback=check_level_option, default=None, help="Sort by Dice at one level.")
 @click.option("--by", default="dice", show_default=True, help="dice, iou, nsd, pa, hd95, drop or noc90.")
 @click.option("--split", type=click.Choice(SPLITS), default=None, help="Only this split.")
 def show(root: Path | None, level: str | None, by: str, split: str | None) -> int:

@@ -28,6 +28,11 @@ def _check_levels(ctx: click.Context, param: click.Parameter, value: tuple[str, 
     return tuple(level for level in LEVELS if level in chosen)
 
 
+def check_level_option(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Return the id of one level that was typed."""
+    return None if value is None else check_level(value)
+
+
 def _check_splits(ctx: click.Context, param: click.Parameter, value: tuple[str, ...] | None) -> tuple[str, ...]:
     names = value or ()
     for name in names:

@@ -115,8 +115,7 @@ def command(
     """
     if out.suffix.lower() != ".png":
         raise UsageError(f"--out {out}: the contact sheet is a PNG file; end its name in .png")
-    if modality is not None:
-        check_modality(modality)
+    modality = check_modality(modality) if modality is not None else None
     subjects = _benchmark(source, limit) if source.is_dir() else iter([read_as_shown(source, modality, window, key)])
     if by == "level":
         sheet = Sheet([LEVEL_LABELS[level] for level in LEVELS])
@@ -133,8 +132,10 @@ def read_as_shown(source: Path, modality: str | None, window: Window | None, key
     from dmseg import imaging
     from dmseg.simulators.files import Request, show_file
 
-    pixels, shown = show_file(source, Request("clear", modality, window=window))
-    return Subject(key if key is not None else imaging.stem(source), modality, pixels, shown or window)
+    shown = show_file(source, Request("clear", modality, window=window))
+    return Subject(
+        key if key is not None else imaging.stem(source), shown.modality, shown.pixels, shown.window or window
+    )
 
 
 def _benchmark(folder: Path, limit: int) -> Iterator[Subject]:

@@ -1,7 +1,7 @@
 """Where the files of one's own data are: a path with fields such as ``{id}`` in place of what varies.
 
 ``images/{id}`` and ``masks/{id}_mask{k}`` say: an image and its masks share the part ``{id}``, and a mask may end in a
-number. The file's suffix is not part of a template.
+number. The file's suffix is not part of a template; one that is written there (``images/{id}.png``) changes nothing.
 
 ========================  ============================================================================
 ``{id}``                  what the names of an image and its masks share
@@ -66,7 +66,10 @@ def matcher(template: str) -> re.Pattern[str]:
             f'path "{template}": give {{id}} once, and {{case}}, {{group}}, {{structure}}, {{reader}} and {{k}} at '
             "most once, {any} as often as needed; no other field"
         )
-    return re.compile("/".join(map(_part_pattern, template.split("/"))), re.IGNORECASE)
+    suffix = extension(Path(template))
+    optional = f"(?:{re.escape(suffix)})?" if suffix in EXTENSIONS else ""
+    path = template[: -len(suffix)] if optional else template
+    return re.compile("/".join(map(_part_pattern, path.split("/"))) + optional, re.IGNORECASE)
 
 
 def _part_pattern(part: str) -> str:

@@ -13,9 +13,8 @@ OKABE_ITO: dict[str, str] = {
     "purple": "#CC79A7",
 }
 
-# Series take the colours that stand out on their ground: blue and black sink into a dark page, yellow into a white one.
+# Series take colours that stand out by 3:1 on a white and on a dark page alike; black turns to the page's ink there.
 LIGHT_SERIES: tuple[str, ...] = ("blue", "vermillion", "green", "purple", "orange", "sky", "black")
-DARK_SERIES: tuple[str, ...] = ("sky", "orange", "green", "purple", "yellow", "vermillion", "blue")
 MARKERS: tuple[str, ...] = ("circle", "square", "triangle", "diamond", "down", "cross", "plus")
 
 

@@ -14,7 +14,7 @@ from html import escape
 
 import numpy as np
 
-from dmseg.figures.colours import DARK_SERIES, LIGHT_SERIES, MARKERS, OKABE_ITO
+from dmseg.figures.colours import LIGHT_SERIES, MARKERS, OKABE_ITO
 
 N_COLOURS = len(LIGHT_SERIES)
 HEAT_STEPS = 10
@@ -22,8 +22,10 @@ _CHARACTER = 7.0  # generous mean advance of a 12-pixel sans serif, pixels
 _LEGEND_ROW = 18
 
 
-def _series_css(names: Sequence[str]) -> str:
-    return "".join(f"--s{i}:{OKABE_ITO[name]};" for i, name in enumerate(names))
+def _series_css(black: str) -> str:
+    """Return the variables of the series: the same colours in light and dark, but for black, which would sink."""
+    codes = [black if name == "black" else OKABE_ITO[name] for name in LIGHT_SERIES]
+    return "".join(f"--s{i}:{code};" for i, code in enumerate(codes))
 
 
 def _heat_css() -> str:
@@ -34,8 +36,8 @@ def _heat_css() -> str:
 
 
 # The strongest heat cell still leaves a contrast of 4.5:1 to the page's text: 80 % blue on white, 60 % sky on dark.
-_LIGHT_CSS = f":root{{{_series_css(LIGHT_SERIES)}--heat:{OKABE_ITO['blue']};--heat-step:8%}}"
-_DARK_CSS = f":root{{{_series_css(DARK_SERIES)}--heat:{OKABE_ITO['sky']};--heat-step:5.5%}}"
+_LIGHT_CSS = f":root{{{_series_css('#000000')}--heat:{OKABE_ITO['blue']};--heat-step:8%}}"
+_DARK_CSS = f":root{{{_series_css('#e9e9ee')}--heat:{OKABE_ITO['sky']};--heat-step:5.5%}}"
 FIGURE_CSS: str = (
     f"{_LIGHT_CSS}@media (prefers-color-scheme:dark){{{_DARK_CSS}}}@media print{{{_LIGHT_CSS}}}"
     + "".join(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import importlib
 import importlib.util
@@ -21,7 +22,7 @@ from dmseg.harness.merging import merge
 from dmseg.harness.options import RunOptions, differences, run_info, with_defaults
 from dmseg.harness.preflight import read_sizes, require_digests, require_prompts
 from dmseg.harness.replay import read_replay
-from dmseg.harness.selection import Block, Chosen, Selection, block_name, levels_of, select
+from dmseg.harness.selection import Blocks, Selection, block_name, levels_of, select
 from dmseg.harness.setup import ModelChoice, Setup
 from dmseg.harness.workers import loads_elsewhere, open_ledger, run_blocks
 from dmseg.jobs import Backend, Ledger, check_shard, guard_disk, session_facts, take_shard, torchrun_shard
@@ -62,7 +63,8 @@ class RunSummary:
 class RunPlan:
     """A run that is ready to start: everything is checked, nothing is written.
 
-    ``model`` is None where other processes load their own: it is not kept in memory beside theirs.
+    ``model`` is None where other processes load their own: it is not kept in memory beside theirs. ``benchmark`` is
+    the folder, as it is on this machine: pages look for their pictures there.
     """
 
     setup: Setup
@@ -71,9 +73,10 @@ class RunPlan:
     info: Mapping[str, Any]
     shard: tuple[int, int]
     backend: Backend
+    benchmark: Path
 
     @property
-    def blocks(self) -> Sequence[Block]:
+    def blocks(self) -> Blocks:
         """All work units of the run."""
         return self.selection.blocks(self.setup.options.batch_images)
 
@@ -173,10 +176,11 @@ def prepare(
     selection = select(opened, options)
     if options.prompts is not None:
         require_prompts(read_replay(options.prompts), selection, read_sizes(opened), options.rules.steps)
-    info = run_info(options, opened, model_facts(loaded, arguments, weights), submitter)
+    named = model if isinstance(model, str) else None
+    info = run_info(options, opened, model_facts(loaded, arguments, weights), submitter, named)
     setup = Setup(opened.digest, Path(out), choice, options, where, f"{shard[0]}/{shard[1]}", jobs)
     elsewhere = loads_elsewhere(where, options.timeout, backend, isinstance(model, str))
-    return RunPlan(setup, None if elsewhere else loaded, selection, info, shard, backend)
+    return RunPlan(setup, None if elsewhere else loaded, selection, info, shard, backend, opened.path.absolute())
 
 
 def perform(plan: RunPlan) -> RunSummary:
@@ -196,7 +200,7 @@ def _perform(plan: RunPlan) -> RunSummary:
     with ledger.session(plan.info, functools.partial(_check_run, plan), functools.partial(_refuse, out)):
         if not finished.is_file():
             _do_missing(plan, ledger, blocks)
-    names = [block_name(number) for number in range(len(blocks))]
+    names = [block_name(number) for number in blocks.numbers]
     left = ledger.find_missing(names)
     if left and not finished.is_file():
         return RunSummary(out, False, len(plan.selection.images), plan.selection.n_masks, 0, len(left))
@@ -209,13 +213,14 @@ def _perform(plan: RunPlan) -> RunSummary:
     return RunSummary(out, True, len(plan.selection.images), info["n_masks"], info["n_errors"], 0)
 
 
-def _do_missing(plan: RunPlan, ledger: Ledger, blocks: Sequence[Block]) -> None:
-    mine = take_shard(range(len(blocks)), plan.shard)
-    lacking = set(ledger.find_missing(block_name(number) for number in mine))
-    missing = Chosen(blocks, [number for number in mine if block_name(number) in lacking])
+def _do_missing(plan: RunPlan, ledger: Ledger, blocks: Blocks) -> None:
+    mine = take_shard(blocks.numbers, plan.shard)
+    lacking = set(ledger.find_missing(map(block_name, mine)))
+    missing = dataclasses.replace(blocks, numbers=[number for number in mine if block_name(number) in lacking])
     if len(missing) < len(mine):
         print(f"going on: {len(mine) - len(missing)} of {len(mine)} work units are done", file=sys.stderr)
-    ledger.note_session(session_facts(plan.setup.device, plan.setup.jobs, plan.setup.shard))
+    facts = session_facts(plan.setup.device, plan.setup.jobs, plan.setup.shard)
+    ledger.note_session({**facts, "benchmark": str(plan.benchmark)})
     with run_blocks(plan.setup, plan.model, missing, plan.backend) as done:
         for _ in progress(done, len(missing), "evaluate", "work units"):
             pass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,7 @@ _KEY_PARTS = (
     "metrics",
     "batch_images",
 )
+_FOLDERS = re.compile(r"[^+:]*[/\\]")
 _OWN_MODEL_KEY = ("source_sha256", "files")
 """Only of models that users bring; where they are absent, the key is that of a model that ships."""
 _MODEL_KEY = ("name", "version", "weights_sha256", "arguments", "mode")
@@ -97,9 +99,16 @@ def _check_known(kind: str, given: str, allowed: tuple[str, ...]) -> None:
 
 
 def run_info(
-    options: RunOptions, benchmark: Benchmark, model: Mapping[str, Any], submitter: str | None
+    options: RunOptions,
+    benchmark: Benchmark,
+    model: Mapping[str, Any],
+    submitter: str | None,
+    given_model: str | None = None,
 ) -> dict[str, Any]:
-    """Return run.json without the counts: what was run on what, and the key that says so."""
+    """Return run.json without the counts: what was run on what, and the key that says so.
+
+    ``given_model`` is the model as the user named it, in which the folders of files are left out.
+    """
     rules = options.rules
     protocol = {
         "id": PROTOCOL_ID,
@@ -135,7 +144,11 @@ def run_info(
         "metrics": metrics,
         "batch_images": options.batch_images,
     }
-    return {**plain(info), "run_key": run_key(info), "submitter": submitter}
+    record = {**plain(info), "run_key": run_key(info), "submitter": submitter}
+    record["synthetic"] = list(benchmark.info.get("synthetic") or ())
+    if given_model is not None:
+        record["given_model"] = _FOLDERS.sub("", given_model)
+    return record
 
 
 def run_key(info: Mapping[str, Any]) -> str:

@@ -13,10 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dmseg.tables import read_packaged_table
-from dmseg.types import Window
-
-_MODALITIES: dict[str, str] = read_packaged_table("dmseg.imaging", "scales.toml")["modalities"]
+from dmseg.errors import UsageError
+from dmseg.types import DICOM_MODALITIES, Window
 
 
 def modality_of(code: str | None) -> str | None:
@@ -25,7 +23,7 @@ def modality_of(code: str | None) -> str | None:
     >>> modality_of("MR"), modality_of("OT"), modality_of(None)
     ('mri', None, None)
     """
-    return _MODALITIES.get((code or "").strip().upper())
+    return DICOM_MODALITIES.get((code or "").strip().upper())
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,3 +78,18 @@ class StoredImage:
     orientation: int = 1
     files: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
+
+    def choose_slice(self, number: int | None, where: Path) -> int | None:
+        """Return which image of a stack is looked at: the one asked for, else the middle one; None without a stack.
+
+        Raises:
+            UsageError: there is none of this number.
+        """
+        if not self.stack:
+            if number is not None:
+                raise UsageError(f"{where} holds one image; leave out --slice")
+            return None
+        count = len(self.values)
+        if number is not None and not 0 <= number < count:
+            raise UsageError(f"--slice {number}: {where} has {self.what} 0 to {count - 1}")
+        return count // 2 if number is None else number

@@ -12,8 +12,9 @@ import logging
 import os
 import queue
 import re
+import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -82,24 +83,19 @@ class Backend:
         """Whether units run one after the other in the calling thread."""
         return self.name == "inline" or (self.name == "loky" and self.jobs == 1)
 
-    @property
-    def in_other_processes(self) -> bool:
-        """Whether function and units are sent to other processes, and so have to be picklable."""
-        return self.name in ("loky", "dask") and not self.in_this_process
-
 
 INLINE = Backend("inline")
 
 
 @contextlib.contextmanager
 def run(
-    function: Callable[[U], R], units: Sequence[U], backend: Backend, *, ordered: bool = False
+    function: Callable[[U], R], units: Collection[U], backend: Backend, *, ordered: bool = False
 ) -> Iterator[Iterator[R]]:
     """Apply a function to all units; the block gets an iterator of the results, and ends all workers where it fails.
 
     Args:
         function: pure, and picklable where the backend has other processes.
-        units: what it is applied to; taken one by one, so that a sequence may make them on the way.
+        units: what it is applied to; taken one by one, so that a collection may make them on the way.
         backend: where.
         ordered: yield results in the order of the units; else as they come.
 
@@ -117,7 +113,7 @@ def run(
 
 
 def _collect(
-    executor: Executor, capacity: Callable[[], int], function: Callable[[U], R], units: Sequence[U], ordered: bool
+    executor: Executor, capacity: Callable[[], int], function: Callable[[U], R], units: Collection[U], ordered: bool
 ) -> Iterator[R]:
     """Keep the workers supplied with units, no more than a few ahead of what was yielded, and yield the results."""
     numbered = iter(enumerate(units))
@@ -270,17 +266,41 @@ def _dask_client(backend: Backend) -> Iterator[Any]:
         return
     named = backend.scheduler or dask.config.get("scheduler-address", None)
     with contextlib.ExitStack() as stack:
+        stack.enter_context(_quiet_logs("distributed", "tornado.application"))
         if named is None:
-            named = stack.enter_context(
-                LocalCluster(
-                    n_workers=backend.jobs, threads_per_worker=1, dashboard_address=None, silence_logs=logging.ERROR
-                )
+            cluster = LocalCluster(
+                n_workers=backend.jobs, threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL
             )
+            named = stack.enter_context(cluster).scheduler_address
+            stack.push(functools.partial(_end_workers, cluster))
         try:
             client = Client(named, timeout=_DASK_WAIT)
         except (OSError, ValueError) as error:
             raise UsageError(f"no dask scheduler answers at {named} ({error}); give --scheduler its address") from None
         yield stack.enter_context(client)
+
+
+def _end_workers(cluster: Any, kind: Any, error: Any, trace: Any) -> None:
+    """End the workers of a cluster of our own at once where the job fails: what they are at is of no use."""
+    for nanny in cluster.workers.values() if kind is not None else ():
+        nanny.auto_restart = False
+        if nanny.pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(nanny.pid, signal.SIGTERM if os.name == "nt" else signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def _quiet_logs(*names: str) -> Iterator[None]:
+    """Keep packages from telling on stderr what the error of the job says: they log each unit that is taken back."""
+    loggers = [logging.getLogger(name) for name in names]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
 
 
 _POOLS: dict[str, Callable[[Backend], contextlib.AbstractContextManager[tuple[Executor, Callable[[], int]]]]] = {

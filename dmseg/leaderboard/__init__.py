@@ -21,7 +21,7 @@ from dmseg.leaderboard.api import (
     request_text,
 )
 from dmseg.leaderboard.challenge import Challenge, Outcome, read_challenge
-from dmseg.leaderboard.checks import CODES, Finding, Verdict
+from dmseg.leaderboard.checks import CODES, Finding, Verdict, find_warnings
 from dmseg.leaderboard.entries import default_root, read_entries
 from dmseg.leaderboard.show import show
 
@@ -43,6 +43,7 @@ __all__ = [
     "default_root",
     "find_entry",
     "find_pairs",
+    "find_warnings",
     "pack",
     "read_challenge",
     "read_entries",

@@ -38,12 +38,12 @@ from dmseg.leaderboard.entries import (
     read_entries,
     read_entry,
 )
-from dmseg.leaderboard.names import name_key
 from dmseg.leaderboard.package import MAX_BYTES, UnsafePackageError, open_submission, pack_files
 from dmseg.leaderboard.record import make_record, write_record
 from dmseg.leaderboard.repeating import repeat_masks
 from dmseg.leaderboard.rerun import Agreement, compare_runs
 from dmseg.manifests import Manifest
+from dmseg.naming import name_key
 from dmseg.reading import read_regular
 from dmseg.results import Run, open_run, run_digest
 

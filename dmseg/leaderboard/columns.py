@@ -59,12 +59,21 @@ LEADERBOARD: tuple[CsvColumn, ...] = (
     _share("dice_lq3", "final Dice at LQ-3, mean over datasets", False),
     _share("dice_lq3plus", "final Dice at LQ-3+, mean over datasets", False),
     CsvColumn("drop", "number", "dice_clear - dice_lq3plus", False),
-    CsvColumn("noc90", "number", f"first step with IoU >= 0.90, the last step where never reached, {_MACRO}", False, 4),
+    CsvColumn(
+        "noc90",
+        "number",
+        f"first step with IoU >= 0.90, the last step where never reached, {_MACRO}; empty where no mask reaches it",
+        False,
+        4,
+    ),
     _share("coverage", "share of the benchmark's (mask, level) pairs of the split that the run has"),
     CsvColumn("masks", "integer", "masks evaluated"),
     CsvColumn("cases", "integer", "cases (patients) evaluated"),
     CsvColumn(
-        "trained_on_overlap", "string", "datasets of the split that the model was trained on, joined by ;", False
+        "trained_on_overlap",
+        "string",
+        "datasets of the split that the model was trained on, or (phantoms) whose generator it was trained on, by ;",
+        False,
     ),
     CsvColumn(
         "tier",
@@ -93,9 +102,28 @@ LONG: tuple[CsvColumn, ...] = (
     CsvColumn("step", "integer", "interaction step, from 1"),
     CsvColumn("metric", "string", "dice, iou, pixel_accuracy, nsd_2 (0 to 1) or hd95 (pixels)"),
     CsvColumn("value", "number", "mean over the masks"),
-    CsvColumn("low", "number", "lower end of the 95 % interval, bootstrap over cases"),
-    CsvColumn("high", "number", "upper end of the 95 % interval"),
+    CsvColumn(
+        "low", "number", "lower end of the 95 % interval, bootstrap over cases; empty where it has no width", False
+    ),
+    CsvColumn("high", "number", "upper end of the 95 % interval", False),
     CsvColumn("n", "integer", "masks"),
+    CsvColumn("preset", "string", "prompt protocol"),
+    CsvColumn("split", "string", "seen, unseen or train"),
+    CsvColumn("edition", "string", "benchmark edition"),
+    CsvColumn("version", "string", "benchmark version"),
+)
+
+ARTEFACTS: tuple[CsvColumn, ...] = (
+    CsvColumn("model", "string", "name of the model as submitted"),
+    CsvColumn("operation", "string", "degradation that the image of a mask has in its plan, beside others"),
+    CsvColumn("level", "string", "lq1, lq2, lq3 or lq3plus"),
+    CsvColumn("drop", "number", "final Dice at Clear minus that at the level, of the same masks, mean over datasets"),
+    CsvColumn(
+        "low", "number", "lower end of the 95 % interval, bootstrap over cases; empty where it has no width", False
+    ),
+    CsvColumn("high", "number", "upper end of the 95 % interval", False),
+    CsvColumn("masks", "integer", "masks whose image has the operation"),
+    CsvColumn("cases", "integer", "cases of these masks"),
     CsvColumn("preset", "string", "prompt protocol"),
     CsvColumn("split", "string", "seen, unseen or train"),
     CsvColumn("edition", "string", "benchmark edition"),

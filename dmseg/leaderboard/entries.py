@@ -19,9 +19,8 @@ from typing import Any
 import platformdirs
 
 from dmseg.errors import DataError
-from dmseg.leaderboard.names import name_key
 from dmseg.leaderboard.run_shape import RUN
-from dmseg.naming import safe_name
+from dmseg.naming import name_key, safe_name
 from dmseg.reading import read_json, require_regular, show_name
 from dmseg.results import open_run
 from dmseg.results.cases import CaseTable, case_tables
@@ -37,8 +36,13 @@ OWN_FILES: tuple[str, ...] = (CHECKED_FILE, CHALLENGE_FILE, ANSWER_FILE, RERUN_F
 """What the record keeps beside the submitted files."""
 PUBLISHED_FILE = "published.csv"
 PUBLISHED_LONG_FILE = "published_long.csv"
+PUBLISHED_ARTEFACTS_FILE = "published_artefacts.csv"
 MAX_JSON_BYTES = 1 << 20
-_SHIPPED = {"leaderboard.csv": PUBLISHED_FILE, "leaderboard_long.csv": PUBLISHED_LONG_FILE}
+_SHIPPED = {
+    "leaderboard.csv": PUBLISHED_FILE,
+    "leaderboard_long.csv": PUBLISHED_LONG_FILE,
+    "leaderboard_artefacts.csv": PUBLISHED_ARTEFACTS_FILE,
+}
 TIERS: tuple[str, ...] = ("self-reported", "audited", "re-run")
 """What stands behind a row: the submitter's word, masks drawn after the commitment, the maintainers' own run."""
 RANKED_TIERS: tuple[str, ...] = TIERS[1:]

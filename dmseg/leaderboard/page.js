@@ -5,6 +5,7 @@
   const query = document.getElementById("query");
   const tier = document.getElementById("tier");
   const level = document.getElementById("heat-level");
+  const boxes = [...document.querySelectorAll(".chooser input")];
 
   const keep = () => history.replaceState(null, "", "#" + state.toString());
   const set = (name, value) => { if (value) state.set(name, value); else state.delete(name); keep(); };
@@ -31,12 +32,21 @@
     for (const table of boards) {
       let shown = 0;
       for (const row of table.tBodies[0].rows) {
-        const text = row.textContent.toLowerCase();
+        const text = (row.textContent + " " + row.dataset.words).toLowerCase();
         row.hidden = !(words.every(w => text.includes(w)) && (!tier.value || row.dataset.kind.split(" ").includes(tier.value)));
         shown += !row.hidden;
       }
       table.parentElement.nextElementSibling.textContent = shown + " of " + table.tBodies[0].rows.length + " entries shown";
     }
+  };
+
+  const choose = () => {
+    const wanted = new Set(boxes.filter(box => box.checked).map(box => box.value));
+    for (const table of boards)
+      [...table.tHead.rows[0].cells].forEach((head, i) => {
+        if (!head.dataset.optional) return;
+        for (const row of table.rows) row.cells[i].hidden = !wanted.has(head.dataset.optional);
+      });
   };
 
   const heat = () => {
@@ -59,6 +69,14 @@
   query.addEventListener("input", () => { set("q", query.value); filter(); });
   tier.addEventListener("change", () => { set("show", tier.value); filter(); });
   level.addEventListener("change", () => { set("heat", level.value); heat(); });
+  const kept = (state.get("columns") || "").split("~");
+  for (const box of boxes) {
+    box.checked = kept.includes(box.value);
+    box.addEventListener("change", () => {
+      set("columns", boxes.filter(one => one.checked).map(one => one.value).join("~"));
+      choose();
+    });
+  }
   for (const button of document.querySelectorAll(".toggles button")) button.addEventListener("click", () => {
     const on = button.getAttribute("aria-pressed") !== "true";
     button.setAttribute("aria-pressed", String(on));
@@ -67,6 +85,7 @@
   });
   document.querySelectorAll(".needs-script").forEach(part => { part.hidden = false; });
   filter();
+  choose();
   heat();
   if (state.has("at")) document.getElementById(state.get("at"))?.scrollIntoView();
 })();

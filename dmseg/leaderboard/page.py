@@ -6,7 +6,7 @@ import base64
 import hashlib
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -20,39 +20,51 @@ from dmseg.leaderboard.columns import LEADERBOARD
 from dmseg.leaderboard.record import Contest, LeaderboardRecord, contest_of
 from dmseg.leaderboard.rows import Row
 from dmseg.leaderboard.tables import csv_bytes
-from dmseg.manifests import LOCAL_EDITION
+from dmseg.manifests import LOCAL_EDITION, find_published, list_published
+from dmseg.results.again import write_command
+from dmseg.results.notices import PHANTOM_MARK, Notice, list_synthetic, mark_dataset
+from dmseg.simulators import GENERAL
 from dmseg.types import LEVEL_LABELS, LEVELS
 
 CURVES = 12
 """So many models get curves: the best of each contest. More cannot be told apart."""
 _EXAMPLES = "levels.png"
+_SYNTHETIC = (
+    "Where a heading says “phantom”, the images are drawn by a program in the layouts of the datasets named: the "
+    "numbers show how models compare on drawings, not how they do on patients."
+)
 _PAPER_LEVELS = (*LEVELS[::-1], "average")
 
 
 @dataclass(frozen=True, slots=True)
 class TableHead:
-    """One column of the main table: heading, meaning, direction of the first click."""
+    """One column of the main table: heading, meaning, direction of the first click, whether it is shown when asked."""
 
     label: str
     meaning: str
     first: str = "descending"
+    optional: bool = False
 
+
+_MIDDLE = ("lq1", "lq2", "lq3")
 
 HEADS: tuple[TableHead, ...] = (
     TableHead("rank", "ranks that the cases support", "ascending"),
     TableHead("model", "name of the model", "ascending"),
     TableHead("status", "self-reported, audited or re-run; partial; trained on these datasets", "ascending"),
     TableHead("Dice", "score with its 95 % interval"),
-    *(TableHead(label, f"Dice at {label}") for label in LEVEL_LABELS.values()),
+    *(TableHead(label, f"Dice at {label}", optional=level in _MIDDLE) for level, label in LEVEL_LABELS.items()),
     TableHead("drop", "Dice points lost from Clear to LQ-3+", "ascending"),
-    TableHead("IoU", "intersection over union"),
+    TableHead("IoU", "intersection over union", optional=True),
     TableHead("NSD", "normalised surface Dice at 2 px"),
-    TableHead("PA", "pixel accuracy"),
+    TableHead("PA", "pixel accuracy", optional=True),
     TableHead("HD95", "95th percentile Hausdorff distance, px", "ascending"),
-    TableHead("NoC@90", "interactions until IoU 90 %, the last step where never", "ascending"),
-    TableHead("mean of steps", "Dice, mean over all interactions"),
+    TableHead("NoC@90", "interactions until IoU 90 %, the last step where never", "ascending", optional=True),
+    TableHead("mean of steps", "Dice, mean over all interactions", optional=True),
     TableHead("M params", "parameters, millions", "ascending"),
-    TableHead("date", "day the entry was added"),
+    TableHead("licence", "licence of code and weights", "ascending", optional=True),
+    TableHead("links", "code and paper", "ascending"),
+    TableHead("date", "day the entry was added", optional=True),
 )
 
 
@@ -77,6 +89,8 @@ def leaderboard_page(record: LeaderboardRecord) -> str:
         n_models=len({row["model"] for row in record.rows}),
         date=max((row["date"] for row in record.rows), default=None),
         digest=hashlib.sha256(csv_bytes(LEADERBOARD, record.rows)).hexdigest()[:16],
+        notices=[Notice("Synthetic images", _SYNTHETIC)] if any(contest["synthetic"] for contest in contests) else [],
+        commands={entry.digest: write_command(entry.info) for entry in record.entries},
         paper=_paper_tables(record.paper),
         examples=_examples(),
     )
@@ -91,10 +105,14 @@ def _contest(contest: Contest, record: LeaderboardRecord) -> dict[str, Any]:
     drawn = [row for row in rows if row["rank_low"] is not None or (edition == LOCAL_EDITION and row["coverage"] >= 1)]
     drawn = drawn[:CURVES]
     standing = record.standings.get(contest)
-    long = record.long_rows(contest, [row["model"] for row in drawn])
+    models = [row["model"] for row in drawn]
+    long = record.long_rows(contest, models)
+    synthetic = _list_synthetic(contest, record)
+    mark = PHANTOM_MARK if {row["dataset"] for row in long} & synthetic else ""
     return {
+        "synthetic": synthetic,
         "id": "c-" + re.sub(r"[^a-z0-9]+", "-", "-".join(contest).lower()),
-        "title": f"{split.capitalize()} datasets · preset {preset} · {edition} {version}",
+        "title": f"{split.capitalize()} datasets{mark} · preset {preset} · {edition} {version}",
         "rows": rows,
         "sentence": standing.sentence()
         if standing
@@ -103,8 +121,39 @@ def _contest(contest: Contest, record: LeaderboardRecord) -> dict[str, Any]:
             {"name": row["model"], "icon": Markup(marker_icon(i))} for i, row in enumerate(drawn) if len(drawn) > 1
         ],
         "charts": _charts(rows, drawn, long),
-        "heat": _heat(drawn, long),
+        "heat": _heat(drawn, long, synthetic),
+        "artefacts": _draw_artefacts(models, record.artefact_rows(contest, models)),
     }
+
+
+def _list_synthetic(contest: Contest, record: LeaderboardRecord) -> frozenset[str]:
+    """Return which datasets of a contest's benchmark are phantoms: as its manifest says, or the runs on it."""
+    edition, version, *_ = contest
+    if f"{edition}-{version}" in list_published():
+        named = find_published(f"{edition}-{version}").info.get("synthetic") or ()
+        return frozenset(map(str, named))
+    benchmarks = [entry.info for entry in record.entries if entry.info["benchmark"]["version"] == version]
+    return frozenset(name for info in benchmarks for name in list_synthetic(info))
+
+
+def _draw_artefacts(models: Sequence[str], rows: Sequence[Row]) -> Markup | None:
+    """Return model x operation: Dice points lost, general operations at LQ-3, others at LQ-3+."""
+    chosen = [row for row in rows if row["level"] == ("lq3" if row["operation"] in GENERAL else "lq3plus")]
+    if not chosen:
+        return None
+    lost = {(row["operation"], row["model"]): 100 * row["drop"] for row in chosen}
+    places = dict.fromkeys((row["operation"], row["level"], row["masks"]) for row in chosen)
+    groups = {name: (level, masks) for name, level, masks in places}
+    table = heat_table(
+        [f"{name.replace('_', ' ')}, {LEVEL_LABELS[level]} ({masks})" for name, (level, masks) in groups.items()],
+        models,
+        [[lost.get((name, model), math.nan) for model in models] for name in groups],
+        caption="Points of Dice lost from Clear by the masks whose image has the operation (number of masks)",
+        corner="operation and level",
+        value_range=(0.0, max(5.0, *lost.values())),
+        digits=1,
+    )
+    return Markup(table)
 
 
 def _charts(rows: Sequence[Row], drawn: Sequence[Row], long: Sequence[Row]) -> list[LeaderboardChart]:
@@ -172,7 +221,7 @@ def _step_series(drawn: Sequence[Row], long: Sequence[Row]) -> list[Series]:
     return lines
 
 
-def _heat(drawn: Sequence[Row], long: Sequence[Row]) -> Markup | None:
+def _heat(drawn: Sequence[Row], long: Sequence[Row], synthetic: Collection[str]) -> Markup | None:
     """Return model x level rows over dataset columns, shaded by final Dice."""
     finals: dict[tuple[str, str, str], tuple[int, float]] = {}
     for row in long:
@@ -185,7 +234,7 @@ def _heat(drawn: Sequence[Row], long: Sequence[Row]) -> Markup | None:
     places = [(row["model"], level) for row in drawn for level in LEVELS]
     table = heat_table(
         [f"{model}, {LEVEL_LABELS[level]}" for model, level in places],
-        datasets,
+        [mark_dataset(dataset, synthetic) for dataset in datasets],
         [[finals.get((model, level, dataset), (0, math.nan))[1] for dataset in datasets] for model, level in places],
         caption=f"Best {len(drawn)} entries; the level is chosen at the top of the page",
         corner="model and level",

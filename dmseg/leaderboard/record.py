@@ -15,17 +15,25 @@ from pathlib import Path
 from typing import Any
 
 from dmseg.files import write_bytes
-from dmseg.leaderboard.columns import LEADERBOARD, LONG, PAPER, frictionless
-from dmseg.leaderboard.entries import PUBLISHED_FILE, PUBLISHED_LONG_FILE, Entry, newest_per_contest, read_entries
-from dmseg.leaderboard.names import name_key
+from dmseg.leaderboard.columns import ARTEFACTS, LEADERBOARD, LONG, PAPER, frictionless
+from dmseg.leaderboard.entries import (
+    PUBLISHED_ARTEFACTS_FILE,
+    PUBLISHED_FILE,
+    PUBLISHED_LONG_FILE,
+    Entry,
+    newest_per_contest,
+    read_entries,
+)
 from dmseg.leaderboard.ranking import Standing, rank
 from dmseg.leaderboard.rows import Row, coverage, find_evaluated_masks, is_ranked
 from dmseg.leaderboard.summaries import Summary, summary_of
 from dmseg.leaderboard.tables import csv_bytes, csv_header, csv_lines, parse_csv, read_csv
 from dmseg.manifests import LOCAL_EDITION
+from dmseg.naming import name_key
 
 LEADERBOARD_FILE = "leaderboard.csv"
 LONG_FILE = "leaderboard_long.csv"
+ARTEFACTS_FILE = "leaderboard_artefacts.csv"
 PAPER_FILE = "paper.csv"
 PAGE_FILE = "leaderboard.html"
 
@@ -40,6 +48,7 @@ class LeaderboardRecord:
     Attributes:
         rows: rows of leaderboard.csv, sorted: by contest, ranked rows first, best first.
         long: (contest, model) -> rows of leaderboard_long.csv as text, sorted.
+        artefacts: (contest, model) -> rows of leaderboard_artefacts.csv as text, sorted.
         standings: contest -> the ranking of its complete runs.
         paper: rows of paper.csv.
         entries: the runs behind the rows.
@@ -48,6 +57,7 @@ class LeaderboardRecord:
 
     rows: list[Row]
     long: dict[tuple[Contest, str], str]
+    artefacts: dict[tuple[Contest, str], str]
     standings: dict[Contest, Standing]
     paper: list[Row]
     entries: list[Entry]
@@ -57,6 +67,11 @@ class LeaderboardRecord:
         """Return the rows of leaderboard_long.csv of some models of a contest."""
         texts = [self.long.get((contest, model), "") for model in models]
         return parse_csv(csv_header(LONG) + "".join(texts), LONG)
+
+    def artefact_rows(self, contest: Contest, models: Sequence[str]) -> list[Row]:
+        """Return the rows of leaderboard_artefacts.csv of some models of a contest."""
+        texts = [self.artefacts.get((contest, model), "") for model in models]
+        return parse_csv(csv_header(ARTEFACTS) + "".join(texts), ARTEFACTS)
 
 
 def contest_of(row: Row) -> Contest:
@@ -74,6 +89,7 @@ def make_record(root: Path, more: Sequence[Entry] = ()) -> LeaderboardRecord:
     entries = [*read_entries(root, problems), *more]
     rows: list[Row] = []
     long: dict[tuple[Contest, str], str] = {}
+    artefacts: dict[tuple[Contest, str], str] = {}
     competitors: dict[Contest, list[tuple[Row, Summary]]] = {}
     expected: dict[tuple[str, str], frozenset[str]] = {}
     for entry, split in newest_per_contest(entries):
@@ -83,13 +99,15 @@ def make_record(root: Path, more: Sequence[Entry] = ()) -> LeaderboardRecord:
         row, summary = found
         rows.append(row)
         long[contest_of(row), row["model"]] = summary.long
+        artefacts[contest_of(row), row["model"]] = summary.artefacts
         if is_ranked(row):
             competitors.setdefault(contest_of(row), []).append((row, summary))
     standings = {contest: _rank(_comparable(own, problems)) for contest, own in competitors.items()}
-    _keep_published(root, rows, long, set(standings))
+    _keep_published(root, rows, {LONG_FILE: long, ARTEFACTS_FILE: artefacts}, set(standings))
     return LeaderboardRecord(
         rows=sorted(rows, key=_place),
         long=dict(sorted(long.items())),
+        artefacts=dict(sorted(artefacts.items())),
         standings=dict(sorted(standings.items())),
         paper=read_csv(_paper_path(), PAPER),
         entries=entries,
@@ -149,7 +167,9 @@ def _rank(competitors: Sequence[tuple[Row, Summary]]) -> Standing:
     return standing
 
 
-def _keep_published(root: Path, rows: list[Row], long: dict[tuple[Contest, str], str], contests: set[Contest]) -> None:
+def _keep_published(
+    root: Path, rows: list[Row], tables: Mapping[str, dict[tuple[Contest, str], str]], contests: set[Contest]
+) -> None:
     """Add the shipped rows whose runs are not here.
 
     They cannot be ranked against runs that are: where such runs compete, their ranks are left empty.
@@ -167,11 +187,15 @@ def _keep_published(root: Path, rows: list[Row], long: dict[tuple[Contest, str],
             row["rank_low"] = row["rank_high"] = None
     rows += kept
     names = {(contest_of(row), row["model"]) for row in kept}
-    parts: dict[tuple[Contest, str], list[Row]] = {}
-    for row in read_csv(root / PUBLISHED_LONG_FILE, LONG):
-        if (contest_of(row), row["model"]) in names:
-            parts.setdefault((contest_of(row), row["model"]), []).append(row)
-    long |= {key: csv_lines(LONG, part) for key, part in parts.items()}
+    kept_tables = ((LONG_FILE, PUBLISHED_LONG_FILE, LONG), (ARTEFACTS_FILE, PUBLISHED_ARTEFACTS_FILE, ARTEFACTS))
+    for file, published, columns in kept_tables:
+        if file == ARTEFACTS_FILE and not (root / published).is_file():
+            continue  # a folder that was begun before there was this table
+        parts: dict[tuple[Contest, str], list[Row]] = {}
+        for row in read_csv(root / published, columns):
+            if (contest_of(row), row["model"]) in names:
+                parts.setdefault((contest_of(row), row["model"]), []).append(row)
+        tables[file].update({key: csv_lines(columns, part) for key, part in parts.items()})
 
 
 def _paper_path() -> Path:
@@ -187,9 +211,15 @@ def record_files(record: LeaderboardRecord) -> dict[str, bytes]:
     """Return the files of the record by name."""
     from dmseg.leaderboard.page import leaderboard_page
 
-    schemas: Mapping[str, Any] = {LEADERBOARD_FILE: LEADERBOARD, LONG_FILE: LONG, PAPER_FILE: PAPER}
+    schemas: Mapping[str, Any] = {
+        LEADERBOARD_FILE: LEADERBOARD,
+        LONG_FILE: LONG,
+        ARTEFACTS_FILE: ARTEFACTS,
+        PAPER_FILE: PAPER,
+    }
     files = {LEADERBOARD_FILE: csv_bytes(LEADERBOARD, record.rows)}
     files[LONG_FILE] = "".join([csv_header(LONG), *record.long.values()]).encode()
+    files[ARTEFACTS_FILE] = "".join([csv_header(ARTEFACTS), *record.artefacts.values()]).encode()
     files[PAPER_FILE] = _paper_path().read_bytes()
     for name, columns in schemas.items():
         schema = json.dumps(frictionless(columns), indent=1, ensure_ascii=False) + "\n"

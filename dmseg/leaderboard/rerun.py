@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from dmseg.errors import UsageError
-from dmseg.leaderboard.names import name_key
+from dmseg.naming import name_key
 from dmseg.results import Run, run_digest
 from dmseg.results.cases import case_tables
 

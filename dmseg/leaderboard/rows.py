@@ -6,15 +6,17 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from dmseg.leaderboard.columns import LEADERBOARD
 from dmseg.leaderboard.entries import RANKED_TIERS
-from dmseg.leaderboard.names import name_key
 from dmseg.leaderboard.ranking import mask_scores
 from dmseg.manifests import LOCAL_EDITION, find_published
-from dmseg.results.cases import CaseTable
-from dmseg.statistics import CaseBootstrap
+from dmseg.results.cases import NOC_TARGET, CaseTable
+from dmseg.results.grouping import Operations, measure_drops
+from dmseg.results.notices import find_trained, list_synthetic
+from dmseg.statistics import CaseBootstrap, Estimate
 from dmseg.types import LEVELS
 
 LONG_METRICS: tuple[str, ...] = ("dice", "iou", "pixel_accuracy", "nsd_2", "hd95")
@@ -31,6 +33,7 @@ def is_ranked(row: Row) -> bool:
 def leaderboard_row(info: Mapping[str, Any], table: CaseTable) -> Row:
     """Compute one row from run.json and the rows of one split; ranks, tier, dates and coverage are left empty."""
     model, benchmark = info["model"], info["benchmark"]
+    overlap = find_trained(model.get("trained_on") or (), table.datasets, list_synthetic(info))
     row: Row = dict.fromkeys(column.name for column in LEADERBOARD)
     row |= _averages(table)
     row |= {
@@ -40,7 +43,7 @@ def leaderboard_row(info: Mapping[str, Any], table: CaseTable) -> Row:
         "split": table.split,
         "masks": len(table.mask_ids),
         "cases": len(set(table.cases)),
-        "trained_on_overlap": ";".join(overlap(model.get("trained_on") or (), table)) or None,
+        "trained_on_overlap": ";".join(overlap) or None,
         "dmseg": info.get("dmseg"),
         "edition": benchmark["edition"],
         "version": benchmark["version"],
@@ -65,7 +68,7 @@ def _averages(table: CaseTable) -> Row:
     }
     for i, level in enumerate(table.levels):
         columns[f"dice_{level}"] = table.values["dice"][:, i, -1]
-    if table.steps > 1:
+    if table.steps > 1 and (table.values["iou"] >= NOC_TARGET).any():
         columns["noc90"] = table.first_step_reaching().mean(axis=1)
     means = table.bootstrap.means(np.column_stack(list(columns.values())))
     row: Row = {name: float(value) for name, value in zip(columns, means, strict=True)}
@@ -74,12 +77,6 @@ def _averages(table: CaseTable) -> Row:
     if {"dice_clear", "dice_lq3plus"} <= set(row):
         row["drop"] = row["dice_clear"] - row["dice_lq3plus"]
     return row
-
-
-def overlap(trained_on: list[str] | tuple[str, ...], table: CaseTable) -> list[str]:
-    """Return the datasets of a split that a model was trained on."""
-    known = {name_key(name) for name in trained_on}
-    return sorted({name for name in table.datasets if name_key(name) in known})
 
 
 def coverage(masks: int, levels: int, expected: int) -> float:
@@ -122,6 +119,34 @@ def long_rows(info: Mapping[str, Any], table: CaseTable) -> list[Row]:
                     rows.append(
                         common
                         | {"dataset": dataset, "modality": kinds, "level": level, "step": step, "metric": metric}
-                        | {"value": estimate.value, "low": estimate.low, "high": estimate.high, "n": estimate.n}
+                        | {"value": estimate.value, "n": estimate.n, **_bounds(estimate)}
                     )
     return rows
+
+
+def _bounds(estimate: Estimate, scale: float = 1.0) -> Row:
+    """Return low and high; None where one case per dataset makes an interval without width."""
+    if not estimate.has_interval:
+        return {"low": None, "high": None}
+    return {"low": estimate.low / scale, "high": estimate.high / scale}
+
+
+def artefact_rows(
+    info: Mapping[str, Any], table: CaseTable, facts: pd.DataFrame, operations: Operations | None
+) -> list[Row]:
+    """Return operation x level of one run and split: what the masks of images that have it lose, shares of 0 to 1."""
+    if operations is None or table.levels[0] != "clear" or len(table.levels) < 2:
+        return []
+    common = {
+        "model": info["model"]["name"],
+        "preset": info["protocol"]["preset"],
+        "split": table.split,
+        "edition": info["benchmark"]["edition"],
+        "version": info["benchmark"]["version"],
+    }
+    return [
+        common
+        | {"operation": drop.group, "level": drop.level, "drop": drop.drop.value / 100}
+        | {"masks": drop.drop.n, "cases": drop.drop.cases, **_bounds(drop.drop, 100)}
+        for drop in measure_drops(table, "operation", facts, operations)
+    ]

@@ -44,7 +44,7 @@ def show(root: Path | None = None, *, level: str | None = None, by: str = "dice"
     if by not in METRICS:
         raise unknown_name("metric", by, METRICS)
     if level is not None:
-        check_level(level)
+        level = check_level(level)
         if by not in _LONG_NAMES:
             raise UsageError(f"--by {by} has no value at a single level; with --level give: {', '.join(_LONG_NAMES)}")
     root = root or default_root()

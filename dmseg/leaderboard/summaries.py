@@ -11,7 +11,6 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from importlib import resources
 from typing import Any
@@ -21,17 +20,19 @@ from numpy.typing import NDArray
 
 from dmseg.canonical import digest
 from dmseg.files import cache_folder, sha256_file, write_bytes
-from dmseg.leaderboard.columns import LONG
+from dmseg.leaderboard.columns import ARTEFACTS, LONG
 from dmseg.leaderboard.entries import Entry
 from dmseg.leaderboard.ranking import RANKED_METRICS, Scores, scores_of
-from dmseg.leaderboard.rows import Row, leaderboard_row, long_rows
+from dmseg.leaderboard.rows import Row, artefact_rows, leaderboard_row, long_rows
 from dmseg.leaderboard.tables import csv_lines
 from dmseg.results.cases import CaseTable
+from dmseg.results.grouping import Operations, find_degradations, list_operations, read_mask_facts
+from dmseg.results.runs import Run
 
 _CODE = {
     "dmseg": ("statistics.py", "rng.py"),
     "dmseg.leaderboard": ("rows.py", "columns.py", "ranking.py", "tables.py", "summaries.py"),
-    "dmseg.results": ("cases.py",),
+    "dmseg.results": ("cases.py", "grouping.py", "notices.py"),
 }
 """Files that a summary depends on: another text, another key."""
 _TEXTS = ("mask_ids", "datasets", "cases", "levels")
@@ -44,6 +45,7 @@ class Summary:
     Attributes:
         row: row of leaderboard.csv without rank, tier, dates and coverage.
         long: rows of leaderboard_long.csv as text, sorted.
+        artefacts: rows of leaderboard_artefacts.csv as text, sorted; empty where the plans are not published.
         scores: what ranking needs.
         final: final Dice, (N, L) float32: what copies are told by.
         steps: number of steps.
@@ -51,6 +53,7 @@ class Summary:
 
     row: Row
     long: str
+    artefacts: str
     scores: Scores
     final: NDArray[np.float32]
     steps: int
@@ -69,16 +72,25 @@ def summary_of(entry: Entry, split: str) -> Summary | None:
     table = entry.tables.get(split)
     if table is None:
         return None
-    made = make_summary(entry.info, table)
+    made = make_summary(Run(entry.folder, entry.info), table)
     write_bytes(path, _dump(made), sync=False)
     return made
 
 
-def make_summary(info: Mapping[str, Any], table: CaseTable) -> Summary:
-    """Compute the summary of the rows of one split."""
+def make_summary(run: Run, table: CaseTable) -> Summary:
+    """Compute the summary of the rows of one split of a run."""
+    info = run.info
     long = sorted(long_rows(info, table), key=lambda row: (row["dataset"], row["level"], row["step"], row["metric"]))
     final = table.values["dice"][:, :, -1].astype(np.float32)
-    return Summary(leaderboard_row(info, table), csv_lines(LONG, long), scores_of(table), final, table.steps)
+    drops = artefact_rows(info, table, read_mask_facts(run), _find_operations(info["benchmark"]["manifest_digest"]))
+    artefacts = csv_lines(ARTEFACTS, drops)
+    return Summary(leaderboard_row(info, table), csv_lines(LONG, long), artefacts, scores_of(table), final, table.steps)
+
+
+@functools.lru_cache(maxsize=4)
+def _find_operations(manifest_digest: str) -> Operations | None:
+    degradations = find_degradations(manifest_digest)
+    return None if degradations is None else list_operations(degradations)
 
 
 @functools.cache
@@ -95,7 +107,7 @@ def _key(entry: Entry, split: str) -> str:
 def _dump(summary: Summary) -> bytes:
     stream = io.BytesIO()
     texts: dict[str, Any] = {name: list(getattr(summary.scores, name)) for name in _TEXTS}
-    texts |= {"row": summary.row, "long": summary.long, "steps": summary.steps}
+    texts |= {"row": summary.row, "long": summary.long, "artefacts": summary.artefacts, "steps": summary.steps}
     np.savez(
         stream,
         allow_pickle=False,
@@ -114,7 +126,7 @@ def _load(content: bytes) -> Summary | None:
             values = {metric: stored[metric] for metric in RANKED_METRICS}
             final = stored["final"]
         scores = Scores(**{name: tuple(texts[name]) for name in _TEXTS}, values=values)
-        return Summary(texts["row"], texts["long"], scores, final, texts["steps"])
+        return Summary(texts["row"], texts["long"], texts["artefacts"], scores, final, texts["steps"])
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
         return None
 

@@ -25,7 +25,13 @@ from dmseg.manifests.identity import (
     thumbprint,
 )
 from dmseg.manifests.ids import case_id, clean_text, image_id, mask_id
-from dmseg.manifests.published import LOCAL_EDITION, edition_of, find_published, list_published
+from dmseg.manifests.published import (
+    LOCAL_EDITION,
+    edition_of,
+    find_published,
+    find_published_header,
+    list_published,
+)
 
 __all__ = [
     "DEGRADATIONS",
@@ -45,6 +51,7 @@ __all__ = [
     "diff",
     "edition_of",
     "find_published",
+    "find_published_header",
     "image_id",
     "list_published",
     "manifest_digest",

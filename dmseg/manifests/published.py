@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from dmseg.errors import unknown_name
 from dmseg.manifests.files import HEADER_FILE, Manifest, read_header, read_manifest
@@ -31,11 +33,17 @@ def find_published(name: str) -> Manifest:
 
 
 @functools.cache
-def _editions() -> dict[str, tuple[str, str]]:
+def _editions() -> dict[str, Mapping[str, Any]]:
     headers = (read_header(folder) for folder in _folders().values())
-    return {header["manifest_digest"]: (header["edition"], header["version"]) for header in headers}
+    return {header["manifest_digest"]: header for header in headers}
+
+
+def find_published_header(manifest_digest: str) -> Mapping[str, Any] | None:
+    """Return benchmark.json of the published manifest of that digest; None where it is none."""
+    return _editions().get(manifest_digest)
 
 
 def edition_of(manifest_digest: str) -> tuple[str, str]:
     """Return (edition, version) of a digest: those of the published manifest, else ``("local", "0+<digest8>")``."""
-    return _editions().get(manifest_digest, (LOCAL_EDITION, f"0+{manifest_digest[:8]}"))
+    header = find_published_header(manifest_digest)
+    return (LOCAL_EDITION, f"0+{manifest_digest[:8]}") if header is None else (header["edition"], header["version"])

@@ -10,7 +10,7 @@ import contextlib
 import gzip
 import tempfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,8 @@ from dmseg.schemas import Loose, Number, Record, Text, require_shape
 AUDIT_FILE = "audit.jsonl.gz"
 PREDICTIONS_FILE = "predictions.jsonl.gz"
 """All predictions of a run, where it was asked to keep them; the same records, never part of a submission."""
+SHOWN_FILE = "shown.jsonl.gz"
+"""Final predictions of the best, median and worst masks of each split, for pictures; never part of a submission."""
 AUDITED_SHARE = 0.02
 _MAX_LINE = 1 << 24
 _MAX_BYTES = 1 << 32
@@ -99,6 +101,11 @@ class AuditWriter(contextlib.AbstractContextManager["AuditWriter"]):
         fields = {name: getattr(record, name) for name in ("mask_id", "level", "seed", "step", "rle")}
         self._waiting.write((canonical_json(fields) + "\n").encode())
         self.number += 1
+
+    def keep_only(self, mask_ids: Collection[str]) -> None:
+        """Write the records of these masks alone, and no file if there are none."""
+        self._order = [place for place in self._order if place[1] in mask_ids]
+        self.number = len(self._order) or -1
 
     def forget(self) -> None:
         """Write no file after all."""

@@ -20,6 +20,7 @@ from dmseg.types import LEVELS, SPLITS
 
 METRICS: tuple[str, ...] = ("dice", "iou", "pixel_accuracy", "nsd_1", "nsd_2", "nsd_3", "nsd_5", "hd95")
 """Columns of steps.parquet that are averaged; all but ``hd95`` (pixels, lower is better) are shares of 0..1."""
+LOWER_IS_BETTER = frozenset({"hd95"})
 NOC_TARGET = 0.90
 MAX_STEPS = 1000
 

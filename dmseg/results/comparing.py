@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 
 from dmseg.errors import UsageError, unknown_name
 from dmseg.results.cases import METRICS, CaseTable, case_tables
+from dmseg.results.grouping import name_sizes
 from dmseg.results.runs import Run
 from dmseg.statistics import CaseBootstrap, Estimate
 from dmseg.types import SPLITS
 
-SIZE_GROUPS: tuple[tuple[str, float], ...] = (("small", 32**2), ("medium", 96**2), ("large", float("inf")))
-"""Groups by area in pixels of the stored grid, upper bounds excluded: those of COCO's evaluation."""
 GROUPINGS: tuple[str, ...] = ("level", "dataset", "modality", "structure", "size")
 
 
@@ -96,9 +95,7 @@ def require_pair(first: Run, second: Run, first_rows: pd.DataFrame, second_rows:
 def _mask_groups(steps: pd.DataFrame) -> pd.DataFrame:
     """Return structure and size of each mask, indexed by mask_id."""
     masks = steps.drop_duplicates("mask_id").set_index("mask_id")[["structure", "gt_area"]]
-    bounds = [bound for _, bound in SIZE_GROUPS]
-    names = np.array([name for name, _ in SIZE_GROUPS])
-    masks["size"] = names[np.searchsorted(bounds, masks["gt_area"].to_numpy(dtype=np.float64), side="right")]
+    masks["size"] = name_sizes(masks["gt_area"].to_numpy(dtype=np.float64))
     return masks
 
 

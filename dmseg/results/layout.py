@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dmseg.results.grouping import GroupDrop, find_hardest
 from dmseg.results.summary import SplitNumbers, SummaryBlock
 from dmseg.statistics import Estimate
-from dmseg.types import LEVEL_LABELS
+from dmseg.types import LEVEL_LABELS, LEVELS
 
 FORMATS: tuple[str, ...] = ("markdown", "latex", "csv")
 _TEX = str.maketrans(
@@ -83,6 +84,8 @@ def clicks_table(numbers: SplitNumbers) -> TextTable:
     levels = [LEVEL_LABELS[level] for level in numbers.table.levels[::-1]]
     rows = []
     for target, estimates in numbers.clicks.items():
+        if min(numbers.failures[target]) == len(numbers.table.mask_ids):
+            continue  # no mask ever reaches it: T everywhere says nothing
         rows.append((f"NoC@{target * 100:.0f}", *(interval(cell) for cell in estimates[::-1])))
         rows.append((f"NoF@{target * 100:.0f}", *(str(number) for number in numbers.failures[target][::-1])))
     n = len(numbers.table.mask_ids)
@@ -107,10 +110,70 @@ def summary_tables(model: str, numbers: SplitNumbers) -> list[TextTable]:
     return [*tables, *([drop] if drop else []), *([clicks_table(numbers)] if numbers.table.steps > 1 else [])]
 
 
+def screen_table(model: str, numbers: SplitNumbers) -> TextTable:
+    """Return what of a split fits a screen: each metric after the last step, the drop, and what reaches IoU 90 %."""
+    block, levels = numbers.blocks[0], numbers.table.levels[:0:-1]
+    rows = [(row.label, *(f"{cell.value:.1f}" for cell in row.cells)) for row in block.rows]
+    dice = next(row for row in block.rows if row.metric == "dice").cells
+    rows.insert(1, ("  95 %", *(f"{cell.low:.1f}–{cell.high:.1f}" if cell.has_interval else "–" for cell in dice)))
+    if numbers.drop:
+        rows.append(("Dice lost", *(interval(cell) for cell in numbers.drop), *[""] * (len(dice) - len(levels))))
+    if numbers.table.steps > 1 and min(numbers.never) < 100:
+        noc = [f"{cell.value:.1f}" for cell in numbers.noc[::-1]]
+        rows.append(("NoC@90", *noc, *[""] * (len(dice) - len(noc))))
+    title = f"{model}, {numbers.table.split}: after step {numbers.table.steps}, mean over datasets"
+    return TextTable(title, ("", *numbers.columns), tuple(rows))
+
+
+def groups_table(metric: str, drops: Sequence[GroupDrop]) -> TextTable:
+    """Return the drops of one split of a run: a line per group, a column per level, hardest first."""
+    levels = list(dict.fromkeys(drop.level for drop in drops))
+    levels = sorted(levels, key=LEVELS.index, reverse=True)
+    cells = {(drop.group, drop.level): drop for drop in drops}
+    has_added = any(drop.added is not None for drop in drops)
+    hardest = {drop.group: drop for drop in find_hardest(drops)}
+    rows = []
+    for group in dict.fromkeys(drop.group for drop in drops):
+        own = [cells.get((group, level)) for level in levels]
+        number = max(drop.drop.n for drop in own if drop is not None)
+        texts = ["–" if drop is None else interval(drop.drop) for drop in own]
+        added = hardest[group].added
+        rows.append((group, str(number), *texts, *(["–" if added is None else interval(added)] if has_added else [])))
+    split, grouping = (drops[0].split, drops[0].grouping) if drops else ("", "")
+    title = f"{split}: {metric} lost from Clear, by {grouping}, paired, mean over datasets"
+    header = ("", "masks", *(LEVEL_LABELS[level] for level in levels), *(["added"] if has_added else []))
+    return TextTable(title, header, tuple(rows))
+
+
+def models_groups_table(metric: str, names: Sequence[str], drops: Sequence[Sequence[GroupDrop]]) -> TextTable:
+    """Return the drops of one split of several runs: a line per group at its hardest level, a column per model."""
+    own = [{drop.group: drop for drop in find_hardest(one)} for one in drops]
+    rows = []
+    for group, drop in own[0].items():
+        texts = [interval(one[group].drop) if group in one else "–" for one in own]
+        rows.append((group, LEVEL_LABELS[drop.level], str(drop.drop.n), *texts))
+    split, grouping = (drops[0][0].split, drops[0][0].grouping) if drops[0] else ("", "")
+    title = f"{split}: {metric} lost from Clear, by {grouping}, paired, mean over datasets"
+    return TextTable(title, ("", "level", "masks", *names), tuple(rows))
+
+
+def groups_csv(metric: str, drops: Sequence[tuple[str, Sequence[GroupDrop]]]) -> str:
+    """Return one row per model, split, group and level."""
+    header = ("model", "split", "by", "group", "level", "metric", "clear", "value", "drop", "low", "high", "masks",
+              "cases", "added", "added_low", "added_high")  # fmt: skip
+    rows = [
+        (model, drop.split, drop.grouping, drop.group, drop.level, metric, round(drop.clear, 6), round(drop.value, 6),
+         *_fields(drop.drop), *(("", "", "") if drop.added is None else _fields(drop.added)[:3]))
+        for model, own in drops
+        for drop in own
+    ]  # fmt: skip
+    return csv_text(header, rows)
+
+
 def interval(estimate: Estimate) -> str:
-    """Return ``81.2 [79.0, 83.1]``; without brackets where one case per dataset leaves no spread to tell."""
-    if estimate.low == estimate.high:
-        return f"{estimate.value:.1f}"
+    """Return ``81.2 [79.0, 83.1]``; ``81.2 [–]`` where one case per dataset leaves no spread to tell."""
+    if not estimate.has_interval:
+        return f"{estimate.value:.1f} [–]"
     return f"{estimate.value:.1f} [{estimate.low:.1f}, {estimate.high:.1f}]"
 
 
@@ -145,4 +208,6 @@ def csv_text(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 
 def _fields(cell: Estimate) -> tuple[Any, ...]:
-    return round(cell.value, 6), round(cell.low, 6), round(cell.high, 6), cell.n, cell.cases
+    """Return value, interval (empty where it says nothing), masks and cases."""
+    bounds = (round(cell.low, 6), round(cell.high, 6)) if cell.has_interval else ("", "")
+    return round(cell.value, 6), *bounds, cell.n, cell.cases

@@ -5,17 +5,19 @@ All runs must pair (same protocol, benchmark, rows, metric settings), so that di
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dmseg.errors import UsageError, unknown_name
-from dmseg.results.cases import METRICS, CaseTable, case_tables
+from dmseg.results.cases import LOWER_IS_BETTER, METRICS, CaseTable, case_tables
 from dmseg.results.comparing import require_pair
 from dmseg.results.layout import csv_text, escape_tex
+from dmseg.results.notices import mark_title
 from dmseg.results.runs import Run
 from dmseg.results.summary import TABLE_METRICS
 from dmseg.statistics import Estimate
@@ -28,7 +30,6 @@ LAYOUTS: dict[str, tuple[str, ...]] = {
     "full": tuple(TABLE_METRICS),
 }
 """Layout -> metrics."""
-LOWER_IS_BETTER = frozenset({"hd95"})
 DROP, RELATIVE = "drop", "drop, %"
 
 Array = NDArray[np.float64]
@@ -104,7 +105,7 @@ def build_tables(
     tables = [case_tables(run.steps) for run in runs]
     names = name_runs(runs)
     return [
-        _build_table(split, names, [one[split] for one in tables], list(metrics), over, average, drop)
+        _build_table(split, runs[0].info, names, [one[split] for one in tables], list(metrics), over, average, drop)
         for split in tables[0]
     ]
 
@@ -117,6 +118,7 @@ def name_runs(runs: Sequence[Run]) -> list[str]:
 
 def _build_table(
     split: str,
+    info: Mapping[str, Any],
     names: Sequence[str],
     tables: Sequence[CaseTable],
     metrics: Sequence[str],
@@ -145,7 +147,7 @@ def _build_table(
         rows.append((name, cells))
     when = f"after step {first.steps}" if over == "final" else f"mean over {first.steps} steps"
     what = "mean over datasets" if average == "macro" else "mean over masks"
-    return ModelTable(split, f"{split}, {when}, {what}", columns, tuple(rows))
+    return ModelTable(split, mark_title(f"{split}, {when}, {what}", info, first.datasets), columns, tuple(rows))
 
 
 def _arrange(table: CaseTable, metrics: Sequence[str], over: str, drop: bool) -> Array:

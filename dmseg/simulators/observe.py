@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import cv2
@@ -47,6 +47,79 @@ def _grey_counts(image: Image) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     return counts, values / pixels.top(image)
 
 
+class Facts(Mapping[str, Any]):
+    """What :func:`observe` measures of Clear, each part on first use: most operations need few of them."""
+
+    def __init__(
+        self, image: Image, *, modality: str | None, geometry: Mapping[str, Any] | None, window: Window | None
+    ) -> None:
+        height, width = image.shape[:2]
+        self._known: dict[str, Any] = {
+            "modality": modality,
+            "height": height,
+            "width": width,
+            "window": None if window is None else [window.center, window.width],
+        }
+        parts: list[tuple[tuple[str, ...], Callable[[], dict[str, Any]]]] = [(GREYS, lambda: _measure_greys(image))]
+        if modality == "ultrasound":
+            parts.append((("geometry", "reflectors", "interface"), lambda: _measure_scan(image, geometry)))
+        if modality in OPTICAL:
+            parts.append((("field_of_view", "bright", "sites"), lambda: optical_facts(image)))
+        if modality == "ct":
+            parts.append((("body_width",), lambda: {"body_width": body_width(image)}))
+        self._parts = {name: measure for names, measure in parts for name in names}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._known and name in self._parts:
+            self._known |= self._parts[name]()
+        return self._known[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((*(name for name in self._known if name not in self._parts), *self._parts))
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+
+GREYS = ("minimum", "maximum", "mean", "deviation", "midtones", "white", "histogram")
+"""Facts about the grey values alone, which pool over the slices of a volume."""
+
+
+def _measure_greys(image: Image) -> dict[str, Any]:
+    counts, greys = _grey_counts(image)
+    total = counts.sum()
+    present = greys[counts > 0]
+    mean = float((counts * greys).sum() / total)
+    bins = np.minimum((greys * HISTOGRAM_BINS).astype(int), HISTOGRAM_BINS - 1)
+    return {
+        "minimum": round_measured(float(present[0])),
+        "maximum": round_measured(float(present[-1])),
+        "mean": round_measured(mean),
+        "deviation": round_measured(float(np.sqrt((counts * (greys - mean) ** 2).sum() / total))),
+        "midtones": round_measured(float(counts[(greys > 0) & (greys < 1)].sum() / total)),
+        "white": round_measured(float(counts[greys == 1].sum() / total)),
+        "histogram": [round_measured(float(count)) for count in np.bincount(bins, counts, HISTOGRAM_BINS) / total],
+    }
+
+
+def _measure_scan(image: Image, geometry: Mapping[str, Any] | None) -> dict[str, Any]:
+    found = check_geometry(geometry) if geometry is not None else estimate(image)
+    return {"geometry": found, **reflectors(image, found)}
+
+
+def look(
+    clear: Any,
+    *,
+    modality: str | None = None,
+    geometry: Mapping[str, Any] | None = None,
+    window: Window | None = None,
+) -> Facts:
+    """Return the facts of an undegraded image, to be measured when they are asked for; see :func:`observe`."""
+    modality = check_modality(modality) if modality is not None else None
+    window = window or default_window(modality)
+    return Facts(make_working(clear, window), modality=modality, geometry=geometry, window=window)
+
+
 def observe(
     clear: Any,
     *,
@@ -68,36 +141,7 @@ def observe(
     Raises:
         UsageError: unknown modality, or an image that cannot be used.
     """
-    if modality is not None:
-        check_modality(modality)
-    window = window or default_window(modality)
-    image = make_working(clear, window)
-    counts, greys = _grey_counts(image)
-    total = counts.sum()
-    present = greys[counts > 0]
-    mean = float((counts * greys).sum() / total)
-    bins = np.minimum((greys * HISTOGRAM_BINS).astype(int), HISTOGRAM_BINS - 1)
-    facts: dict[str, Any] = {
-        "modality": modality,
-        "height": image.shape[0],
-        "width": image.shape[1],
-        "minimum": round_measured(float(present[0])),
-        "maximum": round_measured(float(present[-1])),
-        "mean": round_measured(mean),
-        "deviation": round_measured(float(np.sqrt((counts * (greys - mean) ** 2).sum() / total))),
-        "midtones": round_measured(float(counts[(greys > 0) & (greys < 1)].sum() / total)),
-        "white": round_measured(float(counts[greys == 1].sum() / total)),
-        "histogram": [round_measured(float(count)) for count in np.bincount(bins, counts, HISTOGRAM_BINS) / total],
-        "window": None if window is None else [window.center, window.width],
-    }
-    if modality == "ultrasound":
-        facts["geometry"] = check_geometry(geometry) if geometry is not None else estimate(image)
-        facts |= reflectors(image, facts["geometry"])
-    if modality in OPTICAL:
-        facts |= optical_facts(image)
-    if modality == "ct":
-        facts["body_width"] = body_width(image)
-    return facts
+    return dict(look(clear, modality=modality, geometry=geometry, window=window))
 
 
 OPTICAL = ("endoscopy", "dermoscopy", "microscopy", "dental")

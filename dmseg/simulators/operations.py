@@ -10,14 +10,27 @@ from typing import Any
 import numpy as np
 
 from dmseg import imaging
-from dmseg.errors import UsageError, unknown_name
+from dmseg.errors import DataError, UsageError, unknown_name
 from dmseg.simulators import ct, general, mri, optical, pixels, scene, tables, ultrasound, xray
 from dmseg.simulators.observe import make_working, observe
 from dmseg.simulators.scene import Scene
 from dmseg.simulators.tables import Parameter
-from dmseg.types import Image, Window, check_modality
+from dmseg.types import Image, Window, check_modality, resolve_name
 
 ENTRY_POINTS = "dmseg.simulators"
+_OPERATION_NAMES = {
+    "saltandpepper": "salt_pepper",
+    "jpg": "jpeg",
+    "jpegcompression": "jpeg",
+    "ghosting": "mr_ghosting",
+    "gibbs": "gibbs_ringing",
+    "ring": "ct_ring",
+    "rings": "ct_ring",
+    "ringartifact": "ct_ring",
+    "grid": "grid_banding",
+    "rician": "rician_noise",
+}
+"""Further names of operations, letters and digits alone."""
 
 Function = Callable[..., Image]
 
@@ -32,11 +45,10 @@ class Operation:
         version: raised when the same parameters give other pixels.
         parameters: name -> unit, ranges, source.
         function: ``function(image, scene, **values) -> image``: uint8, uint16 or float32 in, the same out; lengths
-        arrive in
-            px of the image. It is pure: the scene is all it knows.
+            arrive in px of the image. It is pure: the scene is all it knows.
         needs: what an image must have for the operation to change it: ``variation`` (two different values),
-        ``midtones``
-            (values between black and white), ``signal`` (values above black), ``headroom`` (values below white).
+            ``midtones`` (values between black and white), ``signal`` (values above black), ``headroom`` (values below
+            white).
         needs_in: the same for one modality alone.
     """
 
@@ -108,6 +120,12 @@ _FUNCTIONS: dict[str, Function] = {
 
 
 def _list_built_in() -> dict[str, Operation]:
+    lacking = sorted({*tables.operation_tables()} ^ {*_FUNCTIONS})
+    if lacking:
+        raise DataError(
+            f"operation {', '.join(lacking)}: needs a table in levels.toml and a line in _FUNCTIONS of operations.py, "
+            "and has one of them"
+        )
     return {
         name: Operation(
             name, table.kind, table.version, table.parameters, _FUNCTIONS[name], table.needs, table.needs_in
@@ -124,7 +142,7 @@ GENERAL: tuple[str, ...] = tuple(name for name, entry in OPS.items() if entry.ki
 
 
 def operation(name: str) -> Operation:
-    """Return an operation by name, looking among installed packages' entry points where it is not built in.
+    """Return an operation by name as people type it, looking among installed packages' entry points too.
 
     A package adds one with the entry point ``name = package.module:OPERATION`` in the group ``dmseg.simulators``.
 
@@ -132,11 +150,10 @@ def operation(name: str) -> Operation:
         UsageError: no such operation, or an entry point that is not an :class:`Operation` of that name.
     """
     if name not in OPS:
-        found = metadata.entry_points(group=ENTRY_POINTS, name=name)
-        if not found:
-            others = (entry.name for entry in metadata.entry_points(group=ENTRY_POINTS))
-            raise unknown_name("operation", name, sorted({*OPS, *others}))
-        entry = next(iter(found))
+        others = {entry.name: entry for entry in metadata.entry_points(group=ENTRY_POINTS)}
+        name = resolve_name("operation", name, sorted({*OPS, *others}), _OPERATION_NAMES)
+    if name not in OPS:
+        entry = others[name]
         loaded = entry.load()
         if not isinstance(loaded, Operation) or loaded.name != name:
             raise UsageError(f'entry point "{name}" ({entry.value}) is not a dmseg.simulators.Operation of that name')
@@ -162,7 +179,7 @@ def apply(
     *,
     key: str = "",
     seed: int = 0,
-    severity: str = "heavy",
+    severity: str | int = "heavy",
     modality: str | None = None,
     window: Window | None = None,
     geometry: Mapping[str, Any] | None = None,
@@ -174,7 +191,7 @@ def apply(
         op: name in :data:`OPS`.
         image: uint8, uint16, float32 in [0, 1] or int16 with a window; (H, W) or (H, W, 3); at least 16 px.
         key, seed: what the draws and fields depend on; the same key and seed give the same result anywhere.
-        severity: ``light``, ``medium`` or ``heavy``, the ranges for drawn parameters.
+        severity: ``light``, ``medium`` or ``heavy`` (or 1, 2, 3), the ranges for drawn parameters.
         modality: default: the first one that has the operation.
         window: grey window in the scanner's units (CT: HU); default: the modality's.
         geometry: ultrasound scan geometry instead of the estimate.
@@ -193,12 +210,11 @@ def apply(
     ((64, 64), 'uint8', True)
     """
     entry = operation(op)
-    if severity not in tables.SEVERITIES:
-        raise unknown_name("severity", severity, tables.SEVERITIES)
+    op, severity = entry.name, tables.check_severity(severity)
     for name in params:
         if name not in entry.parameters:
             raise unknown_name(f"parameter of {op}", name, entry.parameters)
-    modality = modality or home_modality(op)
+    modality = check_modality(modality) if modality else home_modality(op)
     observed = observe(image, modality=modality, geometry=geometry, window=window)
     drawn = tables.draw(op, entry.parameters, key=key, seed=seed, modality=modality)[severity]
     for name in params:

@@ -10,17 +10,24 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dmseg import canonical, imaging
-from dmseg.errors import DataError, UsageError, unknown_name
+from dmseg.errors import DataError, UsageError
 from dmseg.rng import Stream
 from dmseg.simulators import general, tables, visibility
-from dmseg.simulators.observe import make_working, observe
-from dmseg.simulators.operations import GENERAL, operation
+from dmseg.simulators.observe import look, make_working
+from dmseg.simulators.operations import GENERAL, home_modality, operation
 from dmseg.simulators.scene import Scene
-from dmseg.types import LEVEL_LABELS, LEVELS, Image, Window, check_level, check_modality
+from dmseg.types import LEVEL_LABELS, LEVELS, Image, Window, check_level, check_modality, resolve_name
 
 FORMAT = 1
 _SEVERITY: dict[str, str] = {"lq1": "light", "lq2": "medium", "lq3": "heavy", "lq3plus": "heavy"}
+SEVERITY_LEVELS: dict[str, str] = {"light": "lq1", "medium": "lq2", "heavy": "lq3"}
+"""The level at which the operations of a plan act with a severity."""
 _GENERAL_COUNTS = (2, 3, 4)
+ORDERS: dict[str, str] = {
+    "paper": "general operations before those of the domain, as the paper defines LQ-3+",
+    "acquisition": "operations of the domain first, as they arise in the scanner, then the general ones",
+}
+"""Orders of LQ-3+. The benchmark has the paper's."""
 FRESH = ("gaussian_noise", "salt_pepper", "speckle", "rician_noise", "photon_starvation")
 """Operations whose field is drawn anew on every slice of a volume."""
 
@@ -55,8 +62,10 @@ class Plan:
         domain_severity: ranges that the domain operations use.
         tables: version and digest of the tables that the values were drawn from.
         observed: what was measured on Clear, or None: then it is measured on the image that is given, as Clear.
+        order: of LQ-3+, one of :data:`ORDERS`.
         place: number of the slice and of all slices where the plan is one slice's of a volume; None: an image.
-        visibility: factor of the visibility cap, or None as long as nothing was observed.
+        visibility: factor of the visibility cap; None: it is found when the image is observed.
+        channel: number of the channel where channels are images of their own; their noise differs.
     """
 
     key: str
@@ -66,17 +75,25 @@ class Plan:
     domain: tuple[PlanStep, ...]
     domain_severity: str
     tables: dict[str, str]
-    observed: dict[str, Any] | None = None
+    observed: Mapping[str, Any] | None = None
     visibility: float | None = None
     window: Window | None = None
     geometry: dict[str, Any] | None = field(default=None)
+    order: str = "paper"
     place: tuple[int, int] | None = field(default=None, compare=False)
+    channel: int | None = field(default=None, compare=False)
 
     def observe(self, clear: Any) -> Plan:
         """Return this plan with the facts and the visibility factor of an undegraded image."""
-        facts = observe(clear, modality=self.modality, geometry=self.geometry, window=self.window)
+        seen = self.look(clear)
+        return dataclasses.replace(seen, observed=dict(seen.observed or {}))
+
+    def look(self, clear: Any) -> Plan:
+        """Return :meth:`observe` with facts that are measured when an operation asks for them."""
+        facts = look(clear, modality=self.modality, geometry=self.geometry, window=self.window)
         seen = dataclasses.replace(self, observed=facts)
-        return dataclasses.replace(seen, visibility=seen.find_visibility(clear))
+        decided = self.visibility if self.observed is None else None
+        return dataclasses.replace(seen, visibility=seen.find_visibility(clear) if decided is None else decided)
 
     def find_visibility(self, clear: Any) -> float:
         """Return the factor of the visibility cap for an undegraded image, once its facts are known."""
@@ -89,6 +106,10 @@ class Plan:
     def at_slice(self, z: int, slices: int) -> Plan:
         """Return the plan of slice ``z`` of a volume of ``slices``: smooth fields follow z, noise is fresh."""
         return dataclasses.replace(self, place=(z, slices))
+
+    def at_channel(self, channel: int) -> Plan:
+        """Return the plan of one channel where channels are images of their own: the same, with other noise."""
+        return dataclasses.replace(self, channel=channel)
 
     def _window(self) -> Window | None:
         declared = (self.observed or {}).get("window")
@@ -109,6 +130,8 @@ class Plan:
                 number, slices = self.place
                 z = 2 * number / max(slices - 1, 1) - 1
                 parts += (f"slice {number}",) if step.operation in FRESH else ()
+            if self.channel and step.operation in FRESH:
+                parts += (f"channel {self.channel}",)
             where = Scene(self.observed or {}, parts, clear, z)
             image = entry(image, where, visibility.weaker(step.operation, step.numbers(severity), factor))
         return image
@@ -123,13 +146,13 @@ class Plan:
         Raises:
             UsageError: unknown level, unusable image, an operation of another version.
         """
+        level = check_level(level)
         return self.apply_levels(image, (level,))[level]
 
     def apply_levels(self, image: Any, levels: Sequence[str] = LEVELS) -> dict[str, Image]:
         """Return level -> image for several levels; LQ-3 is made once for itself and for LQ-3+."""
-        for level in levels:
-            check_level(level)
-        plan = self if self.observed is not None else self.observe(image)
+        levels = [check_level(level) for level in levels]
+        plan = self if self.observed is not None else self.look(image)
         results: dict[str, Image] = {}
         base = make_working(image, plan._window())
         heavy: Image | None = None
@@ -137,12 +160,14 @@ class Plan:
             if level == "clear":
                 results[level] = image
                 continue
-            if level in ("lq3", "lq3plus") and heavy is not None:
+            domain_first = level == "lq3plus" and plan.order == "acquisition"
+            if level in ("lq3", "lq3plus") and heavy is not None and not domain_first:
                 made = heavy
             else:
-                made = plan._chain(plan.general, base, plan.visibility or 1.0, _SEVERITY[level], base)
-                heavy = made if _SEVERITY[level] == "heavy" else heavy
-            if level == "lq3plus":
+                first = plan._chain(plan.domain, base, 1.0, plan.domain_severity, base) if domain_first else base
+                made = plan._chain(plan.general, first, plan.visibility or 1.0, _SEVERITY[level], base)
+                heavy = made if _SEVERITY[level] == "heavy" and not domain_first else heavy
+            if level == "lq3plus" and not domain_first:
                 made = plan._chain(plan.domain, made, 1.0, plan.domain_severity, base)
             results[level] = plan._to_given_type(image, base, made)
         return results
@@ -156,11 +181,14 @@ class Plan:
 
     def steps(self, level: str) -> list[tuple[PlanStep, str]]:
         """Return the operations that act at a level, in order, each with its severity."""
-        check_level(level)
+        level = check_level(level)
         if level == "clear":
             return []
         steps = [(step, _SEVERITY[level]) for step in self.general]
-        return steps + ([(step, self.domain_severity) for step in self.domain] if level == "lq3plus" else [])
+        if level != "lq3plus":
+            return steps
+        added = [(step, self.domain_severity) for step in self.domain]
+        return added + steps if self.order == "acquisition" else steps + added
 
     def inert(self) -> dict[str, str]:
         """Return operation -> why it cannot change this image (constant, black, white); empty for real images."""
@@ -173,11 +201,14 @@ class Plan:
 
     def digest(self, level: str) -> str:
         """Return the sha256 (64 hex digits) of what is sampled at a level; nothing that was observed enters it."""
+        level = check_level(level)
         acting = [[step.operation, step.version, step.values[severity]] for step, severity in self.steps(level)]
-        return canonical.digest([FORMAT, self.tables, self.key, self.seed, level, acting])
+        order = [] if self.order == "paper" or level != "lq3plus" else [self.order]
+        return canonical.digest([FORMAT, self.tables, self.key, self.seed, level, acting, *order])
 
     def to_json(self, level: str | None = None) -> str:
         """Return the plan as canonical JSON; with ``level``, only what acts there (it replays that level alone)."""
+        level = None if level is None else check_level(level)
         acting = None if level is None else {(step.operation, severity) for step, severity in self.steps(level)}
 
         def format_steps(steps: Sequence[PlanStep]) -> list[dict[str, Any]]:
@@ -199,7 +230,7 @@ class Plan:
                 "domain": format_steps(self.domain),
                 "domain_severity": self.domain_severity,
             },
-            "observed": self.observed,
+            "observed": None if self.observed is None else dict(self.observed),
             "visibility": self.visibility,
             "inert": self.inert(),
         }
@@ -208,6 +239,8 @@ class Plan:
             record["effective"] = effective
         if level is not None:
             record["level"] = level
+        if self.order != "paper":
+            record["order"] = self.order
         if self.window is not None:
             record["window"] = [self.window.center, self.window.width]
         if self.geometry is not None:
@@ -252,6 +285,7 @@ class Plan:
                 visibility=record["visibility"],
                 window=None if window is None else Window(*window),
                 geometry=record.get("geometry"),
+                order=resolve_name("order", record.get("order", "paper"), ORDERS),
             )
         except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise DataError(f"not a degradation plan: {error!r}; expected the text of Plan.to_json()") from None
@@ -265,10 +299,12 @@ class Plan:
             values = {**values, "brightness": shift}
         return values
 
-    def describe(self, level: str) -> str:
-        """Return in words what is done at a level, one line per operation."""
+    def describe(self, level: str, title: str | None = None) -> str:
+        """Return in words what is done at a level, one line per operation; ``title`` replaces the level's label."""
+        level = check_level(level)
+        said = ", order of acquisition" if self.order == "acquisition" and level == "lq3plus" else ""
         lines = [
-            f'{LEVEL_LABELS[check_level(level)]} of "{self.key}" (seed {self.seed}, tables {self.tables["version"]})'
+            f'{title or LEVEL_LABELS[level]} of "{self.key}" (seed {self.seed}, tables {self.tables["version"]}{said})'
         ]
         inert = self.inert()
         factor = self.visibility if self.visibility is not None else 1.0
@@ -292,6 +328,74 @@ class Plan:
         return "\n".join(lines)
 
 
+Given = float | tuple[float, float]
+"""A parameter's number, or the two ends of the range that it is drawn from."""
+
+
+def _draw_steps(
+    names: Sequence[str],
+    key: str,
+    seed: int,
+    modality: str | None,
+    given: Mapping[str, Mapping[str, Given]] | None = None,
+) -> tuple[PlanStep, ...]:
+    steps = []
+    for name in names:
+        entry, own = operation(name), (given or {}).get(name) or {}
+        values = tables.draw(name, entry.parameters, key=key, seed=seed, modality=modality, given=own)
+        steps.append(PlanStep(entry.name, entry.version, values))
+    return tuple(steps)
+
+
+def plan_operations(
+    key: str,
+    ops: str | Sequence[str] | Mapping[str, Mapping[str, Given]],
+    *,
+    modality: str | None = None,
+    image: Any = None,
+    seed: int = 0,
+    window: Window | None = None,
+    geometry: Mapping[str, Any] | None = None,
+) -> Plan:
+    """Draw a plan of named operations at the three severities: LQ-1 is light, LQ-2 medium, LQ-3 heavy.
+
+    Args:
+        key, image, seed, window, geometry: as in :func:`plan`.
+        ops: a name, several names in order, or name -> parameter -> number or (low, high) to draw from. Such a
+            parameter is the same at all severities; those that are not given come from the table. Where an operation
+            that the visibility cap weakens has one, the plan is not capped: what is asked for is what acts.
+        modality: default: the first one that has the first domain operation named.
+
+    Raises:
+        UsageError: an unknown operation or parameter, a number outside the limits, none named.
+
+    >>> drawn = plan_operations("case", {"gaussian_noise": {"sigma": (0.05, 0.1)}})
+    >>> 0.05 <= drawn.general[0].numbers("light")["sigma"] <= 0.1
+    True
+    """
+    names = [operation(name).name for name in ([ops] if isinstance(ops, str) else ops)]
+    if not names:
+        raise UsageError("no operation is named; give at least one")
+    given: dict[str, Mapping[str, Given]] = {}
+    if isinstance(ops, Mapping):
+        given = dict(zip(names, ops.values(), strict=True))
+    homes = (home_modality(name) for name in names)
+    modality = check_modality(modality) if modality else next((home for home in homes if home is not None), None)
+    drawn = Plan(
+        key=key,
+        seed=seed,
+        modality=modality,
+        general=_draw_steps(names, key, seed, modality, given),
+        domain=(),
+        domain_severity="heavy",
+        tables={"version": tables.TABLES_VERSION, "digest": tables.tables_digest()},
+        visibility=1.0 if any(given.get(name) for name in visibility.CAPPED) else None,
+        window=window,
+        geometry=None if geometry is None else dict(geometry),
+    )
+    return drawn if image is None else drawn.observe(image)
+
+
 def _choose_general(key: str, seed: int) -> list[str]:
     """Return k of the general operations, k from 2, 3, 4, without replacement, in the order drawn."""
     stream = Stream("degradation", seed, key, "general")
@@ -309,6 +413,7 @@ def plan(
     geometry: Mapping[str, Any] | None = None,
     ops: Sequence[str] | None = None,
     domain_severity: str = "heavy",
+    order: str = "paper",
 ) -> Plan:
     """Draw the plan of one image.
 
@@ -322,6 +427,8 @@ def plan(
         geometry: ultrasound scan geometry instead of the estimate.
         ops: exactly these operations, in this order, at every level, instead of drawing k general ones.
         domain_severity: ``light``, ``medium`` or ``heavy`` for the domain operations (the paper has heavy only).
+        order: ``paper``: general operations before those of the domain, as in the benchmark; ``acquisition``: the
+            domain's first, as they arise in the scanner, then the general ones. It differs at LQ-3+ alone.
 
     Returns:
         The plan; coupled levels: same operations, order and fields at LQ-1 to LQ-3, parameters strictly ordered.
@@ -333,10 +440,8 @@ def plan(
     >>> Plan.from_json(drawn.to_json()) == drawn
     True
     """
-    if modality is not None:
-        check_modality(modality)
-    if domain_severity not in tables.SEVERITIES:
-        raise unknown_name("severity", domain_severity, tables.SEVERITIES)
+    modality = check_modality(modality) if modality is not None else None
+    domain_severity = tables.check_severity(domain_severity)
     if ops is not None:
         chosen, added = list(ops), list(domain or ())
     else:
@@ -344,26 +449,16 @@ def plan(
         standard = tables.modality_tables()[modality].operations if modality else ()
         added = list(standard if domain is None else domain)
 
-    def steps(names: Sequence[str]) -> tuple[PlanStep, ...]:
-        entries = [operation(name) for name in names]
-        return tuple(
-            PlanStep(
-                entry.name,
-                entry.version,
-                tables.draw(entry.name, entry.parameters, key=key, seed=seed, modality=modality),
-            )
-            for entry in entries
-        )
-
     drawn = Plan(
         key=key,
         seed=seed,
         modality=modality,
-        general=steps(chosen),
-        domain=steps(added),
+        general=_draw_steps(chosen, key, seed, modality),
+        domain=_draw_steps(added, key, seed, modality),
         domain_severity=domain_severity,
         tables={"version": tables.TABLES_VERSION, "digest": tables.tables_digest()},
         window=window,
         geometry=None if geometry is None else dict(geometry),
+        order=resolve_name("order", order, ORDERS),
     )
     return drawn if image is None else drawn.observe(image)

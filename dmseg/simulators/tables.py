@@ -15,9 +15,10 @@ from dmseg import canonical
 from dmseg.errors import DataError, UsageError, unknown_name
 from dmseg.rng import Stream
 from dmseg.tables import read_packaged_table, record
-from dmseg.types import MODALITIES, Window
+from dmseg.types import MODALITIES, Window, check_modality, resolve_name
 
 SEVERITIES: tuple[str, ...] = ("light", "medium", "heavy")
+_SEVERITY_NAMES = {"1": "light", "2": "medium", "3": "heavy", "mild": "light", "moderate": "medium", "severe": "heavy"}
 KINDS: tuple[str, ...] = ("general", "domain")
 NEEDS: tuple[str, ...] = ("variation", "midtones", "signal", "headroom")
 
@@ -90,6 +91,18 @@ class Parameter:
         low, high = self.branches(severity, modality)[branch]
         value = low * (high / low) ** u if self.log else low + u * (high - low)
         return float(math.floor(value + 0.5)) if self.integer else value
+
+    def between(self, u: float, given: Any, where: str) -> float:
+        """Map a draw ``u`` in [0, 1) into a caller's range (low, high), or return the caller's number."""
+        ends = given if isinstance(given, (tuple, list)) else (given, given)
+        if len(ends) != 2:
+            raise UsageError(f"{where}: {given!r} is neither a number nor (low, high)")
+        low, high = (self.check(end, where) for end in ends)
+        if low > high:
+            raise UsageError(f"{where}: {given!r} ends below its start; give (low, high)")
+        if self.integer:
+            return math.floor(low + u * (high - low + 1))
+        return low * (high / low) ** u if self.log and low > 0 else low + u * (high - low)
 
     def check(self, value: float, where: str) -> float:
         """Return ``value`` if it is finite and inside the limits, else raise :class:`UsageError`."""
@@ -189,9 +202,23 @@ def modality_tables() -> dict[str, ModalityTable]:
     return {name: record(ModalityTable, values[name], f"modalities.toml [{name}]") for name in MODALITIES}
 
 
+def check_severity(severity: str | int) -> str:
+    """Return ``light``, ``medium`` or ``heavy`` for 1, 2 or 3, or for its name as people type it.
+
+    Raises:
+        UsageError: it is none of them.
+
+    >>> check_severity(2), check_severity("Heavy")
+    ('medium', 'heavy')
+    """
+    if isinstance(severity, bool) or not isinstance(severity, (str, int)):
+        raise UsageError(f"severity {severity!r}; give 1, 2 or 3, or {', '.join(SEVERITIES)}")
+    return resolve_name("severity", str(severity), SEVERITIES, _SEVERITY_NAMES)
+
+
 def default_window(modality: str | None) -> Window | None:
     """Return the grey window that a modality's images have when none is declared, or None."""
-    return modality_tables()[modality].window if modality else None
+    return modality_tables()[check_modality(modality)].window if modality else None
 
 
 _OTHERS = ("modalities", "visibility", "spectrum")
@@ -206,21 +233,52 @@ def tables_digest() -> str:
 
 
 def draw(
-    name: str, parameters: Mapping[str, Parameter], *, key: str, seed: int, modality: str | None
+    name: str,
+    parameters: Mapping[str, Parameter],
+    *,
+    key: str,
+    seed: int,
+    modality: str | None,
+    given: Mapping[str, float | tuple[float, float]] | None = None,
 ) -> dict[str, dict[str, str]]:
     """Draw one number per parameter and map it into every severity's range.
 
+    Args:
+        name: of the operation.
+        parameters: of the operation.
+        key, seed: what the draws depend on.
+        modality: its ranges and parameters.
+        given: parameter -> number, or (low, high) instead of the table's ranges.
+
     Returns:
         severity -> parameter -> value as a decimal string of 6 significant digits.
+
+    Raises:
+        UsageError: an operation that is of other modalities only; a given parameter that the operation has not, or not
+            for this modality; numbers beyond its limits.
     """
+    own = {
+        label: parameter for label, parameter in parameters.items() if not parameter.only or modality in parameter.only
+    }
+    if parameters and not own:
+        known = sorted({modality for parameter in parameters.values() for modality in parameter.only})
+        raise UsageError(f"{name} is an operation of {', '.join(known)}, not of {modality or 'no modality'}")
+    for label in given or ():
+        if label not in parameters:
+            raise unknown_name(f"parameter of {name}", label, parameters)
+        if label not in own:
+            raise UsageError(f"{name} has no {label} for {modality}; it has: {', '.join(own)}")
     values: dict[str, dict[str, str]] = {severity: {} for severity in SEVERITIES}
-    for parameter_name, parameter in parameters.items():
-        if parameter.only and modality not in parameter.only:
-            continue
-        stream = Stream("degradation", seed, key, name, parameter_name)
+    for label, parameter in own.items():
+        stream = Stream("degradation", seed, key, name, label)
         u = stream.uniform()
         branch = stream.integer(0, len(parameter.branches("heavy", modality)) - 1)
+        if given is not None and label in given:
+            text = canonical.significant(parameter.between(u, given[label], f"{name}: {label}"))
+            for severity in SEVERITIES:
+                values[severity][label] = text
+            continue
         for severity in SEVERITIES:
             value = parameter.value(u, branch, severity, modality)
-            values[severity][parameter_name] = canonical.significant(value)
+            values[severity][label] = canonical.significant(value)
     return values

@@ -15,12 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmseg.errors import UsageError
-from dmseg.simulators.observe import make_working, observe
+from dmseg.simulators.observe import GREYS, look, make_working
 from dmseg.simulators.plan import Plan, plan
 from dmseg.simulators.tables import default_window
 from dmseg.types import Window
 
-_OF_ALL_GREYS = ("minimum", "maximum", "mean", "deviation", "midtones", "white", "histogram")
 _PROBED = (0.25, 0.5, 0.75)
 
 
@@ -50,9 +49,9 @@ class VolumePlan:
         """Return the sha256 of what is sampled at a level."""
         return self.plan.digest(level)
 
-    def describe(self, level: str) -> str:
-        """Return in words what is done at a level."""
-        return f"{self.slices} axial slices, one plan for all\n{self.plan.describe(level)}"
+    def describe(self, level: str, title: str | None = None) -> str:
+        """Return in words what is done at a level; ``title`` replaces its label."""
+        return f"{self.slices} axial slices, one plan for all\n{self.plan.describe(level, title)}"
 
 
 def plan_volume(
@@ -65,11 +64,12 @@ def plan_volume(
     seed: int = 0,
     window: Window | None = None,
     geometry: Mapping[str, Any] | None = None,
+    order: str = "paper",
 ) -> VolumePlan:
     """Draw one plan for a volume, and measure its greys and geometry over all slices.
 
     Args:
-        key, modality, domain, ops, seed, window, geometry: as in :func:`dmseg.simulators.plan`.
+        key, modality, domain, ops, seed, window, geometry, order: as in :func:`dmseg.simulators.plan`.
         volume: (D, H, W) or (D, H, W, 3), axial slices first: uint8, uint16, float32 in [0, 1], int16 with a window.
 
     Raises:
@@ -80,17 +80,27 @@ def plan_volume(
     >>> plan_volume("scan 3", volume, modality="mri").apply(volume, "lq2").shape
     (4, 32, 32)
     """
+    drawn = plan(
+        key, modality=modality, domain=domain, ops=ops, seed=seed, window=window, geometry=geometry, order=order
+    )
+    return look_at_volume(drawn, volume)
+
+
+def look_at_volume(drawn: Plan, volume: NDArray[Any]) -> VolumePlan:
+    """Return the plan for a volume: greys and geometry are measured over all slices; see :func:`plan_volume`."""
     if volume.ndim not in (3, 4) or not len(volume):
         raise UsageError(f"volume of shape {volume.shape}; expected (D, H, W) or (D, H, W, 3), axial slices first")
-    window = window or default_window(modality)
-    drawn = plan(key, modality=modality, domain=domain, ops=ops, seed=seed, window=window, geometry=geometry)
+    window = drawn.window or default_window(drawn.modality)
+    drawn = replace(drawn, window=window)
     base = make_working(volume.reshape(-1, *volume.shape[2:]), window)
-    greys = observe(base, window=window)
+    greys = look(base, window=window)
     stacked = base.reshape(volume.shape)
-    facts = observe(np.ascontiguousarray(stacked.max(axis=0)), modality=modality, geometry=geometry, window=window)
-    facts |= {name: greys[name] for name in _OF_ALL_GREYS}
+    highest = np.ascontiguousarray(stacked.max(axis=0))
+    facts = dict(look(highest, modality=drawn.modality, geometry=drawn.geometry, window=window))
+    facts |= {name: greys[name] for name in GREYS}
     seen = replace(drawn, observed=facts)
     slices = {round(share * (len(volume) - 1)) for share in _PROBED}
-    return VolumePlan(
-        replace(seen, visibility=min(seen.find_visibility(stacked[z]) for z in sorted(slices))), len(volume)
-    )
+    factor = drawn.visibility
+    if factor is None:
+        factor = min(seen.find_visibility(stacked[z]) for z in sorted(slices))
+    return VolumePlan(replace(seen, visibility=factor), len(volume))

@@ -17,7 +17,7 @@ from dmseg.protocol import preset
 from dmseg.tables import check_number, file_table, read_packaged_table, record
 from dmseg.training.augmentation import Augmentation
 from dmseg.training.frozen import ENCODERS
-from dmseg.types import LEVELS, SPLITS
+from dmseg.types import LEVELS, SPLITS, check_level
 
 PARTS = ("all", "enhancer", "robust", "mask_decoder", "prompt_encoder", "output_token")
 TERMS = ("dice", "focal", "reconstruction", "iou")
@@ -94,7 +94,7 @@ class Validation:
         check_number("validation.every", self.every, 0)
         check_number("validation.images", self.images, 0)
         _check_names("validation.splits", self.splits, SPLITS)
-        _check_names("validation.levels", self.levels, LEVELS)
+        object.__setattr__(self, "levels", _check_levels("validation.levels", self.levels))
         if preset(self.preset).search:
             raise UsageError(f'validation.preset = "{self.preset}" searches for prompts: give one that does not')
 
@@ -193,7 +193,7 @@ class TrainConfig:
             _check_names(name, [getattr(self, name)], allowed)
         _check_names("trained", self.trained, PARTS)
         _check_names("splits", self.splits, SPLITS)
-        _check_names("levels", self.levels, LEVELS)
+        object.__setattr__(self, "levels", _check_levels("levels", self.levels))
         for part in self.trained:
             if part not in self.learning_rate:
                 raise UsageError(f'learning_rate has no entry for the trained part "{part}"')
@@ -372,6 +372,13 @@ def _parse(change: str) -> dict[str, Any]:
         except tomllib.TOMLDecodeError:
             continue
     raise UsageError(f'--set "{change}": "{key}" is not the name of a choice')
+
+
+def _check_levels(name: str, given: Sequence[str]) -> tuple[str, ...]:
+    """Return the ids of levels that were typed; UsageError where there are none."""
+    if not given:
+        raise UsageError(f"{name} is empty: name at least one of {', '.join(LEVELS)}")
+    return tuple(check_level(one, name) for one in given)
 
 
 def _check_names(name: str, given: Sequence[str], allowed: Sequence[str]) -> None:

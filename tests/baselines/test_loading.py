@@ -18,7 +18,7 @@ from dmseg.baselines import (
     model_names,
     registry,
 )
-from dmseg.baselines.cards import KINDS
+from dmseg.baselines.cards import KINDS, find_object
 from dmseg.errors import DmsegError, MissingDependencyError, ModelError, UsageError
 from dmseg.types import Prompts
 
@@ -81,6 +81,18 @@ def test_cards_say_what_the_models_take():
     for name, card in model_cards().items():
         if not card.needs and card.kind != "unpublished":
             assert load_model(name).capabilities == set(card.capabilities), name
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("brigth:Bright", "there is no dmseg/baselines/brigth.py"),
+        ("disk:Disc", 'module disk has no "Disc"'),
+    ],
+)
+def test_a_place_in_the_table_that_leads_nowhere_is_said(place, message):
+    with pytest.raises(ModelError, match=message):
+        find_object(place)
 
 
 def test_loading_the_package_does_not_import_torch():

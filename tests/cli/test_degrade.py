@@ -391,8 +391,8 @@ def test_broken_files_are_named_and_the_rest_is_done(tmp_path: Path, run: Comman
     ("arguments", "words"),
     [
         (["a.png", "b.png", "--level", "lq4"], 'did you mean "lq'),
-        (["a.png", "b.png", "--level", "lq1", "--modality", "mr"], 'did you mean "mri"'),
-        (["a.png", "b.png", "--level", "lq1", "--ops", "jpg"], 'did you mean "jpeg"'),
+        (["a.png", "b.png", "--level", "lq1", "--modality", "mrx"], 'did you mean "mri"'),
+        (["a.png", "b.png", "--level", "lq1", "--ops", "jpge"], 'did you mean "jpeg"'),
         (["a.png", "b.png", "--level", "lq1", "--dataset", "CHAO"], 'did you mean "CHAOS"'),
         (["a.png", "b.png", "--level", "lq1", "--dataset", "CHAOS"], "ct and mri"),
         (["a.png", "b.png", "--level", "lq3plus"], "--modality"),

@@ -59,7 +59,7 @@ def test_sheet_is_the_same_twice(picture: Path, tmp_path: Path) -> None:
 def test_wrong_use_is_one_message_and_writes_nothing(picture: Path, tmp_path: Path) -> None:
     for arguments, words in (
         ((picture, "--out", tmp_path / "sheet.jpg"), "PNG file"),
-        ((picture, "--out", tmp_path / "s.png", "--modality", "mrt"), 'did you mean "mri"'),
+        ((picture, "--out", tmp_path / "s.png", "--modality", "mrx"), 'did you mean "mri"'),
         ((picture, "--out", tmp_path / "s.png", "--window", "wide"), "center/width"),
         ((picture, "--out", tmp_path / "s.png", "--window", "40/0"), "above 0"),
         ((tmp_path / "none.png", "--out", tmp_path / "s.png"), "none.png"),

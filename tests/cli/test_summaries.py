@@ -20,7 +20,9 @@ def runs(tmp_path_factory):
 
 def test_summary_prints_markdown_and_says_that_rows_failed(run, runs):
     code, out, err = run("summary", runs[0])
-    assert code == 0 and "| Method" in out and "NoC@90" in out and "**unseen" in out
+    assert code == 0 and "| Dice lost" in out and "alpha, unseen" in out and len(out.splitlines()) <= 32
+    full = run("summary", runs[0], "--full")[1]
+    assert "| Method" in full and "NoC@80" in full and "**unseen" in full
     assert "3 rows have errors" in err and "next: dmseg report" in err
 
 
@@ -35,10 +37,30 @@ def test_summary_draws_the_worst_cases(run, tmp_path):
     bench = write_tiny_benchmark(tmp_path / "bench", levels=("clear", "lq3"))
     harness.evaluate("disk", bench, tmp_path / "run")
     code, out, err = run("summary", tmp_path / "run", "--worst", tmp_path / "w.png", "--data", bench)
-    assert code == 0 and "| Method" in out and f"wrote {tmp_path / 'w.png'}" in err
+    assert code == 0 and "| Dice" in out and f"wrote {tmp_path / 'w.png'}" in err
     assert image_header(tmp_path / "w.png")[1] > 2 * 240
+    bench.rename(tmp_path / "elsewhere")
     code, _, err = run("summary", tmp_path / "run", "--worst", tmp_path / "x.png")
     assert code == 2 and "--data BENCH" in err and not (tmp_path / "x.png").exists()
+
+
+def test_summary_and_report_take_several_runs(run, runs, tmp_path):
+    code, out, _ = run("summary", *runs)
+    assert code == 0 and "alpha" in out and "beta" in out and "drop" in out
+    code, out, _ = run("summary", *runs, "--by", "size")
+    assert code == 0 and "by size" in out and "alpha" in out.splitlines()[2]
+    code, out, _ = run("report", *runs, "--out", tmp_path / "both.html")
+    page = (tmp_path / "both.html").read_text()
+    assert code == 0 and "2 models" in page and "dmseg evaluate --model" in page and "<svg" in page
+    code, _, err = run("summary", *runs, "--worst", tmp_path / "w.png")
+    assert code == 2 and "one run" in err
+
+
+def test_summary_by_what_is_not_known_is_refused(run, runs):
+    code, _, err = run("summary", runs[0], "--by", "operation")
+    assert code == 2 and "--data BENCH" in err
+    code, _, err = run("summary", runs[0], "--by", "modalty")
+    assert code == 2 and 'did you mean "modality"' in err
 
 
 def test_compare_prints_and_writes_differences(run, runs, tmp_path):

@@ -9,21 +9,23 @@ from pathlib import Path
 import pytest
 
 from dmseg import datasets
-from dmseg.datasets import READERS, RECIPES, recipe
+from dmseg.datasets import READERS, RECIPES, recipe, recipes
 from dmseg.errors import DataError, UsageError
+from dmseg.simulators import OPS
 from dmseg.types import MODALITIES, Window
 
-# The operations of the paper's table of domain degradations, by the names the simulators use.
-DOMAIN_OPS = {
-    "speckle", "acoustic_shadow", "bias_field", "vignette", "gel_reflection", "dead_pixels", "gibbs_ringing",
-    "mr_ghosting", "ct_ring", "beam_hardening", "grid_banding", "illumination_shadow", "specular_reflection",
-    "double_exposure", "fog",
-}  # fmt: skip
+DOMAIN_OPS = {name for name, operation in OPS.items() if operation.kind == "domain"}
+PAPER = RECIPES[:17]
+"""The paper's datasets come first; further ones follow them."""
+
+
+def test_every_recipe_file_is_in_the_order_of_the_datasets() -> None:
+    files = {path.stem for path in Path(recipes.__file__).parent.glob("*.toml")}
+    assert files == set(RECIPES), "a recipe that datasets.toml does not name is never looked for"
 
 
 def test_the_17_datasets_have_the_counts_of_the_paper() -> None:
-    cards = [recipe(name) for name in RECIPES]
-    assert len(cards) == 17
+    cards = [recipe(name) for name in PAPER]
     assert sum(card.expected_images for card in cards if card.role == "seen") == 40_653
     assert sum(card.expected_images for card in cards if card.role == "unseen") == 4_154
     validation = [card for card in cards if card.validation]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import open_page
+from axe import find_violations
+from browser import count_pages, open_page
 from synthetic_board import MODELS, write_entries
 
 from dmseg.leaderboard import build
@@ -114,16 +114,41 @@ def test_curves_can_be_hidden_and_heat_map_follows_the_level(board: Path) -> Non
         assert shown.count() == 5 * len(MODELS) * 2
 
 
-def test_no_serious_accessibility_violation(board: Path) -> None:
-    """Needs axe-core (npm pack axe-core); name its axe.min.js in AXE_CORE_JS."""
-    script = os.environ.get("AXE_CORE_JS")
-    if not script or not Path(script).is_file():
-        pytest.skip("set AXE_CORE_JS to axe.min.js of axe-core to run the accessibility check")
-    for scheme in ("light", "dark"):
-        with open_page(board, scheme=scheme) as (page, _):
-            page.evaluate(Path(script).read_text(encoding="utf-8"))
-            found = page.evaluate("axe.run().then(r => r.violations.map(v => [v.impact, v.id, v.nodes[0].html]))")
-            assert [row for row in found if row[0] in ("serious", "critical")] == []
+def test_columns_are_chosen_and_kept_in_the_link(board: Path) -> None:
+    with open_page(board) as (page, events):
+        table = page.locator(TABLE)
+        assert not table.get_by_role("columnheader", name="LQ-2").is_visible()
+        page.get_by_role("checkbox", name="LQ-2").check()
+        assert table.get_by_role("columnheader", name="LQ-2").is_visible()
+        fragment = page.evaluate("location.hash")
+    with open_page(board, fragment=fragment) as (page, _):
+        assert page.locator(TABLE).get_by_role("columnheader", name="LQ-2").is_visible()
+        assert not page.locator(TABLE).get_by_role("columnheader", name="LQ-1").is_visible()
+    assert events == []
+
+
+def test_licences_are_found_and_models_stay_in_sight(board: Path) -> None:
+    with open_page(board, width=400) as (page, _):
+        page.get_by_label("Model, licence, date").fill("apache")
+        assert len(_column(page, "model")) == 7
+        page.get_by_label("Model, licence, date").fill("gpl")
+        assert _column(page, "model") == []
+        page.get_by_label("Model, licence, date").fill("")
+        model = page.locator(TABLE).locator("tbody th").first
+        before = model.bounding_box()["x"]
+        page.evaluate("document.querySelector('.board').parentElement.scrollLeft = 300")
+        assert 0 <= model.bounding_box()["x"] <= before
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_serious_accessibility_violation(board: Path, scheme: str) -> None:
+    with open_page(board, scheme=scheme) as (page, _):
+        assert find_violations(page) == []
+
+
+def test_print_has_at_most_six_pages(board: Path) -> None:
+    with open_page(board) as (page, _):
+        assert count_pages(page) <= 6
 
 
 @pytest.mark.slow

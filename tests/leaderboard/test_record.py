@@ -16,8 +16,8 @@ from synthetic_runs import declare, write_run
 
 from dmseg.errors import DataError, UsageError
 from dmseg.leaderboard import add, build, check, find_pairs, request_text, show
-from dmseg.leaderboard.columns import LEADERBOARD, LONG, PAPER
-from dmseg.leaderboard.entries import PUBLISHED_FILE, PUBLISHED_LONG_FILE
+from dmseg.leaderboard.columns import ARTEFACTS, LEADERBOARD, LONG, PAPER
+from dmseg.leaderboard.entries import PUBLISHED_ARTEFACTS_FILE, PUBLISHED_FILE, PUBLISHED_LONG_FILE
 from dmseg.leaderboard.tables import read_csv
 from dmseg.results.comparing import compare
 
@@ -50,7 +50,12 @@ def test_building_again_changes_nothing_and_check_tells_of_edits(root: Path) -> 
 
 
 def test_header_is_the_documented_one_and_has_a_schema(root: Path) -> None:
-    for name, columns in (("leaderboard", LEADERBOARD), ("leaderboard_long", LONG), ("paper", PAPER)):
+    for name, columns in (
+        ("leaderboard", LEADERBOARD),
+        ("leaderboard_long", LONG),
+        ("leaderboard_artefacts", ARTEFACTS),
+        ("paper", PAPER),
+    ):
         header = (root / f"{name}.csv").read_text(encoding="utf-8").split("\n", 1)[0].split(",")
         schema = json.loads((root / f"{name}.schema.json").read_text())
         assert header == [column.name for column in columns] == [field["name"] for field in schema["fields"]]
@@ -121,7 +126,11 @@ def test_a_damaged_entry_is_named_and_the_others_are_published(content: str, roo
 def test_rows_published_without_their_runs_are_kept_but_not_ranked_against_runs(root: Path, tmp_path: Path) -> None:
     user = tmp_path / "user"
     user.mkdir()
-    for shipped, kept in (("leaderboard.csv", PUBLISHED_FILE), ("leaderboard_long.csv", PUBLISHED_LONG_FILE)):
+    for shipped, kept in (
+        ("leaderboard.csv", PUBLISHED_FILE),
+        ("leaderboard_long.csv", PUBLISHED_LONG_FILE),
+        ("leaderboard_artefacts.csv", PUBLISHED_ARTEFACTS_FILE),
+    ):
         (user / kept).write_bytes((root / shipped).read_bytes())
     assert "alpha" in show(user), "the published record shows before anything is built"
     build(user)

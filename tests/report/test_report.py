@@ -10,14 +10,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from synthetic_runs import DIGEST, SyntheticBenchmark, write_run
+from synthetic_runs import DIGEST, SyntheticBenchmark, SyntheticSource, declare, write_run
+from tiny_benchmark import write_tiny_benchmark
 
-from dmseg.errors import DataError
+from dmseg import harness
+from dmseg.build import open_benchmark
+from dmseg.errors import DataError, UsageError
 from dmseg.figures.raster import PREDICTION
 from dmseg.imaging import read_image
 from dmseg.report import find_benchmark, pictures, write_report, write_worst_cases
 from dmseg.report.pictures import prompts_until
+from dmseg.results import open_run
+from dmseg.results.audit import AUDIT_FILE, SHOWN_FILE, read_audit
 from dmseg.results.cases import case_tables
+from dmseg.results.shown import choose_cases
 from dmseg.results.summary import split_numbers
 from dmseg.types import LEVEL_LABELS, LEVELS
 
@@ -81,9 +87,18 @@ def test_page_counts_failures(html: str) -> None:
 
 
 def test_page_shows_every_split_dataset_level_and_digest(html: str) -> None:
-    for text in ("Seen datasets", "Unseen datasets", "busi (6)", "kvasir (10)", "flare (8)", "LQ-3+", DIGEST):
+    for text in (
+        "Seen datasets",
+        "Unseen datasets",
+        "Contents",
+        "busi (6)",
+        "kvasir (10)",
+        "flare (8)",
+        "LQ-3+",
+        DIGEST,
+    ):
         assert text in html
-    assert "dmseg evaluate --model alpha --data BENCH" in html
+    assert "dmseg evaluate --model FILE.py:CLASS --data BENCH" in html
 
 
 def test_page_is_self_contained(html: str) -> None:
@@ -91,7 +106,7 @@ def test_page_is_self_contained(html: str) -> None:
         assert tag not in ("script", "iframe", "object", "form"), tag
         assert "style" not in attributes and not any(name.startswith("on") for name in attributes)
         for name in ("src", "href"):
-            assert (attributes.get(name) or "data:").startswith("data:"), attributes
+            assert (attributes.get(name) or "data:").startswith(("data:", "#")), attributes
     assert "default-src &#39;none&#39;" in html or "default-src 'none'" in html
 
 
@@ -156,6 +171,33 @@ def test_prompts_until_a_step_are_those_given_so_far() -> None:
     assert late.points.dtype == np.float32
 
 
+def test_a_page_with_pictures_is_not_replaced_by_one_without(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "r")
+    page = write_report(run, SyntheticBenchmark())  # type: ignore[arg-type]
+    before = page.read_bytes()
+    with pytest.raises(UsageError, match="has pictures"):
+        write_report(run)
+    assert page.read_bytes() == before
+    assert write_report(run, None, tmp_path / "poor.html").is_file()
+
+
+def test_the_page_says_what_is_synthetic_partial_and_warned_of(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "r", synthetic=["busi", "kvasir"])
+    declare(run, "benchmark", limit=3)
+    declare(run, "model", trained_on=["phantoms"])
+    html = write_report(run, warnings=["W401 too good <b>"]).read_text(encoding="utf-8")
+    assert "The images of busi, kvasir are phantoms" in html and "Partial run" in html
+    assert "Seen datasets (phantom)" in html and "Unseen datasets (phantom)" not in html
+    assert "busi (phantom) (6), in its training data" in html and "W401 too good &lt;b&gt;" in html
+    assert "--limit 3" in html
+
+
+def test_intervals_without_width_are_dashes_and_clicks_that_say_nothing_are_left_out(tmp_path: Path) -> None:
+    sources = {"busi": SyntheticSource("ultrasound", "seen", 1)}
+    html = write_report(write_run(tmp_path / "r", quality=0.3, sources=sources)).read_text(encoding="utf-8")
+    assert '<span class="ci">–</span>' in html and "NoC@90" not in html and "no mask reaches it" in html
+
+
 def test_long_lists_of_failures_are_cut(tmp_path: Path) -> None:
     run = write_run(tmp_path / "r")
     steps = pd.read_parquet(run / "steps.parquet")
@@ -188,3 +230,31 @@ def test_worst_cases_are_the_lowest_dice_at_the_hardest_level_hardest_last(
     with pytest.raises(DataError, match="the benchmark of this run"):
         write_worst_cases(run, SyntheticBenchmark("ef" * 32), tmp_path / "x.png")  # type: ignore[arg-type]
     assert not (tmp_path / "x.png").exists()
+
+
+def test_panels_are_cut_to_the_object() -> None:
+    mask = np.zeros((400, 600), dtype=bool)
+    mask[100:140, 500:590] = True
+    x0, y0, x1, y1 = pictures.choose_window(mask)
+    assert (x1 - x0, y1 - y0) == (180, 180) and x1 == 600 and y0 == 30 and mask[y0:y1, x0:x1].sum() == mask.sum()
+    mask[:, :] = True
+    assert pictures.choose_window(mask) == (0, 0, 600, 400)
+    assert pictures.choose_window(np.zeros((50, 40), dtype=bool)) == (0, 0, 40, 50)
+
+
+def test_a_run_keeps_the_predictions_of_the_cases_that_its_page_shows(tmp_path: Path) -> None:
+    bench = write_tiny_benchmark(tmp_path / "bench", levels=("clear", "lq3"))
+    harness.evaluate("disk", bench, tmp_path / "run")
+    run = open_run(tmp_path / "run")
+    for table in case_tables(run.steps).values():
+        shown = {(r.mask_id, r.level, r.step): r for n in (SHOWN_FILE, AUDIT_FILE) for r in read_audit(run.path / n)}
+        chosen = choose_cases(table.mask_ids, table.values["dice"][:, -1, -1].tolist())
+        for name, place in chosen.items():
+            for level, step in (("clear", table.steps), ("lq3", 1), ("lq3", table.steps)):
+                kept = shown[table.mask_ids[place], level, step].mask()
+                at = (place, table.levels.index(level), step - 1)
+                reference = open_benchmark(bench).mask(table.mask_ids[place])
+                overlap = 2 * (kept & reference).sum() / (kept.sum() + reference.sum())
+                assert overlap == pytest.approx(table.values["dice"][at]), name
+    html = write_report(tmp_path / "run").read_text(encoding="utf-8")
+    assert "Best, median and worst" in html and "only the references" not in html

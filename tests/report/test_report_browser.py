@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from browser import open_page
+from axe import find_violations
+from browser import count_pages, open_page
 from synthetic_runs import SyntheticBenchmark, write_run
 
-from dmseg.report import write_report
+from dmseg.report import write_comparison, write_report
 
 pytestmark = pytest.mark.browser
 
@@ -20,7 +21,22 @@ def test_page_opens_offline_without_errors(tmp_path: Path, scheme: str, width: i
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         assert page.locator("svg.figure").count() == 8
         assert page.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 100)")
-        assert page.evaluate("getComputedStyle(document.querySelector('.s0 .line')).stroke") == (
-            "rgb(86, 180, 233)" if scheme == "dark" else "rgb(0, 114, 178)"
+        assert page.evaluate("getComputedStyle(document.querySelector('.s0 .line')).stroke") == ("rgb(0, 114, 178)"), (
+            "a model keeps its colour in the dark"
         )
     assert events == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_serious_accessibility_violation(tmp_path: Path, scheme: str) -> None:
+    run = write_run(tmp_path / "r", failed=1)
+    pages = [write_report(run, SyntheticBenchmark()), write_comparison([run, write_run(tmp_path / "q", "beta")])]  # type: ignore[arg-type]
+    for path in pages:
+        with open_page(path, scheme=scheme) as (page, _):
+            assert find_violations(page) == [], path
+
+
+def test_print_has_at_most_six_pages(tmp_path: Path) -> None:
+    path = write_report(write_run(tmp_path / "r", failed=1), SyntheticBenchmark())  # type: ignore[arg-type]
+    with open_page(path) as (page, _):
+        assert count_pages(page) <= 6

@@ -102,7 +102,7 @@ def test_the_csv_has_every_number_once(seen):
 
 
 def test_an_interval_without_spread_is_not_shown():
-    assert interval(Estimate(81.23, 81.23, 81.23, 4, 1)) == "81.2"
+    assert interval(Estimate(81.23, 81.23, 81.23, 4, 1)) == "81.2 [–]"
     assert interval(Estimate(81.23, 79.0, 83.11, 4, 3)) == "81.2 [79.0, 83.1]"
 
 

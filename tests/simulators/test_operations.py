@@ -286,4 +286,4 @@ def test_observe_measures_what_it_says() -> None:
     assert same["mean"] == facts["mean"] and same["histogram"] == facts["histogram"]
     assert observe(image, modality="ct", window=Window(0, 100))["window"] == [0, 100]
     with pytest.raises(UsageError, match='did you mean "mri"'):
-        observe(image, modality="mr")
+        observe(image, modality="mrx")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,3 +34,8 @@ def open_page(
             yield page, events
         finally:
             browser.close()
+
+
+def count_pages(page: Any) -> int:
+    """Return on how many sheets a page is printed, in its own size of paper."""
+    return len(re.findall(rb"/Type\s*/Page[^s]", page.pdf(prefer_css_page_size=True)))

@@ -74,7 +74,7 @@ def guess(
         DataError: no such folder.
         MissingDependencyError: there are DICOM segmentations, and highdicom is not installed.
     """
-    check_modality(modality)
+    modality = check_modality(modality)
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; give the one that holds your images and masks")
     kind = recognise(folder)

@@ -112,8 +112,10 @@ class Recipe:
                 raise DataError(
                     f"{where}: window {window.center}/{window.width}: a width above 0, both within a million"
                 )
-        for modality in (*self.modalities, *self.domain, *self.windows):
-            check_modality(modality)
+        object.__setattr__(self, "modalities", tuple(check_modality(name) for name in self.modalities))
+        for table in ("domain", "windows"):
+            by_modality = {check_modality(name): value for name, value in getattr(self, table).items()}
+            object.__setattr__(self, table, by_modality)
         if self.role not in ROLES:
             raise unknown_name("role", self.role, ROLES)
         if not self.modalities:
@@ -139,9 +141,10 @@ class Recipe:
         if modality is None:
             choices = " and ".join(self.modalities)
             raise UsageError(f"dataset {self.id} has images of {choices}; say which with modality=")
-        if modality not in self.modalities:
+        known = check_modality(modality)
+        if known not in self.modalities:
             raise unknown_name(f"modality of dataset {self.id}", modality, self.modalities)
-        return modality
+        return known
 
     def domain_ops(self, modality: str | None = None) -> tuple[str, ...]:
         """Return the names of the domain degradations of LQ-3+ for the images of one modality."""

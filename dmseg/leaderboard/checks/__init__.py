@@ -11,25 +11,32 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from dmseg.errors import DataError
 from dmseg.leaderboard.checks.arithmetic import check_arithmetic
-from dmseg.leaderboard.checks.audit import check_audit
+from dmseg.leaderboard.checks.audit import check_audit, check_failures
 from dmseg.leaderboard.checks.clicks import check_clicks, check_prompts
-from dmseg.leaderboard.checks.coverage import check_coverage
+from dmseg.leaderboard.checks.coverage import check_coverage, note_partial
 from dmseg.leaderboard.checks.declaration import check_declaration
 from dmseg.leaderboard.checks.findings import CODES, Finding, Findings
 from dmseg.leaderboard.checks.identity import check_inputs, check_settings
-from dmseg.leaderboard.checks.plausibility import check_owner, check_plausibility
-from dmseg.leaderboard.checks.reference import reference_of
+from dmseg.leaderboard.checks.plausibility import (
+    check_believable,
+    check_owner,
+    check_plausibility,
+    check_training,
+)
+from dmseg.leaderboard.checks.reference import note_local, reference_of
 from dmseg.leaderboard.checks.tables import load_table
 from dmseg.leaderboard.entries import MAX_JSON_BYTES, RUN_FILES, Entry, strange_files
-from dmseg.manifests import Manifest
+from dmseg.manifests import LOCAL_EDITION, Manifest
 from dmseg.reading import read_json
-from dmseg.results.cases import case_tables
+from dmseg.results.audit import is_audited
+from dmseg.results.cases import CaseTable, case_tables
 
-__all__ = ["CODES", "Finding", "Verdict", "check_run"]
+__all__ = ["CODES", "Finding", "Verdict", "check_run", "find_warnings"]
 
 _CHECKED_TABLES = ("steps", "prompts", "inputs")
 
@@ -87,6 +94,30 @@ def check_run(
     if declared and info is not None and len(frames) == len(_CHECKED_TABLES) and len(findings.items) == before:
         rescored = _check_content(folder, info, frames, manifest, others, findings)
     return Verdict(tuple(findings.items), rescored)
+
+
+def find_warnings(info: Mapping[str, Any], tables: Mapping[str, CaseTable]) -> list[Finding]:
+    """Return the warnings (W401 to W405) of a run that is already averaged: what its readers must know, in a second.
+
+    Args:
+        info: content of run.json.
+        tables: its rows by split.
+    """
+    findings = Findings()
+    if info["benchmark"]["edition"] == LOCAL_EDITION:
+        note_local(findings)
+    note_partial(info, findings)
+    digest = info["benchmark"]["manifest_digest"]
+    failed, inside = [], []
+    for split, table in tables.items():
+        where = f"steps.parquet, {split}"
+        check_believable(table, where, findings)
+        check_training(info, table, where, findings)
+        audited = np.array([is_audited(digest, mask_id) for mask_id in table.mask_ids], dtype=bool)
+        failed.append(table.failed.ravel())
+        inside.append(np.repeat(audited, table.failed[0].size))
+    check_failures(np.concatenate(failed), np.concatenate(inside), findings)
+    return findings.items
 
 
 def _read_info(path: Path, findings: Findings) -> Mapping[str, Any] | None:

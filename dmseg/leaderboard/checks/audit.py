@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from dmseg.errors import DataError, DmsegError
 from dmseg.leaderboard.checks.findings import Findings, first_few
@@ -79,14 +80,17 @@ def check_audit(
         return Audit()
     for sentence in audit.sentences():
         findings.add("E303", AUDIT_FILE, sentence, "send the run unchanged")
-    _check_failures(steps, audited, findings)
+    inside, failed = steps["mask_id"].isin(audited), steps["status"] != "ok"
+    check_failures(failed.to_numpy(dtype=bool), inside.to_numpy(dtype=bool), findings)
     return audit
 
 
-def _check_failures(steps: pd.DataFrame, audited: Collection[str], findings: Findings) -> None:
-    """W405: failed rows have nothing to show, so they must not gather where something would have to be shown."""
-    inside = steps["mask_id"].isin(audited)
-    failed = steps["status"] != "ok"
+def check_failures(failed: NDArray[np.bool_], inside: NDArray[np.bool_], findings: Findings) -> None:
+    """W405: failed rows have nothing to show, so they must not gather where something would have to be shown.
+
+    Args:
+        failed, inside: (N,) bool, one per row: whether it failed, and whether its mask is audited.
+    """
     n = int(inside.sum())
     if n == 0 or inside.all():
         return

@@ -19,20 +19,26 @@ def check_coverage(
     info: Mapping[str, Any], steps: pd.DataFrame, reference: Reference | None, findings: Findings
 ) -> None:
     """Compare the rows with what run.json declares and what the benchmark holds."""
-    benchmark = info["benchmark"]
     present = set(steps["mask_id"].unique())
-    partial = benchmark.get("limit") is not None or list(benchmark["levels"]) != list(LEVELS)
-    if partial:
-        what = f"limit {benchmark.get('limit')}, levels {', '.join(map(str, benchmark['levels']))}"
-        findings.add("W404", "run.json", f"a partial run ({what})", "it will be listed unranked")
+    partial = note_partial(info, findings)
     if reference is not None:
-        missing = sorted(reference.list_evaluated(list(benchmark["split"])) - present)
+        missing = sorted(reference.list_evaluated(list(info["benchmark"]["split"])) - present)
         if missing and not partial:
             fix = "run dmseg evaluate without --limit; a failed mask stays in, with status error"
             findings.add("E201", FILE, f"{len(missing)} masks are missing: {first_few(missing)}", fix)
         _check_identity(steps, reference, findings)
     _check_grid(info, steps, findings)
     _check_counts(info, steps, findings)
+
+
+def note_partial(info: Mapping[str, Any], findings: Findings) -> bool:
+    """W404; return whether the run is partial by what it declares."""
+    benchmark = info["benchmark"]
+    partial = benchmark.get("limit") is not None or list(benchmark["levels"]) != list(LEVELS)
+    if partial:
+        what = f"limit {benchmark.get('limit')}, levels {', '.join(map(str, benchmark['levels']))}"
+        findings.add("W404", "run.json", f"a partial run ({what})", "it will be listed unranked")
+    return partial
 
 
 def _check_identity(steps: pd.DataFrame, reference: Reference, findings: Findings) -> None:

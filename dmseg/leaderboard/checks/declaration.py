@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 from dmseg.baselines import model_cards
 from dmseg.leaderboard.checks.findings import Findings
-from dmseg.leaderboard.names import name_key
 from dmseg.leaderboard.run_shape import RUN
+from dmseg.naming import name_key
 from dmseg.results.columns import SCHEMA_VERSION
 from dmseg.schemas import SHA256, find_problems
 

@@ -9,11 +9,11 @@ import numpy as np
 
 from dmseg.leaderboard.checks.findings import Findings
 from dmseg.leaderboard.entries import Entry, owner_of
-from dmseg.leaderboard.names import name_key
 from dmseg.leaderboard.ranking import mask_scores
-from dmseg.leaderboard.rows import overlap
 from dmseg.leaderboard.summaries import summary_of
+from dmseg.naming import name_key
 from dmseg.results.cases import CaseTable
+from dmseg.results.notices import find_trained, list_synthetic
 
 _LEAST_MASKS = 10
 _PERFECT_SHARE = 0.05
@@ -44,12 +44,18 @@ def check_plausibility(
     for split, table in tables.items():
         where = f"steps.parquet, {split}"
         _check_own(info, table, others, where, findings)
-        _check_believable(table, where, findings)
-        known = overlap(info["model"].get("trained_on") or (), table)
-        if known:
-            findings.add(
-                "W402", where, f"the model was trained on {', '.join(known)}", "it will be shown as seen in training"
-            )
+        check_believable(table, where, findings)
+        check_training(info, table, where, findings)
+
+
+def check_training(info: Mapping[str, Any], table: CaseTable, where: str, findings: Findings) -> None:
+    """W402: datasets that the model was trained on, or whose generator it was trained on."""
+    synthetic = list_synthetic(info)
+    known = find_trained(info["model"].get("trained_on") or (), table.datasets, synthetic)
+    if known:
+        drawn = " (phantoms of the generator that it was trained on)" if set(known) <= synthetic else ""
+        what = f"the model was trained on {', '.join(known)}{drawn}"
+        findings.add("W402", where, what, "it will be shown as seen in training")
 
 
 def _check_own(
@@ -91,7 +97,8 @@ def _correlation(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.corrcoef(np.ravel(one), np.ravel(other))[0, 1])
 
 
-def _check_believable(table: CaseTable, where: str, findings: Findings) -> None:
+def check_believable(table: CaseTable, where: str, findings: Findings) -> None:
+    """W401."""
     final = table.values["dice"][:, :, -1]
     columns: list[tuple[str, np.ndarray]] = []
     if {"clear", "lq3plus"} <= set(table.levels):

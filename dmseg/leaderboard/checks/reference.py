@@ -56,10 +56,10 @@ def reference_of(info: Mapping[str, Any], own: Manifest | None, findings: Findin
     name, digest = f"{benchmark['edition']}-{benchmark['version']}", benchmark["manifest_digest"]
     if own is not None and own.digest == digest:
         if benchmark["edition"] == LOCAL_EDITION:
-            _note_local(findings)
+            note_local(findings)
         return Reference(own)
     if benchmark["edition"] == LOCAL_EDITION:
-        _note_local(findings)
+        note_local(findings)
         return None
     if name not in list_published():
         fix = f"published are: {', '.join(list_published()) or 'none'}"
@@ -73,6 +73,7 @@ def reference_of(info: Mapping[str, Any], own: Manifest | None, findings: Findin
     return Reference(manifest)
 
 
-def _note_local(findings: Findings) -> None:
+def note_local(findings: Findings) -> None:
+    """W403."""
     fix = "it will be listed unranked; evaluate on a published edition to be ranked"
     findings.add("W403", FILE, "the benchmark equals no published edition", fix)

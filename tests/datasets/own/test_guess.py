@@ -238,3 +238,10 @@ def test_signs_in_templates_are_only_signs(tmp_path: Path) -> None:
         "a.b(c)/{id}+x", tmp_path, [tmp_path / "a.b(c)" / "7+x.png", tmp_path / "aXb(c)" / "7+x.png"]
     )
     assert [(match.file.parent.name, match.id) for match in found] == [("a.b(c)", "7")]
+
+
+def test_a_suffix_in_a_template_changes_nothing(tmp_path: Path) -> None:
+    files = [tmp_path / "images" / name for name in ("7.jpg", "8.PNG", "9.png.tif")]
+    for template in ("images/{id}", "images/{id}.png"):
+        assert [match.id for match in templates.match_template(template, tmp_path, files[:2])] == ["7", "8"]
+    assert [match.id for match in templates.match_template("images/{id}.png", tmp_path, files[2:])] == ["9"]

@@ -1,0 +1,167 @@
+"""Arrays of any layout and value range, as the simulators take them, and back.
+
+A layout names the axes with letters: B (images of a batch), D (slices of a volume), H, W, C (channels). What black and
+white are is known for uint8 and uint16; for anything else it is stated by the user, or the array is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dmseg import imaging
+from dmseg.errors import UsageError
+from dmseg.simulators import default_window
+from dmseg.simulators.pixels import is_grey
+from dmseg.transforms.degradation import Degradation
+from dmseg.transforms.settings import Settings
+from dmseg.types import Window
+
+ORDER = "BDHWC"
+_TAILS = (0.5, 99.5)
+_SLACK = 0.1
+
+
+def check_layout(layout: str) -> str:
+    """Return a layout such as ``HWC`` or ``BCHW``, or raise :class:`UsageError`."""
+    if len(set(layout)) != len(layout) or not {"H", "W"} <= set(layout) <= set(ORDER):
+        raise UsageError(
+            f"layout={layout!r}; name each axis once, of B, D, H, W, C, with H and W: HWC, CHW, CDHW, BCHW"
+        )
+    return layout
+
+
+def fit_layout(layout: str, shape: tuple[int, ...]) -> str:
+    """Return the layout for an array of this shape: without the channels (or batch) that it has not."""
+    for fewer in (layout, layout.replace("C", ""), layout.replace("B", ""), layout.replace("B", "").replace("C", "")):
+        if len(fewer) == len(shape):
+            return fewer
+    raise UsageError(
+        f"array of shape {tuple(shape)} does not fit the layout {layout}; give layout=, such as HWC or CDHW"
+    )
+
+
+def degrade_array(
+    array: NDArray[Any],
+    layout: str,
+    drawn: Sequence[Degradation] | Degradation,
+    settings: Settings,
+    *,
+    convention: tuple[float, float] | None = None,
+) -> NDArray[Any]:
+    """Return a degraded copy of an array.
+
+    Args:
+        array: any layout and numeric type; never changed.
+        layout: one letter an axis.
+        drawn: one degradation for all images of the batch, or one for each.
+        settings: what the values mean, and how channels and slices are treated.
+        convention: black and white of float arrays by the host library's own definition; None: it has none.
+
+    Raises:
+        UsageError: values whose black and white are not known, NaN, an unusable size.
+    """
+    letters = [letter for letter in ORDER if letter in layout]
+    source = array.transpose([layout.index(letter) for letter in letters])
+    out = np.empty_like(array)
+    target = out.transpose([layout.index(letter) for letter in letters])
+    if "B" not in letters:
+        source, target = source[None], target[None]
+    each = [drawn] * len(source) if isinstance(drawn, Degradation) else list(drawn)
+    for image, made, degradation in zip(source, target, each, strict=True):
+        _degrade_one(image, made, "C" in letters, "D" in letters, degradation, settings, convention)
+    return out
+
+
+def _degrade_one(
+    image: NDArray[Any],
+    made: NDArray[Any],
+    channels: bool,
+    slices: bool,
+    drawn: Degradation,
+    settings: Settings,
+    convention: tuple[float, float] | None,
+) -> None:
+    """Degrade one image or volume, channels last where it has any, into ``made``."""
+    scale = find_scale(image, settings, convention)
+    if not channels or (image.shape[-1] == 3 and _is_colour(image, settings)):
+        made[...] = _apply(image, slices, drawn, settings, scale, 0)
+    else:
+        for channel in range(image.shape[-1]):
+            made[..., channel] = _apply(image[..., channel], slices, drawn, settings, scale, channel)
+
+
+def _is_colour(image: NDArray[Any], settings: Settings) -> bool:
+    if settings.colour is not None:
+        return settings.colour
+    flat = image.reshape(-1, *image.shape[-2:])
+    return settings.modality != "mri" or is_grey(flat)
+
+
+def _apply(
+    image: NDArray[Any], slices: bool, drawn: Degradation, settings: Settings, scale: Window | None, channel: int
+) -> NDArray[Any]:
+    given = np.ascontiguousarray(image)
+    working = given if scale is None else imaging.normalise(given, scale)
+    if not slices:
+        made = drawn.apply(working, channel=channel)
+    elif settings.per_slice:
+        made = np.stack(
+            [settings.draw(f"{drawn.plan.key}/{z}").apply(one, channel=channel) for z, one in enumerate(working)]
+        )
+    else:
+        made = drawn.apply_to_volume(working, channel=channel)
+    return made if scale is None else imaging.add_change(given, working, made, scale)
+
+
+def find_scale(image: NDArray[Any], settings: Settings, convention: tuple[float, float] | None) -> Window | None:
+    """Return the window that takes the values to [0, 1]; None where the simulators know it from the type.
+
+    Raises:
+        UsageError: values whose black and white nothing states; NaN or infinity.
+    """
+    kind, given = image.dtype, settings.value_range
+    if kind.kind not in "iuf":
+        raise UsageError(f"cannot degrade values of type {kind.name}; give integers or floats")
+    if kind.kind == "f" and not np.isfinite(image).all():
+        raise UsageError("the image contains NaN or infinity; replace them before degrading")
+    if given is None and kind in (np.uint8, np.uint16):
+        return None
+    if isinstance(given, str):
+        return _measure(image, given)
+    if given is not None:
+        return _spanning(*given)
+    stated = settings.window if kind.kind == "f" else settings.window or default_window(settings.modality)
+    if isinstance(stated, Window) and kind.kind != "u":
+        return None if kind == np.int16 else stated
+    if convention is None or kind.kind != "f":
+        raise UsageError(_ask(image))
+    black, white = convention
+    low, high = float(image.min()), float(image.max())
+    slack = _SLACK * (white - black)
+    if low < black - slack or high > white + slack:
+        raise UsageError(f"values {low:g}..{high:g}, where {black:g}..{white:g} are defined; {_ask(image)}")
+    return _spanning(black, white)
+
+
+def _ask(image: NDArray[Any]) -> str:
+    return (
+        f"{image.dtype.name} values {float(image.min()):g}..{float(image.max()):g}: what are black and white? Give "
+        "value_range=(black, white), such as (0, 1), (0, 4095) or (-3, 3); value_range='minmax' or 'percentiles' to "
+        "measure them on each image; or window=(center, width) for values in HU"
+    )
+
+
+def _measure(image: NDArray[Any], how: str) -> Window:
+    ends = np.percentile(image, _TAILS) if how == "percentiles" else (image.min(), image.max())
+    low, high = float(ends[0]), float(ends[1])
+    if how == "percentiles" and low == high:
+        low, high = float(image.min()), float(image.max())
+    return _spanning(low, high if high > low else low + 1)
+
+
+def _spanning(black: float, white: float) -> Window:
+    return Window((black + white) / 2, white - black)

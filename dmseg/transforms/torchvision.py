@@ -1,0 +1,116 @@
+"""For torchvision's ``transforms.v2``: images and videos are degraded, masks, boxes and labels stay as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Unpack
+
+from dmseg.errors import UsageError
+from dmseg.transforms import arrays, draws
+from dmseg.transforms.degradation import Degradation
+from dmseg.transforms.plain import as_array, like
+from dmseg.transforms.settings import Options, check_probability, make_settings
+
+try:
+    import torch
+    from PIL import Image as Pillow
+    from torchvision import tv_tensors
+    from torchvision.transforms import v2
+except ImportError as error:
+    raise UsageError(f"{error}; dmseg.transforms.torchvision needs: pip install dmseg-bench[torchvision]") from None
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and not isinstance(value, tv_tensors.TVTensor)
+
+
+UNIT = (0.0, 1.0)
+"""Black and white of torchvision's float images, by its definition."""
+
+
+class Degrade(v2.Transform):  # type: ignore[misc]  # torchvision has no types
+    """Degrade the images of a sample: a native transform of torchvision v2.
+
+    Args:
+        modality, options: see :class:`dmseg.transforms.Settings`.
+        p: probability that a sample is degraded.
+        name_from: entry of a dictionary sample that names the image, for keyed draws; None: the digest of its pixels.
+
+    ``tv_tensors.Image``, PIL images and (as everywhere in v2) the first plain tensor of a sample without these are
+    degraded; (C, H, W), and (B, C, H, W) with a draw for each image. ``tv_tensors.Video`` (T, C, H, W) gets one plan
+    with fresh noise on every frame. All images of a sample of one size get the same draw. Floats are in [0, 1], as
+    torchvision defines, unless ``value_range`` or ``window`` says otherwise. Draws come from PyTorch's generator.
+
+    Raises:
+        UsageError: when called: a sample without an image, floats beyond the range.
+    """
+
+    _transformed_types = (_is_plain, tv_tensors.Image, tv_tensors.Video, Pillow.Image)
+
+    def __init__(
+        self,
+        modality: str | None = None,
+        *,
+        p: float = 1.0,
+        name_from: str | None = None,
+        **options: Unpack[Options],
+    ) -> None:
+        super().__init__()
+        self.settings = make_settings(modality, options)
+        self.p = check_probability(p)
+        self.name_from = name_from
+        self._name: str | None = None
+
+    def check_inputs(self, flat_inputs: list[Any]) -> None:
+        """Refuse a sample that would pass through unseen."""
+        if not any(self._needs_transform_list(flat_inputs)):
+            kinds = ", ".join(sorted({type(each).__name__ for each in flat_inputs}))
+            raise UsageError(f"the sample holds no image: {kinds}; arrays need v2.ToImage() before this transform")
+
+    def forward(self, *inputs: Any) -> Any:
+        """Degrade the images among the inputs, of any structure."""
+        first = inputs[0] if inputs else None
+        self._name = None
+        if self.settings.keyed and self.name_from is not None:
+            if not isinstance(first, Mapping) or self.name_from not in first:
+                raise UsageError(f'the sample has no entry "{self.name_from}" to name its image')
+            self._name = str(first[self.name_from])
+        return super().forward(*inputs)
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        """Draw one degradation for each image of the largest batch among the inputs."""
+        counts = [each.shape[0] if _layout(each).startswith("B") else 1 for each in flat_inputs]
+        return {"drawn": [self._draw(flat_inputs[0], number) for number in range(max(counts))]}
+
+    def _draw(self, first: Any, number: int) -> Degradation | None:
+        if self.settings.keyed:
+            key = self._name or draws.make_pixel_key(as_array(first))
+            key = f"{key}/{number}" if number else key
+            return self.settings.draw(key) if self.settings.acts(key, self.p) else None
+        word, acts = int(torch.randint(0, 2**63 - 1, ())), self.p >= 1 or float(torch.rand(())) < self.p
+        return self.settings.draw(f"draw {word:016x}") if acts else None
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        """Degrade one input with the degradations that were drawn."""
+        layout, pixels = _layout(inpt), as_array(inpt)
+        drawn = params["drawn"]
+        made = pixels.copy()
+        for number, (source, target) in enumerate(
+            zip(pixels, made, strict=True) if layout[0] == "B" else [(pixels, made)]
+        ):
+            one = drawn[number]
+            if one is not None:
+                target[...] = arrays.degrade_array(source, layout.replace("B", ""), one, self.settings, convention=UNIT)
+        result = like(inpt, made)
+        return tv_tensors.wrap(result, like=inpt) if isinstance(inpt, tv_tensors.TVTensor) else result
+
+
+def _layout(image: Any) -> str:
+    """Return the axes of an input."""
+    if isinstance(image, Pillow.Image):
+        return "HW" if len(image.getbands()) == 1 else "HWC"
+    video = isinstance(image, tv_tensors.Video)
+    layouts = {4: "DCHW", 5: "BDCHW"} if video else {2: "HW", 3: "CHW", 4: "BCHW"}
+    if image.ndim not in layouts:
+        raise UsageError(f"tensor of shape {tuple(image.shape)}; give (C, H, W) or (B, C, H, W), videos (T, C, H, W)")
+    return layouts[image.ndim]
