@@ -94,6 +94,10 @@ bench-click: install-test
 bench-bridge: install
 	$(BIN)/python benchmarks/bench_bridge.py
 
+# Needs the extras onnx and openvino. WEIGHTS: the official file of LiteMedSAM.
+bench-export: install
+	$(BIN)/python benchmarks/bench_export.py lite-medsam $(if $(WEIGHTS),--weights $(WEIGHTS))
+
 # Every check and figure that needs a CUDA device, in at most eight minutes; figures in gpu_round.json.
 gpu-round: install-test
 	$(BIN)/python benchmarks/gpu_round.py --out gpu_round.json
