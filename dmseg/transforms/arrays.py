@@ -133,7 +133,7 @@ def find_scale(image: NDArray[Any], settings: Settings, convention: tuple[float,
     if isinstance(given, str):
         return _measure(image, given)
     if given is not None:
-        return _spanning(*given)
+        return _span_window(*given)
     stated = settings.window if kind.kind == "f" else settings.window or default_window(settings.modality)
     if isinstance(stated, Window) and kind.kind != "u":
         return None if kind == np.int16 else stated
@@ -144,7 +144,7 @@ def find_scale(image: NDArray[Any], settings: Settings, convention: tuple[float,
     slack = _SLACK * (white - black)
     if low < black - slack or high > white + slack:
         raise UsageError(f"values {low:g}..{high:g}, where {black:g}..{white:g} are defined; {_ask(image)}")
-    return _spanning(black, white)
+    return _span_window(black, white)
 
 
 def _ask(image: NDArray[Any]) -> str:
@@ -160,8 +160,8 @@ def _measure(image: NDArray[Any], how: str) -> Window:
     low, high = float(ends[0]), float(ends[1])
     if how == "percentiles" and low == high:
         low, high = float(image.min()), float(image.max())
-    return _spanning(low, high if high > low else low + 1)
+    return _span_window(low, high if high > low else low + 1)
 
 
-def _spanning(black: float, white: float) -> Window:
+def _span_window(black: float, white: float) -> Window:
     return Window((black + white) / 2, white - black)
