@@ -1,11 +1,12 @@
 """Build: images per second per core beside the floor, memory of a worker, scaling from 1 to 2 workers.
 
-    .venv/bin/python benchmarks/bench_build.py [--raw RAW] [--limit 6] [--only scaling|index]
+    .venv/bin/python benchmarks/bench_build.py [--raw RAW] [--limit 6] [--only scaling|index] [--keep BENCH]
 
 The floor is decoding the same sources and encoding the same images as PNG by the build's own encoder, and nothing
 else, in the same run and on the same CPU clock; the last column has it with Pillow's default PNG settings, as a plain
 script would write them. Each time is the better of two. Datasets with beam hardening (two projections and
 reconstructions per image) are reported apart. Without --raw the phantoms are used, which are smaller than real images.
+What two workers built can be kept, for ``bench_harness.py --scaling BENCH``.
 Needs no peers: the package's own environment.
 """
 
@@ -87,20 +88,25 @@ def build_seconds(raw: Path, out: Path, name: str, limit: int) -> float:
     return cpu_seconds(lambda: build(raw, next(folders), datasets=[name], limit=limit))
 
 
-def wall_seconds(raw: Path, out: Path, limit: int, jobs: int) -> float:
+def wall_seconds(raw: Path, out: Path, warm: Path, limit: int, jobs: int) -> float:
     """Return the seconds of building everything with a number of workers that are already warm."""
-    build(raw, out.with_name(f"{out.name}-warm"), limit=1, jobs=jobs)
+    build(raw, warm, limit=2, jobs=jobs)  # one source alone would be done in this process
     start = time.perf_counter()
     build(raw, out, limit=limit, jobs=jobs)
     return time.perf_counter() - start
 
 
-def print_scaling(raw: Path, folder: Path, limit: int) -> None:
+def print_scaling(raw: Path, folder: Path, limit: int, keep: Path | None) -> None:
     """Print how much faster two workers are than one."""
-    one, two = (wall_seconds(raw, folder / f"jobs{jobs}", limit, jobs) for jobs in (1, 2))
-    n = len(open_benchmark(folder / "jobs2").images)
-    load = f"load of the last minute {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
-    print(f"{n} images: 1 worker {one:.1f} s, 2 workers {two:.1f} s: {one / two:.2f} x ({load})")
+    folders = {1: folder / "jobs1", 2: keep or folder / "jobs2"}
+    load = f"load of the minute before {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
+    one, two = (wall_seconds(raw, out, folder / f"warm{jobs}", limit, jobs) for jobs, out in folders.items())
+    first, second = (open_benchmark(out) for out in folders.values())
+    same = "one digest" if first.digest == second.digest else "OTHER DIGESTS"
+    print(
+        f"build, {len(second.images)} images: 1 worker {one:.1f} s, 2 workers {two:.1f} s: {one / two:.2f} x, "
+        f"{same} ({load})"
+    )
 
 
 def index(bench: Path, folder: Path) -> None:
@@ -132,13 +138,16 @@ def main() -> None:
     parser.add_argument("--raw", type=Path, default=None, help="folder of raw downloads; default: phantoms")
     parser.add_argument("--limit", type=int, default=6, help="images of each dataset")
     parser.add_argument("--only", choices=("scaling", "index"), default=None, help="only that, for a quiet machine")
+    parser.add_argument("--keep", type=Path, default=None, help="new folder for what two workers build; default: none")
     arguments = parser.parse_args()
     limit = arguments.limit
+    if arguments.keep is not None and arguments.keep.exists():
+        parser.error(f"{arguments.keep} is there already; a build there would have nothing to do")
     raw = arguments.raw or phantom_raw(limit)
     groups: dict[str, list[tuple[int, float, float, float]]] = {"without beam hardening": [], "with beam hardening": []}
     with tempfile.TemporaryDirectory(prefix="dmseg-bench-build-") as scratch:
         if arguments.only == "scaling":
-            print_scaling(raw, Path(scratch), limit)
+            print_scaling(raw, Path(scratch), limit, arguments.keep)
             return
         build(raw, Path(scratch) / "whole", limit=limit)
         index(Path(scratch) / "whole", Path(scratch))
@@ -170,7 +179,7 @@ def main() -> None:
         command = [sys.executable, "-c", MEMORY, str(raw), str(Path(scratch) / "memory"), str(limit)]
         memory = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
         print(f"memory of a worker: {memory / 2**20:.0f} MiB at most")
-        print_scaling(raw, Path(scratch), limit)
+        print_scaling(raw, Path(scratch), limit, arguments.keep)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,16 @@
 """A whole evaluation: dmseg's harness against the plain loop that everybody writes, on CPU time; and its own overhead.
 
-    benchmarks/.venv/bin/python benchmarks/bench_harness.py [--scaling BENCH]
+    benchmarks/.venv/bin/python benchmarks/bench_harness.py [--scaling BENCH [--limit 100]]
 
 Model: LiteMedSAM's size with random weights (needs the extra [models]). The plain loop does what published evaluation
 scripts do: for every mask set the image, decode one mask at a time, click by the published RITM rule, score with
 surface-distance (where it is installed, else with dmseg's metrics). Without torch only the overhead is measured, with
-the watershed model.
+the watershed model. With --scaling only one and two workers are compared, on a benchmark that is there.
 """
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import os
 import sys
@@ -99,29 +100,33 @@ def cpu_seconds(call: Any, *given: Any, **options: Any) -> float:
     return time.process_time() - start
 
 
-def print_scaling(bench: Path, folder: Path) -> None:
-    """Print how much faster two workers are than one, with the watershed model on all images of a benchmark."""
-    seconds = []
+def print_scaling(bench: Path, folder: Path, limit: int | None = None) -> None:
+    """Print how much faster two workers are than one, with the watershed model on a benchmark."""
+    load = f"load of the minute before {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
+    seconds, objects = [], 0
     for jobs in (1, 2):
-        harness.evaluate(
-            "watershed", bench, folder / f"warm{jobs}", splits=SPLITS, levels=("clear",), limit=1, jobs=jobs
-        )
+        harness.evaluate("watershed", bench, folder / f"warm{jobs}", splits=SPLITS, levels=LEVELS, limit=1, jobs=jobs)
         start = time.perf_counter()
-        harness.evaluate("watershed", bench, folder / f"jobs{jobs}", splits=SPLITS, jobs=jobs)
+        done = harness.evaluate("watershed", bench, folder / f"jobs{jobs}", splits=SPLITS, limit=limit, jobs=jobs)
         seconds.append(time.perf_counter() - start)
+        objects = done.n_masks
     same = harness.run_digest(folder / "jobs1") == harness.run_digest(folder / "jobs2")
-    load = f"load of the last minute {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
+    one, two = seconds
     print(
-        f"watershed: 1 worker {seconds[0]:.1f} s, 2 workers {seconds[1]:.1f} s: {seconds[0] / seconds[1]:.2f} x, "
+        f"watershed, {objects} objects: 1 worker {one:.1f} s, 2 workers {two:.1f} s: {one / two:.2f} x, "
         f"{'one digest' if same else 'OTHER DIGESTS'} ({load})"
     )
 
 
 def main() -> None:
     cv2.setNumThreads(1)
-    if "--scaling" in sys.argv:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scaling", type=Path, metavar="BENCH", help="compare one and two workers on it, nothing else")
+    parser.add_argument("--limit", type=int, help="with --scaling: at most so many images of each dataset")
+    given = parser.parse_args()
+    if given.scaling is not None:
         with tempfile.TemporaryDirectory() as folder:
-            print_scaling(Path(sys.argv[sys.argv.index("--scaling") + 1]), Path(folder))
+            print_scaling(given.scaling, Path(folder), given.limit)
         return
     with tempfile.TemporaryDirectory() as folder:
         raw, bench = Path(folder) / "raw", Path(folder) / "bench"

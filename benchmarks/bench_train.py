@@ -19,7 +19,6 @@ import ctypes
 import statistics
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -56,7 +55,6 @@ class Way:
         benchmark: Benchmark,
         folder: Path,
         changes: tuple[str, ...],
-        executor: ThreadPoolExecutor,
         *,
         before: bool,
     ) -> None:
@@ -68,15 +66,15 @@ class Way:
                 if isinstance(module, DepthwiseConv | PointwiseConv):
                     module.__class__ = nn.Conv2d  # type: ignore[assignment]
         self._before = before
-        self._feed = Feed(config, benchmark, model, fabric, executor, folder)
+        self._feed = Feed(config, benchmark, model, fabric, folder)
         self._learner = Learner(config, model, self._feed, fabric)
-        self._batches = self._feed.batches(0)
+        self._batches = self._feed.batches()
         self.curve: list[float] = []
 
     def fill(self) -> None:
         """Fill the kept features of all batches."""
-        for index in range(self._feed.curriculum.batches):
-            self._feed.features(self._feed.load(index))
+        for _, loaded in self._feed.batches():
+            self._feed.features(loaded)
 
     def go(self, batches: int) -> tuple[float, float]:
         """Return CPU seconds per sample of the next batches, and how much of them features took."""
@@ -119,10 +117,10 @@ def main() -> None:
     same = (f"batches={chosen.batches * (chosen.rounds + 1)}", f"batch={chosen.batch}")
     now = (*NOW, f"precision={chosen.precision}", f"encoder={chosen.encoder}")
     benchmark = open_benchmark(phantom_benchmark(chosen.limit))
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(1) as executor:
+    with tempfile.TemporaryDirectory() as folder:
         ways = {
-            "before": Way(chosen, benchmark, Path(folder), (*same, *BEFORE), executor, before=True),
-            "now": Way(chosen, benchmark, Path(folder), (*same, *now), executor, before=False),
+            "before": Way(chosen, benchmark, Path(folder), (*same, *BEFORE), before=True),
+            "now": Way(chosen, benchmark, Path(folder), (*same, *now), before=False),
         }
         if chosen.kept:
             ways["now"].fill()

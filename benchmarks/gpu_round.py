@@ -11,6 +11,7 @@ says how good a model is. Exit code 1: a check failed or a part ended with an er
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -21,7 +22,6 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -295,10 +295,10 @@ def train(run: Round) -> dict[str, Any]:
             torch.cuda.reset_peak_memory_stats()
         trainee = build_trainable_model(config, "random", fabric.device)
         seconds, peaks, finite = [], [], True
-        with ThreadPoolExecutor(8) as executor:
-            feed = Feed(config, bench, trainee, fabric, executor, run.scratch / "features")
-            learner = Learner(config, trainee, feed, fabric)
-            for index, loaded in feed.batches(0):
+        feed = Feed(config, bench, trainee, fabric, run.scratch / "features", jobs=8 if run.on_gpu else 1)
+        learner = Learner(config, trainee, feed, fabric)
+        with contextlib.closing(feed.batches()) as batches:
+            for index, loaded in batches:
                 run.wait()
                 start = time.perf_counter()
                 sums = learner.learn(index, loaded)

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from dmseg.api import open as open
     from dmseg.api import plan as plan
     from dmseg.metrics import score as score
+    from dmseg.simulators import corrupt as corrupt
 
 _PUBLIC = {
+    "corrupt": "dmseg.simulators",
     "degrade": "dmseg.api",
     "plan": "dmseg.api",
     "load_model": "dmseg.api",
@@ -25,7 +27,7 @@ _PUBLIC = {
     "score": "dmseg.metrics",
 }
 
-__all__ = ["__version__", "degrade", "load_model", "open", "plan", "score"]
+__all__ = ["__version__", "corrupt", "degrade", "load_model", "open", "plan", "score"]
 
 
 def __getattr__(name: str) -> Any:

@@ -80,12 +80,11 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class TaskOutcome:
-    """What became of a task: how many images and errors, whether work was done now, and the seconds it took."""
+    """What became of a task: how many images and errors, and the seconds it took."""
 
     dataset: str
     n_images: int
     n_errors: int
-    done_now: bool
     seconds: float
 
 
@@ -104,13 +103,13 @@ def run_task(task: Task) -> TaskOutcome:
         states, unreadable = _file_states(task, before)
         key = _key(task, states)
         if before is not None and before.key == key and not before.errors and _images_are_there(task, before):
-            return TaskOutcome(task.dataset, len(before.images), 0, False, time.perf_counter() - start)
+            return TaskOutcome(task.dataset, len(before.images), 0, time.perf_counter() - start)
         task.folder.header.unlink(missing_ok=True)
         part = _record_failure(task, key, states, unreadable) if unreadable else _do_task(task, key, states)
         write_part(task.folder, task.part_name, part)
     finally:
         cv2.setNumThreads(threads)
-    return TaskOutcome(task.dataset, len(part.images), len(part.errors), True, time.perf_counter() - start)
+    return TaskOutcome(task.dataset, len(part.images), len(part.errors), time.perf_counter() - start)
 
 
 def _file_states(task: Task, before: BuildPart | None) -> tuple[dict[str, FileState], Exception | None]:

@@ -132,8 +132,10 @@ def read_as_shown(source: Path, modality: str | None, window: Window | None, key
     from dmseg import imaging
     from dmseg.simulators.files import Request, show_file
 
-    pixels, shown = show_file(source, Request("clear", modality, window=window))
-    return Subject(key if key is not None else imaging.stem(source), modality, pixels, shown or window)
+    shown = show_file(source, Request("clear", modality, window=window))
+    return Subject(
+        key if key is not None else imaging.stem(source), shown.modality, shown.pixels, shown.window or window
+    )
 
 
 def _benchmark(folder: Path, limit: int) -> Iterator[Subject]:

@@ -13,15 +13,13 @@ import numpy as np
 from dmseg import imaging, simulators
 from dmseg.build import Benchmark
 from dmseg.errors import UsageError, unknown_name
-from dmseg.imaging.volumes import radiological, radiological_spacing
 from dmseg.manifests import mask_id
-from dmseg.simulators import default_window
-from dmseg.simulators.files import Request, show_file
+from dmseg.simulators.files import Request, ShownFile, show_file
+from dmseg.simulators.plan import SEVERITY_LEVELS
 from dmseg.types import Image, Mask, Window, check_level, check_modality
 
 KEPT_VIEWS = 24
 """Degraded images that stay in memory."""
-SEVERITIES: dict[str, str] = {"light": "lq1", "medium": "lq2", "heavy": "lq3"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +38,7 @@ class Entry:
 
     Attributes:
         masks: mask_id -> (structure, function that reads the object, bool (H, W)).
+        window: grey window that an own file is seen through.
     """
 
     image_id: str
@@ -49,6 +48,7 @@ class Entry:
     width: int
     masks: Mapping[str, tuple[str, Callable[[], Mask]]]
     read_level: Callable[[str], Image]
+    window: Window | None = None
 
 
 class Gallery:
@@ -99,8 +99,8 @@ class Gallery:
         """
         entry = self.entry(view.image_id)
         level = check_level(view.level)
-        if view.severity not in SEVERITIES:
-            raise unknown_name("severity", view.severity, SEVERITIES)
+        if view.severity not in SEVERITY_LEVELS:
+            raise unknown_name("severity", view.severity, SEVERITY_LEVELS)
         if view.operations and level != "clear":
             raise UsageError("single degradations act on Clear; set the level to clear, or leave them out")
         for name in view.operations:
@@ -113,8 +113,10 @@ class Gallery:
         entry = self.check(view)
         shown = entry.read_level(check_level(view.level))
         if view.operations:
-            plan = simulators.plan(view.image_id, modality=entry.modality, ops=view.operations, image=shown)
-            shown = plan.apply(shown, SEVERITIES[view.severity])
+            plan = simulators.plan(
+                view.image_id, modality=entry.modality, ops=view.operations, image=shown, window=entry.window
+            )
+            shown = plan.apply(shown, SEVERITY_LEVELS[view.severity])
         return np.ascontiguousarray(np.repeat(shown[..., None], 3, axis=2) if shown.ndim == 2 else shown)
 
 
@@ -163,8 +165,8 @@ def gallery_of_file(
     """Return the gallery of one image file: shown in its window, degraded when asked.
 
     Args:
-        path: PNG, JPEG, TIFF, DICOM; or a volume such as NIfTI, of which ``slice_index`` (from 0; default: the middle
-            one) of the acquisition plane is shown.
+        path: an image file, or a stack such as NIfTI or TIFF pages, of which ``slice_index`` (from 0; default: the
+            middle one) is shown; volumes are cut along their acquisition plane.
         reference: a mask of the same size, or of the same volume: the object, where values are above half of white
             (volumes: above 0).
 
@@ -174,62 +176,43 @@ def gallery_of_file(
     """
     modality = check_modality(modality) if modality is not None else None
     name = imaging.stem(path)
-    if _is_volume(path):
-        values, number = _cut_slice(path, slice_index)
-        name = f"{name}_z{number:03d}"
-        pixels = _show_slice(values, window or (default_window(modality) if modality else None), str(path))
-    elif slice_index is not None:
-        raise UsageError(f"{path} is no volume; leave out --slice")
-    else:
-        pixels, _ = show_file(path, Request("clear", modality, window=window))
+    shown = show_file(path, Request("clear", modality, window=window), slice_index)
+    if shown.number is not None:
+        name = f"{name}_z{shown.number:03d}"
     masks: dict[str, tuple[str, Callable[[], Mask]]] = {}
     if reference is not None:
-        given = _cut_slice(reference, slice_index)[0] > 0 if _is_volume(reference) else imaging.read_mask(reference)
-        if given.shape != pixels.shape[:2]:
-            raise UsageError(f"{reference}: {given.shape} px, but {path} has {pixels.shape[:2]}; give its own mask")
+        given = _read_object(reference, shown.number)
+        if given.shape != shown.pixels.shape[:2]:
+            raise UsageError(
+                f"{reference}: {given.shape} px, but {path} has {shown.pixels.shape[:2]}; give its own mask"
+            )
         masks[mask_id(name, "object", 0)] = ("object", lambda: given)
-    return Gallery(path.name, [_entry_of_pixels(name, modality, pixels, masks)], synthetic=False)
+    return Gallery(path.name, [_entry_of_file(name, shown.modality, shown, masks)], synthetic=False)
 
 
-def _show_slice(values: Image, window: Window | None, where: str) -> Image:
-    if window is None:
-        window = imaging.percentile_window(values)
-    imaging.check_visible(values, window, where)
-    return imaging.apply_window(values, window)
+def _read_object(path: Path, number: int | None) -> Mask:
+    """Return the object of a mask file: of an image, or of the slice of this number of a volume."""
+    if imaging.kind_of(path) in ("PNG", "JPEG", "TIFF", "DICOM", "BMP", "GIF"):
+        return imaging.read_mask(path)
+    stored = imaging.open_stored(path)
+    found: Mask = stored.values[stored.choose_slice(number, path)] > 0
+    return found
 
 
-def _is_volume(path: Path) -> bool:
-    return imaging.kind_of(path) not in ("PNG", "JPEG", "TIFF", "DICOM", "BMP", "GIF")
-
-
-def _cut_slice(path: Path, number: int | None) -> tuple[Image, int]:
-    """Return one slice of a volume along its acquisition plane, as it is looked at, and its number."""
-    volume = imaging.read_volume(path)
-    values, spacing = volume.values, volume.spacing
-    if volume.axes is not None:
-        values = radiological(values, volume.axes)
-        spacing = None if spacing is None else radiological_spacing(spacing, volume.axes)
-    slices = imaging.cut(values, imaging.acquisition_plane(values.shape, spacing))
-    chosen = len(slices) // 2 if number is None else number
-    if not 0 <= chosen < len(slices):
-        raise UsageError(f"--slice {chosen}: {path} has slices 0 to {len(slices) - 1}")
-    return np.ascontiguousarray(slices[chosen]), chosen
-
-
-def _entry_of_pixels(
-    name: str, modality: str | None, pixels: Image, masks: Mapping[str, tuple[str, Callable[[], Mask]]]
+def _entry_of_file(
+    name: str, modality: str | None, shown: ShownFile, masks: Mapping[str, tuple[str, Callable[[], Mask]]]
 ) -> Entry:
-    """Return the entry of an undegraded uint8 image, degraded by the plan that its name draws."""
+    """Return the entry of a file as it is looked at, degraded by the plan that its name draws."""
 
     @functools.cache
     def draw_plan() -> simulators.Plan:
-        return simulators.plan(name, modality=modality, image=pixels)
+        return simulators.plan(name, modality=modality, image=shown.pixels, window=shown.window)
 
     def read_level(level: str) -> Image:
         if level == "lq3plus" and modality is None:
             raise UsageError("LQ-3+ adds the artefacts of a modality: give --modality")
-        made: Image = draw_plan().apply(pixels, level)
+        made: Image = draw_plan().apply(shown.pixels, level)
         return made
 
-    height, width = pixels.shape[:2]
-    return Entry(name, "own", modality, height, width, masks, read_level)
+    height, width = shown.pixels.shape[:2]
+    return Entry(name, "own", modality, height, width, masks, read_level, shown.window)

@@ -20,7 +20,7 @@ from dmseg.harness.selection import Block, BlockItem
 from dmseg.harness.sequence import ClickSession, Row
 from dmseg.manifests import thumbprint
 from dmseg.protocol import Click, candidate_prompts, first_prompts, next_click
-from dmseg.results.audit import is_audited
+from dmseg.results.audit import AuditRecord, is_audited
 from dmseg.types import Mask, Prompts, as_rgb
 
 PHASES = ("load", "encode", "predict", "prompt", "score")
@@ -59,10 +59,18 @@ class ImageAtLevel:
 
 @dataclass(frozen=True)
 class BlockResult:
-    """The rows that one work unit makes, by table; audit records; how often a batch was halved since the last one."""
+    """What one work unit makes.
+
+    Attributes:
+        tables: rows by table.
+        audit: records of the predictions that the run keeps.
+        shown: records of predictions that it keeps only if a page shows their mask.
+        halvings: how often a batch was halved since the last one.
+    """
 
     tables: dict[str, list[Row]]
-    audit: list[Row]
+    audit: list[AuditRecord]
+    shown: list[AuditRecord]
     halvings: int
 
 
@@ -98,7 +106,8 @@ class Engine:
         items = [self._open_image(item) for item in block.items]
         self._encode(items)
         tables: dict[str, list[Row]] = {"steps": [], "prompts": [], "inputs": [], "timing": []}
-        audit: list[Row] = []
+        audit: list[AuditRecord] = []
+        shown: list[AuditRecord] = []
         for item in items:
             for step in range(1, self._rules.steps + 1):
                 self._interact(item, step)
@@ -106,14 +115,14 @@ class Engine:
                 for sequence in item.sequences:
                     tables["prompts"] += sequence.prompt_rows(step, self._options.seed)
                     tables["steps"].append(sequence.step_row(step, self._options))
-                    audit += self._audit(sequence, step)
+                    (audit if self._keeps(sequence) else shown).extend(self._record(sequence, step))
                 item.watch.stop("score")
             tables["inputs"].append(self._input_row(item))
             tables["timing"].append(self._make_timing_row(item))
             item.embedding = None  # large on a GPU; the next image needs the room
         with self._turn:  # each halving is counted once, whichever work unit of the threads finishes next
             halvings, self._model.halvings = self._model.halvings, 0
-        return BlockResult(tables, audit, halvings)
+        return BlockResult(tables, audit, shown, halvings)
 
     def _open_image(self, item: BlockItem) -> ImageAtLevel:
         watch = PhaseClock()
@@ -222,8 +231,14 @@ class Engine:
             seed=self._options.seed,
         )
 
-    def _audit(self, sequence: ClickSession, step: int) -> list[Row]:
-        if not (self._options.keep_predictions or is_audited(self._manifest_digest, sequence.target.mask_id)):
+    def _keeps(self, sequence: ClickSession) -> bool:
+        """Tell whether every prediction of a mask is kept."""
+        return self._options.keep_predictions or is_audited(self._manifest_digest, sequence.target.mask_id)
+
+    def _record(self, sequence: ClickSession, step: int) -> list[AuditRecord]:
+        """Return the record of a prediction that is kept, or that a page may show: last step, or hardest level."""
+        is_shown = step == self._rules.steps or sequence.level == self._options.levels[-1]
+        if not (is_shown or self._keeps(sequence)):
             return []
         record = sequence.audit(step, self._options.seed)
         return [] if record is None else [record]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import importlib
 import importlib.util
@@ -21,7 +22,7 @@ from dmseg.harness.merging import merge
 from dmseg.harness.options import RunOptions, differences, run_info, with_defaults
 from dmseg.harness.preflight import read_sizes, require_digests, require_prompts
 from dmseg.harness.replay import read_replay
-from dmseg.harness.selection import Block, Chosen, Selection, block_name, levels_of, select
+from dmseg.harness.selection import Blocks, Selection, block_name, levels_of, select
 from dmseg.harness.setup import ModelChoice, Setup
 from dmseg.harness.workers import loads_elsewhere, open_ledger, run_blocks
 from dmseg.jobs import Backend, Ledger, check_shard, guard_disk, session_facts, take_shard, torchrun_shard
@@ -75,7 +76,7 @@ class RunPlan:
     benchmark: Path
 
     @property
-    def blocks(self) -> Sequence[Block]:
+    def blocks(self) -> Blocks:
         """All work units of the run."""
         return self.selection.blocks(self.setup.options.batch_images)
 
@@ -199,7 +200,7 @@ def _perform(plan: RunPlan) -> RunSummary:
     with ledger.session(plan.info, functools.partial(_check_run, plan), functools.partial(_refuse, out)):
         if not finished.is_file():
             _do_missing(plan, ledger, blocks)
-    names = [block_name(number) for number in range(len(blocks))]
+    names = [block_name(number) for number in blocks.numbers]
     left = ledger.find_missing(names)
     if left and not finished.is_file():
         return RunSummary(out, False, len(plan.selection.images), plan.selection.n_masks, 0, len(left))
@@ -212,10 +213,10 @@ def _perform(plan: RunPlan) -> RunSummary:
     return RunSummary(out, True, len(plan.selection.images), info["n_masks"], info["n_errors"], 0)
 
 
-def _do_missing(plan: RunPlan, ledger: Ledger, blocks: Sequence[Block]) -> None:
-    mine = take_shard(range(len(blocks)), plan.shard)
-    lacking = set(ledger.find_missing(block_name(number) for number in mine))
-    missing = Chosen(blocks, [number for number in mine if block_name(number) in lacking])
+def _do_missing(plan: RunPlan, ledger: Ledger, blocks: Blocks) -> None:
+    mine = take_shard(blocks.numbers, plan.shard)
+    lacking = set(ledger.find_missing(map(block_name, mine)))
+    missing = dataclasses.replace(blocks, numbers=[number for number in mine if block_name(number) in lacking])
     if len(missing) < len(mine):
         print(f"going on: {len(mine) - len(missing)} of {len(mine)} work units are done", file=sys.stderr)
     facts = session_facts(plan.setup.device, plan.setup.jobs, plan.setup.shard)

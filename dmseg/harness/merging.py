@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 
 from dmseg.files import atomic_path
 from dmseg.jobs import Ledger, write_json
-from dmseg.results.audit import AUDIT_FILE, PREDICTIONS_FILE, AuditRecord, AuditWriter, is_audited
+from dmseg.results.audit import AUDIT_FILE, PREDICTIONS_FILE, SHOWN_FILE, AuditRecord, AuditWriter, is_audited
 from dmseg.results.columns import ENVIRONMENT_FILE, RUN_FILE, TABLES, run_schema
+from dmseg.results.shown import list_shown
 
 _GROUP_ROWS = 20_000
 """Rows of a group of a Parquet file, and held at a time."""
@@ -32,11 +33,14 @@ def merge(out: Path, ledger: Ledger, info: Mapping[str, Any], names: Sequence[st
         DataError: a part is missing or damaged.
     """
     digest = str(info["benchmark"]["manifest_digest"])
+    hardest, last = info["benchmark"]["levels"][-1], info["protocol"]["steps"]
+    final: dict[str, dict[str, float]] = {}
     masks: set[str] = set()
     errors = halvings = 0
     with contextlib.ExitStack() as stack:
         tables = {name: stack.enter_context(_TableWriter(out, name)) for name in TABLES}
-        audited, kept = (stack.enter_context(AuditWriter(out / name)) for name in (AUDIT_FILE, PREDICTIONS_FILE))
+        files = (AUDIT_FILE, PREDICTIONS_FILE, SHOWN_FILE)
+        audited, kept, shown = (stack.enter_context(AuditWriter(out / name)) for name in files)
         for part in ledger.stream(names):
             for name, rows in part["tables"].items():
                 tables[name].add(rows)
@@ -45,11 +49,17 @@ def merge(out: Path, ledger: Ledger, info: Mapping[str, Any], names: Sequence[st
                 kept.add(record)
                 if is_audited(digest, record.mask_id):
                     audited.add(record)
+            for fields in part.get("shown", ()):  # parts of an older dmseg have none
+                shown.add(AuditRecord(**fields))
+            for row in part["tables"]["steps"]:
+                if row["level"] == hardest and row["step"] == last:
+                    final.setdefault(row["split"], {})[row["mask_id"]] = row["dice"]
             masks.update(row["mask_id"] for row in part["tables"]["steps"])
             errors += sum(row["status"] != "ok" for row in part["tables"]["steps"])
             halvings += part["halvings"]
         if kept.number == audited.number:  # only the audited ones were kept
             kept.forget()
+        shown.keep_only(list_shown(final))
     write_json(out / ENVIRONMENT_FILE, {"sessions": ledger.sessions()})
     write_json(out / RUN_FILE, {**info, "n_masks": len(masks), "n_errors": errors, "halved_for_memory": halvings})
 

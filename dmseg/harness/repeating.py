@@ -37,6 +37,4 @@ def repeat_predictions(plan: RunPlan, mask_ids: Collection[str]) -> Iterator[Aud
     engine = make_engine(setup, guard_model(setup, plan.model or setup.model.load()))
     blocks = [block for block in plan.blocks if any(item.image.image_id in images for item in block.items)]
     for block in progress(iter(blocks), len(blocks), "repeat", "work units"):
-        for record in engine.run(block).audit:
-            if record["mask_id"] in wanted:
-                yield AuditRecord(**record)
+        yield from (record for record in engine.run(block).audit if record.mask_id in wanted)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import Any
 
 import pyarrow as pa
 
@@ -94,62 +94,35 @@ class Selection:
         """Number of objects."""
         return sum(len(image.targets) for image in self.images.values())
 
-    def blocks(self, batch_images: int) -> Sequence[Block]:
+    def blocks(self, batch_images: int) -> Blocks:
         """Return the work units: ``batch_images`` consecutive items: by image, within it by level."""
-        return _Blocks(self, batch_images)
+        return Blocks(self, batch_images, range(-(-len(self.images) * len(self.levels) // batch_images)))
 
 
-class Chosen(Sequence[Block]):
-    """Some of the work units of a run, by number."""
+@dataclass(frozen=True)
+class Blocks(Collection[Block]):
+    """The work units of a run, or some of them by number, made when they are asked for: there are many."""
 
-    def __init__(self, blocks: Sequence[Block], numbers: Sequence[int]) -> None:
-        self._blocks, self._numbers = blocks, numbers
-
-    def __len__(self) -> int:
-        return len(self._numbers)
-
-    @overload
-    def __getitem__(self, place: int) -> Block: ...
-
-    @overload
-    def __getitem__(self, place: slice) -> list[Block]: ...
-
-    def __getitem__(self, place: int | slice) -> Block | list[Block]:
-        if isinstance(place, slice):
-            return [self._blocks[number] for number in self._numbers[place]]
-        return self._blocks[self._numbers[place]]
-
-
-class _Blocks(Sequence[Block]):
-    """The work units of a run, made when they are asked for: a benchmark has a few hundred thousand."""
-
-    def __init__(self, selection: Selection, size: int) -> None:
-        self._selection, self._size = selection, size
-        self._images = list(selection.images.values())
+    selection: Selection
+    size: int
+    numbers: Sequence[int]
 
     def __len__(self) -> int:
-        return -(-len(self._images) * len(self._selection.levels) // self._size)
+        return len(self.numbers)
 
-    @overload
-    def __getitem__(self, place: int) -> Block: ...
+    def __contains__(self, block: object) -> bool:
+        return isinstance(block, Block) and block.number in self.numbers
 
-    @overload
-    def __getitem__(self, place: slice) -> list[Block]: ...
+    def __iter__(self) -> Iterator[Block]:
+        images, levels = list(self.selection.images.values()), self.selection.levels
+        for number in self.numbers:
+            places = range(number * self.size, min((number + 1) * self.size, len(images) * len(levels)))
+            yield Block(number, tuple(self._item(images[k // len(levels)], k % len(levels)) for k in places))
 
-    def __getitem__(self, place: int | slice) -> Block | list[Block]:
-        if isinstance(place, slice):
-            return [self[number] for number in range(*place.indices(len(self)))]
-        if not 0 <= place < len(self):
-            raise IndexError(place)
-        last = len(self._images) * len(self._selection.levels)
-        start = place * self._size
-        return Block(place, tuple(self._item(number) for number in range(start, min(start + self._size, last))))
-
-    def _item(self, number: int) -> BlockItem:
-        image_number, level_number = divmod(number, len(self._selection.levels))
-        image, level = self._images[image_number], self._selection.levels[level_number]
-        pixels = self._selection.benchmark.find_stored_image(image.image_id, level)
-        return BlockItem(image, pixels, self._selection.plan_digests[image.image_id][level_number])
+    def _item(self, image: SelectedImage, place: int) -> BlockItem:
+        selection = self.selection
+        pixels = selection.benchmark.find_stored_image(image.image_id, selection.levels[place])
+        return BlockItem(image, pixels, selection.plan_digests[image.image_id][place])
 
 
 def levels_of(benchmark: Benchmark, wanted: tuple[str, ...]) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from dmseg.harness.selection import SelectedImage, Target
 from dmseg.manifests import mask_sha256
 from dmseg.metrics import TOLERANCES, Score, image_diagonal, on_grid, score
 from dmseg.protocol import Click, with_click
-from dmseg.results.audit import audit_record
+from dmseg.results.audit import AuditRecord, audit_record
 from dmseg.types import Mask, Prompts
 
 Row = dict[str, Any]
@@ -106,12 +106,11 @@ class ClickSession:
             rows.append({**place, "index": 0, "kind": "box", "x": None, "y": None, "label": None, **corners})
         return rows
 
-    def audit(self, step: int, seed: int) -> Row | None:
+    def audit(self, step: int, seed: int) -> AuditRecord | None:
         """Return the kept prediction of this step, None after a failure."""
         if self.answer is None:
             return None
-        record = audit_record(self.target.mask_id, self.level, seed, step, self.answer.mask)
-        return {name: getattr(record, name) for name in ("mask_id", "level", "seed", "step", "rle")}
+        return audit_record(self.target.mask_id, self.level, seed, step, self.answer.mask)
 
     def _identity(self, seed: int) -> Row:
         return {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 from dmseg.baselines import ModelAdapter, SelfTestAdapter
@@ -26,7 +26,7 @@ def open_ledger(setup: Setup) -> Ledger:
 
 @contextlib.contextmanager
 def run_blocks(
-    setup: Setup, model: ModelAdapter | SelfTestAdapter | None, blocks: Sequence[Block], backend: Backend
+    setup: Setup, model: ModelAdapter | SelfTestAdapter | None, blocks: Collection[Block], backend: Backend
 ) -> Iterator[Iterator[str]]:
     """Do the work units and keep their results in the ledger; the block gets their names as they are done.
 

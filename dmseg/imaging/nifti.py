@@ -32,7 +32,7 @@ _IMAGE_OF_HEADER_SIZE = {348: nibabel.Nifti1Image, 540: nibabel.Nifti2Image}
 _LONGEST_HEADER = 540
 _GZIP = b"\x1f\x8b"
 _MM_PER_UNIT = {"meter": 1000.0, "micron": 0.001}
-_RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
+RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _AFTER_DATA = 1 << 20
 _LARGEST_OFFSET = 1 << 28  # bytes of extensions before the voxels
 
@@ -79,8 +79,13 @@ def _grid(path: Path, header: Any, volume: int | None = None) -> tuple[int, int,
     return shape[0], shape[1], shape[2]
 
 
-def _axes(path: Path, affine: NDArray[np.float64]) -> str:
-    axes = axes_of((_RAS_TO_LPS @ affine[:3, :3]).T)
+def name_axes(path: Path, affine: NDArray[np.float64]) -> str:
+    """Return the letters of a file's axes from its affine (4, 4) to RAS, nibabel's.
+
+    Raises:
+        ImageFileError: it is degenerate.
+    """
+    axes = axes_of((RAS_TO_LPS @ affine)[:3, :3].T)
     if axes is None:
         raise ImageFileError(f"{path}: its affine is degenerate, so nobody can say which way up it is")
     return axes
@@ -91,7 +96,7 @@ def header(path: Path) -> tuple[int, int]:
     with catch_decoder_errors(path, NIFTI), _stream(path) as stream:
         _, head = _header(path, stream)
         grid = _grid(path, head)
-        view = radiological(np.broadcast_to(np.uint8(0), grid), _axes(path, head.get_best_affine()))
+        view = radiological(np.broadcast_to(np.uint8(0), grid), name_axes(path, head.get_best_affine()))
         check_size(path, view.shape[1], view.shape[2], view.shape[0])
         return view.shape[1], view.shape[2]
 
@@ -131,7 +136,7 @@ def view_stored(path: Path, image: Any, volume: int | None = None) -> tuple[NDAr
     """
     grid = _grid(path, image.header, volume)
     stored = np.array(image.dataobj.get_unscaled()).reshape(*grid, -1, order="F")
-    axes = _axes(path, image.affine)
+    axes = name_axes(path, image.affine)
     one = stored[..., volume or 0]
     if one.dtype.names is not None:
         one = _channels(one)
@@ -163,7 +168,7 @@ def read(path: Path, axes: str | None = None, volume: int | None = None) -> Volu
         affine = None
         if axes is None and _is_placed(image):
             unit = _unit(image)
-            affine = np.diag([unit, unit, unit, 1.0]) @ np.diag([-1.0, -1.0, 1.0, 1.0]) @ image.affine
+            affine = np.diag([unit, unit, unit, 1.0]) @ RAS_TO_LPS @ image.affine
             affine = radiological_affine(affine, one.shape, own_axes)
         spacing = _spacing(image, axes or own_axes)
         return Volume(rescale(view, *scaling(image)), spacing, "SPL", affine=affine, stored_axes=axes or own_axes)

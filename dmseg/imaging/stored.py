@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dmseg.errors import UsageError
 from dmseg.types import DICOM_MODALITIES, Window
 
 
@@ -77,3 +78,18 @@ class StoredImage:
     orientation: int = 1
     files: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
+
+    def choose_slice(self, number: int | None, where: Path) -> int | None:
+        """Return which image of a stack is looked at: the one asked for, else the middle one; None without a stack.
+
+        Raises:
+            UsageError: there is none of this number.
+        """
+        if not self.stack:
+            if number is not None:
+                raise UsageError(f"{where} holds one image; leave out --slice")
+            return None
+        count = len(self.values)
+        if number is not None and not 0 <= number < count:
+            raise UsageError(f"--slice {number}: {where} has {self.what} 0 to {count - 1}")
+        return count // 2 if number is None else number

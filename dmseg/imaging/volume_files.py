@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from dmseg.errors import ImageFileError, MissingDependencyError
 from dmseg.files import write_bytes
 from dmseg.imaging.formats import ANALYZE, META, MGH, NRRD, catch_decoder_errors, check_size, extension
-from dmseg.imaging.nifti import unscale
+from dmseg.imaging.nifti import RAS_TO_LPS, name_axes, unscale
 from dmseg.imaging.stored import Derivation, StoredImage
 from dmseg.imaging.volumes import (
     Volume,
@@ -31,7 +31,6 @@ from dmseg.imaging.volumes import (
     rescale,
 )
 
-_RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
 _HEADER_BYTES = 1 << 16
 _DATA_KEYS = ("elementdatafile", "data file", "datafile")
 _INSIDE = ("local", "")
@@ -138,9 +137,7 @@ def _by_nibabel(path: Path, kind: str) -> tuple[Any, NDArray[Any], str, tuple[fl
         if data.stat().st_size < wanted:
             raise ImageFileError(f"{data}: truncated, {data.stat().st_size} of {wanted} bytes")
     array = np.array(loaded.dataobj.get_unscaled()).reshape((*shape, 1, 1)[:3], order="F")
-    axes = axes_of((_RAS_TO_LPS @ loaded.affine[:3, :3]).T)
-    if axes is None:
-        raise ImageFileError(f"{path}: its affine is degenerate, so nobody can say which way up it is")
+    axes = name_axes(path, loaded.affine)
     steps = np.linalg.norm(loaded.affine[:3, :3], axis=0)
     return loaded, array, axes, (float(steps[0]), float(steps[1]), float(steps[2]))
 
@@ -180,7 +177,7 @@ def read(path: Path, kind: str, axes: str | None = None) -> Volume:
 def _affine(image: Any, kind: str, array: NDArray[Any]) -> NDArray[np.float64]:
     """Return the (4, 4) affine from the index of the array, as it was loaded, to LPS mm."""
     if kind not in (META, NRRD):
-        return np.diag([-1.0, -1.0, 1.0, 1.0]) @ np.asarray(image.affine, np.float64)
+        return RAS_TO_LPS @ np.asarray(image.affine, np.float64)
     n = image.GetDimension()
     affine = np.eye(4)
     affine[:n, :n] = np.array(image.GetDirection()).reshape(n, n) * np.array(image.GetSpacing())

@@ -5,11 +5,12 @@ A job is a pure function ``unit -> result`` and a list of units. :func:`run` app
 units are is known to the layers above: sources of a build, blocks of an evaluation, images of a phantom.
 """
 
-from dmseg.jobs.backends import BACKENDS, INLINE, Backend, WorkerLostError, run
+from dmseg.jobs.backends import BACKENDS, INLINE, Backend, WorkerLostError, run, worker_lost
 from dmseg.jobs.ledger import Ledger, guard_disk, write_json
 from dmseg.jobs.limits import Calls, CallTimeoutError, Watched, limit_time
 from dmseg.jobs.sessions import peak_memory, session_facts
 from dmseg.jobs.shards import WHOLE, check_shard, read_shard, take_shard, torchrun_shard
+from dmseg.jobs.stopping import end_with_parent
 
 __all__ = [
     "BACKENDS",
@@ -22,6 +23,7 @@ __all__ = [
     "Watched",
     "WorkerLostError",
     "check_shard",
+    "end_with_parent",
     "guard_disk",
     "limit_time",
     "peak_memory",
@@ -30,5 +32,6 @@ __all__ = [
     "session_facts",
     "take_shard",
     "torchrun_shard",
+    "worker_lost",
     "write_json",
 ]

@@ -1,12 +1,13 @@
 """The panels of a report: best, median and worst mask over the levels, and how a mask developed click by click.
 
-A prediction is known only where the run kept it (the audited masks), so the panels choose among those. Where fewer than
-three masks of a split were audited, they choose among all, leave out the predictions they do not have, and add the
-audited ones.
+A run keeps the predictions of these masks, and of the audited ones. A run of an older dmseg, or one that was submitted,
+has only the latter: then the panels choose among those, or, where there are fewer than three, among all and leave out
+the predictions they lack. Panels are cut to the object and its surroundings.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -18,10 +19,14 @@ from numpy.typing import NDArray
 from dmseg.figures import contact_sheet, embed_png, panel
 from dmseg.results.audit import AuditRecord
 from dmseg.results.cases import CaseTable
+from dmseg.results.shown import WORST_CASES, choose_cases, find_worst
 from dmseg.types import LEVEL_LABELS, Prompts
 
 PANEL_SIZE = 240
 _LEAST = 3
+_LEAST_WINDOW = 64
+_WHOLE = 0.8
+"""Share of the image's longer side from which a window is not worth cutting."""
 
 Predictions = Mapping[tuple[str, str, int], AuditRecord]
 """(mask_id, level, step) -> prediction, for the masks that the run kept."""
@@ -74,10 +79,12 @@ def gallery(
         predictions: the masks that the run kept.
         pixels: the benchmark that the run was made on.
     """
-    kept = {mask_id for mask_id, _, _ in predictions}
+    kept = {mask_id for mask_id, level, step in predictions if (level, step) == (table.levels[-1], table.steps)}
     audited = [i for i, mask_id in enumerate(table.mask_ids) if mask_id in kept]
-    enough = len(audited) >= _LEAST
-    chosen = _best_median_worst(table, audited if enough else list(range(len(table.mask_ids))))
+    chosen = _best_median_worst(table, list(range(len(table.mask_ids))))
+    enough = {table.mask_ids[place] for place in chosen.values()} <= kept
+    if not enough and len(audited) >= _LEAST:
+        chosen, enough = _best_median_worst(table, audited), True
     if not enough:
         chosen |= {f"Kept prediction {n}": i for n, i in enumerate(audited, 1) if i not in chosen.values()}
     asked = prompts[prompts["mask_id"].isin([table.mask_ids[i] for i in chosen.values()])]
@@ -104,14 +111,14 @@ def worst_sheet(
     images: Mapping[str, str],
     predictions: Predictions,
     pixels: Pixels,
-    count: int = 5,
+    count: int = WORST_CASES,
 ) -> NDArray[np.uint8]:
     """Draw the ``count`` masks with the lowest final Dice at the hardest level (ties: by id), a column per level.
 
     The other arguments are those of :func:`gallery`. Returns uint8 (H, W, 3) RGB.
     """
     dice = 100 * table.values["dice"][:, :, -1]
-    chosen = sorted(range(len(dice)), key=lambda i: (dice[i, -1], table.mask_ids[i]))[:count]
+    chosen = find_worst(table.mask_ids, dice[:, -1].tolist(), count)
     asked = prompts[prompts["mask_id"].isin([table.mask_ids[i] for i in chosen])]
     draw = _Drawing(table, asked, images, predictions, pixels)
     return contact_sheet(
@@ -125,9 +132,26 @@ def worst_sheet(
 def _best_median_worst(table: CaseTable, candidates: list[int]) -> dict[str, int]:
     """Return the places of up to three different masks, by final Dice at the hardest level (ties: by id)."""
     dice = table.values["dice"][:, -1, -1]
-    ranked = sorted(candidates, key=lambda i: (-dice[i], table.mask_ids[i]))
-    places = {"Best": ranked[0], "Worst": ranked[-1], "Median": ranked[len(ranked) // 2]}
-    return {name: places[name] for name in ("Best", "Median", "Worst") if name == "Best" or places[name] != ranked[0]}
+    places = choose_cases([table.mask_ids[i] for i in candidates], [float(dice[i]) for i in candidates])
+    return {name: candidates[place] for name, place in places.items()}
+
+
+def choose_window(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
+    """Return x0, y0, x1, y1 (exclusive) of what is drawn: the object in the middle of a square twice its size.
+
+    At least 64 pixels; the whole image where the object fills most of it, or where there is none.
+    """
+    height, width = mask.shape
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        return 0, 0, width, height
+    side = max(2 * int(rows[-1] - rows[0] + 1), 2 * int(columns[-1] - columns[0] + 1), _LEAST_WINDOW)
+    if side >= _WHOLE * max(height, width):
+        return 0, 0, width, height
+    tall, wide = min(side, height), min(side, width)
+    y0 = int(np.clip((rows[0] + rows[-1] + 1 - tall) // 2, 0, height - tall))
+    x0 = int(np.clip((columns[0] + columns[-1] + 1 - wide) // 2, 0, width - wide))
+    return x0, y0, x0 + wide, y0 + tall
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,11 +178,19 @@ class _Drawing:
         mask_id = self.table.mask_ids[place]
         rows = self.prompts[(self.prompts["mask_id"] == mask_id) & (self.prompts["level"] == level)]
         kept = self.predictions.get((mask_id, level, step))
+        reference = self.pixels.mask(mask_id)
+        x0, y0, x1, y1 = choose_window(reference)
+        prompts = prompts_until(rows, step)
+        shift = np.array([x0, y0], dtype=np.float32)
         return panel(
-            self.pixels.image(self.images[mask_id], level),
-            self.pixels.mask(mask_id),
-            kept.mask() if kept else None,
-            prompts_until(rows, step),
+            self.pixels.image(self.images[mask_id], level)[y0:y1, x0:x1],
+            reference[y0:y1, x0:x1],
+            kept.mask()[y0:y1, x0:x1] if kept else None,
+            dataclasses.replace(
+                prompts,
+                points=prompts.points - shift,
+                box=None if prompts.box is None else prompts.box - np.tile(shift, 2),
+            ),
             size=PANEL_SIZE,
         )
 

@@ -10,7 +10,7 @@ import contextlib
 import gzip
 import tempfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,6 +101,11 @@ class AuditWriter(contextlib.AbstractContextManager["AuditWriter"]):
         fields = {name: getattr(record, name) for name in ("mask_id", "level", "seed", "step", "rle")}
         self._waiting.write((canonical_json(fields) + "\n").encode())
         self.number += 1
+
+    def keep_only(self, mask_ids: Collection[str]) -> None:
+        """Write the records of these masks alone, and no file if there are none."""
+        self._order = [place for place in self._order if place[1] in mask_ids]
+        self.number = len(self._order) or -1
 
     def forget(self) -> None:
         """Write no file after all."""

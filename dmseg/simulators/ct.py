@@ -268,7 +268,7 @@ def _add_error(scene: Scene, image: Image, error: Array, px_mm: float) -> Image:
 
 def _px_mm(scene: Scene, shape: tuple[int, ...], object_size: float, size: int) -> float:
     """Return mm per px of the error grid when the object's longer side is ``object_size`` mm."""
-    return object_size / float(scene.observed["body_width"]) * max(shape[:2]) / size
+    return object_size / float(scene.get_measured("body_width", "ct")) * max(shape[:2]) / size
 
 
 def beam_hardening(image: Image, scene: Scene, **values: float) -> Image:

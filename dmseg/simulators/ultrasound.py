@@ -184,7 +184,7 @@ def _shadow(depth, lateral, inside, across, begin, onset, out):  # type: ignore[
 def shadow_places(scene: Scene, count: int) -> list[tuple[float, float]]:
     """Return (lateral position, depth as a share) of each shadow; three in four begin at the beam's brightest echo."""
     stream = scene.stream("shadows")
-    bright = scene.observed["reflectors"]
+    bright = scene.get_measured("reflectors", "ultrasound")
     places = []
     for _ in range(count):
         lateral, from_reflector, depth = stream.uniform(0.12, 0.88), stream.uniform() < 0.75, stream.uniform(0.1, 0.5)
@@ -331,7 +331,7 @@ def gel_reflection(image: Image, scene: Scene, *, decay: float, spacing: float) 
         spacing: d, px of the image.
     """
     where = scene.beams(image.shape)
-    start = float(scene.observed["interface"]) * where.deepest
+    start = float(scene.get_measured("interface", "ultrasound")) * where.deepest
     echoes = np.empty(image.shape[:2], np.float32)
     grey = image if image.ndim == 2 else np.ascontiguousarray(image[..., 1])
     window = np.hanning(HANN_STEPS + 1)

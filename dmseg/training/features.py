@@ -2,7 +2,8 @@
 
 One folder per encoder, benchmark and side: ``index.json`` (images, levels, shapes), one file of float16 numbers per
 tensor, and ``done.u8`` with a 1 for each row that is complete, so that filling goes on where it stopped. Files are
-sparse: what is not filled takes no room.
+sparse: what is not filled takes no room. It is no ledger of :mod:`dmseg.jobs`, whose parts are merged and removed once
+all are there: features are read at random while others are still missing, the embedding alone where that is enough.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import json
 import math
 import shutil
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from torch import Tensor
 from dmseg.baselines.networks.sam import Encoded
 from dmseg.errors import MachineError
 from dmseg.files import lock, write_text
-from dmseg.jobs import INLINE, run
+from dmseg.jobs import INLINE, Backend, run
 from dmseg.types import LEVELS
 
 _EMBEDDING = "embedding"
@@ -76,9 +76,9 @@ class FeatureCache:
         wanted: Iterable[Item],
         read: Callable[[Item], Tensor],
         encode: Callable[[Tensor], Encoded],
-        executor: Executor,
         device: torch.device,
         chunk: int = 16,
+        jobs: int = 1,
     ) -> int:
         """Encode what is wanted and missing, and return how many that were.
 
@@ -88,23 +88,21 @@ class FeatureCache:
             wanted: the items that are read next; the others can be filled later, by another run, too.
             read: an image at a level as network input (3, S, S).
             encode: (B, 3, S, S) on ``device`` to features, without gradients.
-            chunk: images per call of ``encode``.
+            chunk: images per call of ``encode``, which ``jobs`` threads read.
         """
         rows_wanted = sorted({self._rows[item] for item in wanted})
         names = list(self._rows)
         self._held = {}
         missing = [names[row] for row in rows_wanted if not self._done[row]]
-
-        def encode_part(part: list[Item]) -> dict[str, NDArray[np.float16]]:
-            encoded = encode(torch.stack(list(executor.map(read, part))).to(device))
+        backend = Backend("threads", jobs) if jobs > 1 and chunk > 1 else INLINE
+        for start in range(0, len(missing), chunk):
+            part = missing[start : start + chunk]
+            with run(read, part, backend, ordered=True) as images:
+                encoded = encode(torch.stack(list(images)).to(device))
             tensors = {_EMBEDDING: encoded.embedding, **encoded.intermediate}
-            return {name: value.to("cpu", torch.float16).numpy() for name, value in tensors.items()}
-
-        parts = [missing[start : start + chunk] for start in range(0, len(missing), chunk)]
-        with run(encode_part, parts, INLINE) as results:
-            for part, arrays in zip(parts, results, strict=True):
-                for place, item in enumerate(part):
-                    self._keep(item, {name: array[place] for name, array in arrays.items()})
+            arrays = {name: value.to("cpu", torch.float16).numpy() for name, value in tensors.items()}
+            for place, item in enumerate(part):
+                self._keep(item, {name: array[place] for name, array in arrays.items()})
         return len(missing)
 
     def read(self, items: Sequence[Item], *, intermediate: bool = True) -> Encoded:

@@ -1,20 +1,27 @@
-"""What training is fed with: batches read ahead, features from the encoder or from disk."""
+"""What training is fed with: batches that torch's loader reads ahead, features from the encoder or from disk."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
+import contextlib
+import functools
+import os
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from dmseg.baselines.networks.mini import set_side
 from dmseg.baselines.networks.robust_sam import RobustNetwork
 from dmseg.baselines.networks.sam import Encoded
 from dmseg.baselines.pge_sam import EnhancedNetwork
 from dmseg.build import Benchmark
+from dmseg.errors import DmsegError
+from dmseg.jobs import end_with_parent, worker_lost
 from dmseg.training.config import TrainConfig
 from dmseg.training.features import FeatureCache, Item, all_items, cache_key
 from dmseg.training.frozen import openvino_encoder
@@ -23,15 +30,34 @@ from dmseg.training.samples import BatchSchedule, Loaded, Loader, TrainingSample
 from dmseg.types import as_rgb
 
 
+@dataclass(frozen=True)
+class Share(Dataset[Loaded | Exception]):
+    """Number of a batch -> what one process reads of it: every ``processes``-th image from ``rank`` on.
+
+    What is wrong with the data comes back as a value: raised in a worker, its message would be a traceback.
+    """
+
+    schedule: BatchSchedule
+    loader: Loader
+    rank: int
+    processes: int
+
+    def __getitem__(self, index: int) -> Loaded | Exception:
+        try:
+            return self.loader.load(self.schedule.visits(index)[self.rank :: self.processes])
+        except (DmsegError, OSError) as error:
+            return error
+
+
 class Feed:
     """One process's share of the batches.
 
     Args:
-        executor: threads that read images.
         cache: folder for kept features; used where the configuration keeps them.
+        jobs: worker processes that read images ahead; with one, and no GPU to keep busy, this process reads them.
 
     Attributes:
-        curriculum: which batches there are.
+        schedule: which batches there are.
     """
 
     def __init__(
@@ -40,38 +66,31 @@ class Feed:
         benchmark: Benchmark,
         trainee: TrainableModel,
         fabric: Fabric,
-        executor: Executor,
         cache: Path,
+        jobs: int = 1,
     ) -> None:
         self._config, self._benchmark, self._trainee = config, benchmark, trainee
-        self._fabric, self._executor = fabric, executor
+        self._fabric, self._jobs = fabric, jobs
         self._network = trainee.network
-        self.curriculum = BatchSchedule(benchmark, config, self._network.side)
+        self.schedule = BatchSchedule(benchmark, config, self._network.side)
         self._reconstructs = isinstance(self._network, EnhancedNetwork) and config.losses.reconstruction > 0
         self._intermediate = isinstance(self._network, EnhancedNetwork | RobustNetwork)
-        self._loader = Loader(benchmark, trainee.adapter, config, pixels=not config.cache, clear=self._reconstructs)
         self._encode = openvino_encoder(self._network) if config.encoder == "openvino" else trainee.encode
         self._features = self._open_features(cache) if config.cache else None
-        self._ahead: Future[Loaded] | None = None
 
-    def batches(self, first: int) -> Iterator[tuple[int, Loaded]]:
-        """Yield the batches from ``first`` on, each read while the one before is trained on."""
-        total = self.curriculum.batches
-        with ThreadPoolExecutor(1) as reader:
-            for index in range(first, total):
-                self._at_side(self.curriculum.side(index))
-                loaded = self._ahead.result() if self._ahead is not None else self.load(index)
-                self._ahead = None
-                if index + 1 < total and self.curriculum.side(index + 1) == self._network.side:
-                    self._ahead = reader.submit(self.load, index + 1)
+    def batches(self, first: int = 0, end: int | None = None) -> Generator[tuple[int, Loaded], None, None]:
+        """Yield the batches from ``first`` to ``end``, the same for any number of workers."""
+        for numbers, side in self.schedule.spans(first, self.schedule.batches if end is None else end):
+            self._set_side(side)
+            for index, loaded in zip(numbers, self._open_loader(numbers), strict=True):
+                if isinstance(loaded, Exception):
+                    raise loaded
+                self._set_side(side)
                 yield index, loaded
-                self._at_side(self.curriculum.side(index))
 
     def at_full_side(self) -> None:
         """Give the network the side that training ends with, as validation wants it; the next batch sets its own."""
-        if self._ahead is not None:
-            wait([self._ahead])
-        self._at_side(self.curriculum.side(self.curriculum.batches - 1))
+        self._set_side(self.schedule.side(self.schedule.batches - 1))
 
     def features(self, loaded: Loaded) -> tuple[Encoded, Tensor | None]:
         """Return features of a batch's images and, where needed, the embedding of their clear versions."""
@@ -81,25 +100,44 @@ class Feed:
         if loaded.pixels is None:
             raise AssertionError("images were not read")
         with self._fabric.autocast(), torch.set_grad_enabled(not self._trainee.encoder_frozen):
-            encoded = self._encode(loaded.pixels.to(device))
+            encoded = self._encode(loaded.pixels.to(device, non_blocking=True))
         if loaded.clear is None:
             return encoded, None
         with self._fabric.autocast(), torch.no_grad():
-            return encoded, self._encode(loaded.clear.to(device)).embedding
+            return encoded, self._encode(loaded.clear.to(device, non_blocking=True)).embedding
 
-    def _at_side(self, side: int) -> None:
+    def _set_side(self, side: int) -> None:
         if side != self._network.side:
             set_side(self._network, side)
 
-    def load(self, index: int) -> Loaded:
-        """Read this process's share of a batch."""
-        return self._loader.load(self._own(self.curriculum.visits(index)), self._executor)
-
-    def _own(self, visits: Sequence[TrainingSample]) -> Sequence[TrainingSample]:
-        return visits[self._fabric.global_rank :: self._fabric.world_size]
+    def _open_loader(self, numbers: range) -> DataLoader[Loaded | Exception]:
+        """Return torch's loader of some batches, all of the network's present side."""
+        on_gpu, workers = self._fabric.device.type == "cuda", self._jobs
+        if self._features is not None or (workers == 1 and not on_gpu):
+            workers = 0
+        else:  # forked workers share what is read before: the index is loaded once
+            sample = self.schedule.visits(numbers[0])[0]
+            self._benchmark.plan(sample.image_id, self._benchmark.levels[-1])
+            self._benchmark.mask(sample.mask_ids[0])
+        loader = Loader(
+            self._benchmark,
+            self._trainee.adapter,
+            self._config,
+            pixels=self._features is None,
+            clear=self._reconstructs,
+        )
+        return DataLoader(
+            Share(self.schedule, loader, self._fabric.global_rank, self._fabric.world_size),
+            batch_size=None,
+            sampler=numbers,
+            num_workers=workers,
+            pin_memory=on_gpu,
+            worker_init_fn=functools.partial(_begin_worker, os.getpid()),
+            generator=torch.Generator(),  # the global one stays as it is
+        )
 
     def _open_features(self, folder: Path) -> FeatureCache:
-        items = all_items(self.curriculum.image_ids, self._config.levels)
+        items = all_items(self.schedule.image_ids, self._config.levels)
         preparation = f"{type(self._trainee.adapter).__name__} {self._config.encoder}"
         key = cache_key(self._network.image_encoder, preparation, self._benchmark.digest, self._network.side, items)
         with self._fabric.rank_zero_first():
@@ -120,7 +158,7 @@ class Feed:
         items = [(visit.image_id, visit.level) for visit in visits]
         clear_items = [(image_id, "clear") for image_id, _ in items] if self._reconstructs else []
         chunk = 1 if device.type == "cpu" else 16  # on a CPU more are no faster, and neighbours change the last bits
-        features.fill([*items, *clear_items], self._read_item, self._encode_whole, self._executor, device, chunk)
+        features.fill([*items, *clear_items], self._read_item, self._encode_whole, device, chunk, self._jobs)
         encoded = _move(features.read(items, intermediate=self._intermediate), device)
         if not self._reconstructs:
             return encoded, None
@@ -131,3 +169,19 @@ def _move(encoded: Encoded, device: torch.device) -> Encoded:
     return Encoded(
         encoded.embedding.to(device), {name: value.to(device) for name, value in encoded.intermediate.items()}
     )
+
+
+def _begin_worker(parent: int, worker: int) -> None:
+    end_with_parent(parent)
+    cv2.setNumThreads(1)
+
+
+@contextlib.contextmanager
+def name_lost_workers() -> Iterator[None]:
+    """Turn what torch raises, anywhere in the body, when a worker has ended into a WorkerLostError."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise worker_lost(error) from None

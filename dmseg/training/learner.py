@@ -19,7 +19,7 @@ from dmseg.training.config import TERMS, TrainConfig
 from dmseg.training.feed import Feed
 from dmseg.training.interaction import ObjectBatch, interact
 from dmseg.training.networks import TrainableModel
-from dmseg.training.optimiser import Average, adamw, rate_factor, set_rate
+from dmseg.training.optimiser import Average, adamw, build_schedule
 from dmseg.training.prompts import KEY
 from dmseg.training.samples import Loaded
 from dmseg.types import Prompts
@@ -29,18 +29,18 @@ class Learner:
     """A network with its optimiser.
 
     Attributes:
-        average: averaged weights, or None.
         settled: no gradient waits for an optimiser step.
+        rate: learning rate of the first part at the next optimiser step.
     """
 
     def __init__(self, config: TrainConfig, trainee: TrainableModel, feed: Feed, fabric: Fabric) -> None:
         self._config, self._trainee, self._feed, self._fabric = config, trainee, feed, fabric
         self._parameters = list(trainee.parameters.values())
         self._optimiser = adamw(trainee.groups, config)
-        self.average = Average(trainee.parameters, config.ema) if config.ema else None
+        self._average = Average(trainee.parameters, config.ema) if config.ema else None
         per_batch = config.interactions if config.updates == "interaction" else 1
-        self._updates = feed.curriculum.batches * per_batch
-        self._done = 0
+        self._updates = feed.schedule.batches * per_batch
+        self._go_on_from(0)
 
     @property
     def settled(self) -> bool:
@@ -49,8 +49,8 @@ class Learner:
 
     @property
     def rate(self) -> float:
-        """Learning rate of the first part."""
-        return float(self._optimiser.param_groups[0]["lr"])
+        """Learning rate of the first part, as the next optimiser step takes it."""
+        return float(self._schedule.get_last_lr()[0])
 
     def state(self) -> dict[str, Any]:
         """Return what :meth:`restore` takes, as plain tensors and numbers."""
@@ -59,16 +59,26 @@ class Learner:
             "updates": self._done,
             "network": {name: network[name] for name in self._trainee.state_names},
             "optimiser": self._optimiser.state_dict(),
-            "average": self.average.values if self.average else {},
+            "average": self._average.values if self._average else {},
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a state."""
         self._trainee.network.load_state_dict(state["network"], strict=False)
         self._optimiser.load_state_dict(state["optimiser"])
-        if self.average is not None:
-            self.average.values = {name: value.to(self._fabric.device) for name, value in state["average"].items()}
-        self._done = state["updates"]
+        if self._average is not None:
+            self._average.values = {name: value.to(self._fabric.device) for name, value in state["average"].items()}
+        self._go_on_from(state["updates"])
+
+    def _go_on_from(self, done: int) -> None:
+        """Set the learning rates for what follows ``done`` updates."""
+        self._done = done
+        steps, total = (math.ceil(count / self._config.accumulate) for count in (done, self._updates))
+        self._schedule = build_schedule(self._optimiser, total, self._config, steps)
+
+    def use_averages(self) -> contextlib.AbstractContextManager[None]:
+        """Put the averaged weights in the place of the present ones during the body; without averages, nothing."""
+        return self._average.in_place_of_weights() if self._average else contextlib.nullcontext()
 
     def learn(self, index: int, loaded: Loaded) -> dict[str, float]:
         """Interact with batch ``index`` and step; return sums over its samples."""
@@ -112,7 +122,7 @@ class Learner:
 
     def _share(self, index: int, counted: int) -> float:
         """Return what one sample counts in the gradient: the mean is over the samples of all processes."""
-        n_all = sum(len(visit.mask_ids) for visit in self._feed.curriculum.visits(index))
+        n_all = sum(len(visit.mask_ids) for visit in self._feed.schedule.visits(index))
         return self._fabric.world_size / (n_all * counted * self._config.accumulate)
 
     def _with_gradient(self, index: int) -> list[bool]:
@@ -137,20 +147,18 @@ class Learner:
         self._done += 1
         if not self.settled:
             return
-        config = self._config
         self._share_gradients()
-        norm = torch.nn.utils.clip_grad_norm_(self._parameters, config.clip)
+        norm = torch.nn.utils.clip_grad_norm_(self._parameters, self._config.clip)
         if not torch.isfinite(norm):
             raise DataError(
-                f"training {config.model}: the gradient of update {self._done} is not finite; the last saved "
+                f"training {self._config.model}: the gradient of update {self._done} is not finite; the last saved "
                 "state is as it was. Try another run: a lower learning_rate, a longer warmup, or precision fp32"
             )
-        step, steps = (math.ceil(count / config.accumulate) for count in (self._done, self._updates))
-        set_rate(self._optimiser, rate_factor(step - 1, steps, config.warmup, config.final_rate))
         self._optimiser.step()
+        self._schedule.step()
         self._optimiser.zero_grad(set_to_none=True)
-        if self.average is not None:
-            self.average.update()
+        if self._average is not None:
+            self._average.update()
 
     def _share_gradients(self) -> None:
         """Replace the gradients by their mean over the processes; what has none in any of them keeps none.

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import itertools
 import json
 import os
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +25,7 @@ from dmseg.errors import UsageError
 from dmseg.files import cache_folder, remove_temporaries, write_text
 from dmseg.progress import progress
 from dmseg.training.config import PRECISIONS, TrainConfig
-from dmseg.training.feed import Feed
+from dmseg.training.feed import Feed, name_lost_workers
 from dmseg.training.learner import Learner
 from dmseg.training.log import LogWindow, RunLog
 from dmseg.training.networks import MINI, build_trainable_model
@@ -61,7 +59,7 @@ def train(
     device: str = "auto",
     devices: int = 1,
     cache: Path | None = None,
-    jobs: int = 2,
+    jobs: int = 1,
     half: bool = False,
 ) -> TrainSummary:
     """Train, or go on with what ``out`` holds.
@@ -74,11 +72,11 @@ def train(
         base_weights: of the base network.
         device: auto, cpu or cuda; ``devices`` of them, one process each.
         cache: folder of kept features; default: the user's cache.
-        jobs: threads that read images.
+        jobs: worker processes that read images ahead; with one, on a CPU, this process reads them.
         half: write the trained tensors in half precision.
 
     Raises:
-        DmsegError: weights, data or choices that do not go together.
+        DmsegError: weights, data or choices that do not go together; a worker was ended by the system.
     """
     sizes = [stage.batch for stage in config.stages] or [config.batch]
     processes = int(os.environ.get("WORLD_SIZE", "1"))
@@ -99,8 +97,8 @@ def train(
         precision=PRECISIONS[config.precision],  # type: ignore[arg-type]
     )
     fabric.launch()
-    with ThreadPoolExecutor(jobs) as executor, use_full_fp32():
-        return Training(config, benchmark, out, fabric, executor, base_weights, cache, half).run()
+    with use_full_fp32(), name_lost_workers():
+        return Training(config, benchmark, out, fabric, base_weights, cache, jobs, half).run()
 
 
 class Training:
@@ -112,9 +110,9 @@ class Training:
         benchmark: Benchmark,
         out: Path,
         fabric: Fabric,
-        executor: Executor,
         base_weights: Path | str | None,
         cache: Path | None,
+        jobs: int,
         half: bool,
     ) -> None:
         if config.stages and config.base != MINI:
@@ -123,14 +121,14 @@ class Training:
         self._validator = Validator(benchmark, config) if config.validation.images else None
         self._trainee = build_trainable_model(config, base_weights, fabric.device)
         self._saved = load_state(out / FILE, config.digest, benchmark.digest, self._trainee.base_sha256)
-        self._feed = Feed(config, benchmark, self._trainee, fabric, executor, cache or cache_folder() / "features")
+        self._feed = Feed(config, benchmark, self._trainee, fabric, cache or cache_folder() / "features", jobs)
         self._learner = Learner(config, self._trainee, self._feed, fabric)
         self._best = -1.0
 
     def run(self) -> TrainSummary:
         """Go through all batches that are left and write the trained weights."""
         started = time.monotonic()
-        planned, first = self._feed.curriculum.batches, 0
+        planned, first = self._feed.schedule.batches, 0
         total = min(self._config.until or planned, planned)
         if self._saved is not None:
             first, self._best = self._saved["done"], self._saved["best"]
@@ -138,8 +136,8 @@ class Training:
             self._saved = None
         log, unsaved = self._log(first), False
         window = LogWindow(first, total)
-        with contextlib.closing(log) if log else contextlib.nullcontext():
-            batches = itertools.islice(self._feed.batches(first), max(0, total - first))
+        batches = self._feed.batches(first, total)
+        with contextlib.closing(log or contextlib.ExitStack()), contextlib.closing(batches):
             for index, loaded in self._show_progress(batches, total - first):
                 window.add(self._learner.learn(index, loaded), len(loaded.visits), len(loaded.keys))
                 done = index + 1
@@ -148,7 +146,7 @@ class Training:
                     if log:
                         log.losses(row)
                 last = done == total
-                every = self._config.validation.every or self._feed.curriculum.per_epoch
+                every = self._config.validation.every or self._feed.schedule.per_epoch
                 if log and (last or (every and done % every == 0)):
                     self._validate(done, log)
                 # A state holds no gradients: one that is due while some wait for their step is written after it.
@@ -182,7 +180,7 @@ class Training:
         if self._validator is None:
             return
         self._feed.at_full_side()
-        with self._use_averages():
+        with self._learner.use_averages():
             self._trainee.network.eval()
             found = self._validator.run(self._trainee.adapter)
             self._trainee.modes()
@@ -221,18 +219,5 @@ class Training:
             "base_sha256": self._trainee.base_sha256,
             "config": json.dumps(choices, sort_keys=True),
         }
-        with self._use_averages():
+        with self._learner.use_averages():
             save_trained(self._out / name, self._trainee.network, self._trainee.state_names, metadata, self._half)
-
-    @contextlib.contextmanager
-    def _use_averages(self) -> Iterator[None]:
-        """Put the averaged weights in the place of the present ones for a while; without averages, nothing."""
-        average = self._learner.average
-        if average is None:
-            yield
-            return
-        average.swap()
-        try:
-            yield
-        finally:
-            average.swap()

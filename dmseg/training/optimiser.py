@@ -1,12 +1,15 @@
-"""AdamW with a learning rate per part, warm-up and cosine; averaged weights."""
+"""AdamW with a learning rate per part, warm-up times cosine, averaged weights: all by torch, set up here."""
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from dmseg.training.config import TrainConfig
 
@@ -20,7 +23,7 @@ def adamw(groups: Mapping[str, Mapping[str, nn.Parameter]], config: TrainConfig)
             if chosen:
                 rate = config.learning_rate[part]
                 decay = config.weight_decay if decays else 0.0
-                entries.append({"params": chosen, "lr": rate, "peak": rate, "weight_decay": decay})
+                entries.append({"params": chosen, "lr": rate, "weight_decay": decay})
     return torch.optim.AdamW(entries, betas=config.betas)
 
 
@@ -30,29 +33,33 @@ def rate_factor(step: int, total: int, warmup: int, final: float) -> float:
     return min(1.0, (step + 1) / max(1, warmup)) * (final + (1 - final) * cosine)
 
 
-def set_rate(optimiser: torch.optim.Optimizer, factor: float) -> None:
-    """Give every group its peak learning rate times ``factor``."""
+def build_schedule(optimiser: torch.optim.Optimizer, total: int, config: TrainConfig, done: int = 0) -> LambdaLR:
+    """Return torch's schedule of the learning rates over ``total`` optimiser steps, of which ``done`` are made."""
     for group in optimiser.param_groups:
-        group["lr"] = group["peak"] * factor
+        group.setdefault("initial_lr", group.pop("peak", group["lr"]))  # older states call it "peak"
+    return LambdaLR(optimiser, lambda step: rate_factor(step, total, config.warmup, config.final_rate), done - 1)
 
 
 class Average:
-    """Exponential moving average of parameters."""
+    """Exponential moving average of parameters, by torch's own function."""
 
     def __init__(self, parameters: Mapping[str, nn.Parameter], decay: float) -> None:
-        self._parameters, self._decay = parameters, decay
+        self._parameters, self._move = parameters, get_ema_multi_avg_fn(decay)
         self.values: dict[str, Tensor] = {name: value.detach().clone() for name, value in parameters.items()}
 
-    @torch.no_grad()
     def update(self) -> None:
         """Move the averages towards the present weights."""
-        for name, value in self._parameters.items():
-            self.values[name].lerp_(value, 1 - self._decay)
+        self._move([self.values[name] for name in self._parameters], [*self._parameters.values()], None)
 
+    @contextlib.contextmanager
     @torch.no_grad()
-    def swap(self) -> None:
-        """Exchange the averages and the present weights; a second call undoes it."""
+    def in_place_of_weights(self) -> Iterator[None]:
+        """Put the averages in the place of the present weights during the body."""
+        kept = {name: value.detach().clone() for name, value in self._parameters.items()}
         for name, value in self._parameters.items():
-            kept = value.detach().clone()
             value.copy_(self.values[name])
-            self.values[name] = kept
+        try:
+            yield
+        finally:
+            for name, value in self._parameters.items():
+                value.copy_(kept[name])

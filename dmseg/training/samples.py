@@ -6,10 +6,11 @@ the number of processes nor a restart changes what a batch holds: a process take
 
 from __future__ import annotations
 
+import copy
 import functools
-from collections.abc import Sequence
-from concurrent.futures import Executor
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import TypeVar
 
 import cv2
@@ -89,6 +90,12 @@ class BatchSchedule:
         """Return the side of the images of a batch."""
         return self._stage(batch)[3].side
 
+    def spans(self, first: int, end: int) -> Iterator[tuple[range, int]]:
+        """Yield the batches from ``first`` to ``end`` in runs of one side, each with that side."""
+        for start, stop, _, stage in self._plan:
+            if batches := range(max(first, start), min(end, stop)):
+                yield batches, stage.side
+
     def visits(self, batch: int) -> list[TrainingSample]:
         """Return what a batch holds, over all processes."""
         start, _, position, stage = self._stage(batch)
@@ -150,9 +157,16 @@ class Loaded:
         """The objects as (N, 1, h, w) float32."""
         return torch.from_numpy(np.stack(self.masks))[:, None].float()
 
+    def pin_memory(self) -> Loaded:
+        """Return the same with its images in memory that a GPU reads while it computes; torch's loader calls it."""
+        pixels, clear = (images if images is None else images.pin_memory() for images in (self.pixels, self.clear))
+        return replace(self, pixels=pixels, clear=clear)
+
 
 class Loader:
     """Reads visits: images through the adapter's own preparation, objects onto the low-resolution grid.
+
+    Small enough to be sent to worker processes: of the network it keeps the sides alone, as they are now.
 
     Args:
         pixels: whether images are needed, or cached features take their place.
@@ -162,12 +176,14 @@ class Loader:
     def __init__(
         self, benchmark: Benchmark, adapter: PromptedAdapter, config: TrainConfig, *, pixels: bool, clear: bool
     ) -> None:
-        self._benchmark, self._adapter, self._config = benchmark, adapter, config
+        self._benchmark, self._config, self._adapter = benchmark, config, copy.copy(adapter)
+        self._side, self._grid = adapter.network.side, adapter.network.prompt_encoder.mask_input_size[0]
+        self._adapter.network = SimpleNamespace(side=self._side)  # type: ignore[assignment]  # all that prepare asks
         self._pixels, self._clear = pixels, clear
 
-    def load(self, visits: Sequence[TrainingSample], executor: Executor) -> Loaded:
-        """Read visits, several at a time."""
-        read = list(executor.map(self._read, visits))
+    def load(self, visits: Sequence[TrainingSample]) -> Loaded:
+        """Read visits."""
+        read = [self._read(visit) for visit in visits]
         masks = [mask for _, _, part, _ in read for mask in part]
         counts = [len(part) for _, _, part, _ in read]
         return Loaded(
@@ -194,9 +210,7 @@ class Loader:
                 clear, _ = self._prepare(original, visit.flip_rotation)
         else:
             frame = self._adapter.prepare(np.zeros((*shapes[0].shape, 3), np.uint8))[1]
-        network = self._adapter.network
-        side, grid = network.side, network.prompt_encoder.mask_input_size[0]
-        masks = [grid_mask(mask, frame, side, grid) for mask in shapes]
+        masks = [grid_mask(mask, frame, self._side, self._grid) for mask in shapes]
         keys = [visit.key(mask_id) for mask_id in visit.mask_ids]
         prompts = [first(mask, key, self._config.seed, visit.kind) for mask, key in zip(masks, keys, strict=True)]
         return pixels, clear, masks, prompts

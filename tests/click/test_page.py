@@ -15,10 +15,12 @@ pytest.importorskip("starlette", reason="the extra click is not installed")
 pytest.importorskip("uvicorn", reason="the extra click is not installed")
 from browser import open_page
 
-from dmseg import imaging
+from dmseg import imaging, simulators
 from dmseg.click import Answerer, gallery_of_benchmark, gallery_of_file, write_recorded_page
 from dmseg.click.server import build_app, serve
 from dmseg.click.views import Gallery
+from dmseg.errors import UsageError
+from dmseg.types import Window
 
 pytestmark = pytest.mark.browser
 
@@ -162,7 +164,7 @@ def test_recorded_answers_need_no_server(tiny, models, tmp_path, scheme):
         assert events == []
 
 
-def test_own_files_are_shown_in_their_window(tmp_path):
+def test_own_files_are_shown_in_their_window(tmp_path, monkeypatch):
     nibabel = pytest.importorskip("nibabel")
     hounsfield = np.full((6, 40, 50), -1000, np.int16)
     hounsfield[:, 10:30, 12:34] = 60
@@ -178,6 +180,18 @@ def test_own_files_are_shown_in_their_window(tmp_path):
     (mask_id,) = entry.masks
     mask = gallery.reference(entry.image_id, mask_id)
     assert clear.dtype == np.uint8 and clear[~mask].max() == 0 and clear[mask].min() > 100
+    plan, windows = simulators.plan, []
+    monkeypatch.setattr(simulators, "plan", lambda *a, **given: windows.append(given["window"]) or plan(*a, **given))
+    lung = Window(-600, 1500)
+    for chosen in (None, lung):
+        (entry,) = gallery_of_file(tmp_path / "ct.nii.gz", "ct", chosen).entries
+        assert entry.image_id == "ct_z003", "the middle one"
+        entry.read_level("lq1")
+    assert windows == [simulators.default_window("ct"), lung], "what an image is seen through decides how it degrades"
+    with pytest.raises(UsageError, match=r"--slice 6: .*has axial slices 0 to 5"):
+        gallery_of_file(tmp_path / "ct.nii.gz", "ct", slice_index=6)
     imaging.write_png(tmp_path / "photo.png", np.dstack([clear] * 3))
     colour = gallery_of_file(tmp_path / "photo.png", None)
-    assert not colour.entries[0].masks
+    assert not colour.entries[0].masks and colour.entries[0].image_id == "photo"
+    with pytest.raises(UsageError, match=r"photo\.png holds one image; leave out --slice"):
+        gallery_of_file(tmp_path / "photo.png", None, slice_index=0)

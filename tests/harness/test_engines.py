@@ -94,7 +94,13 @@ def test_ten_kills_of_the_parent_alone_leave_nothing_and_change_no_row(tiny, tmp
     harness.evaluate("watershed", tiny, out)
     assert harness.run_digest(out) == digest
     tables = {f"{name}.parquet" for name in ("steps", "prompts", "inputs", "timing")}
-    assert {path.name for path in out.iterdir()} == {"run.json", "environment.json", "audit.jsonl.gz", *tables}
+    assert {path.name for path in out.iterdir()} == {
+        "run.json",
+        "environment.json",
+        "audit.jsonl.gz",
+        "shown.jsonl.gz",
+        *tables,
+    }
 
 
 @pytest.mark.parametrize("jobs", [1, 2])

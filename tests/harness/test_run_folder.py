@@ -74,7 +74,7 @@ def test_the_files_have_the_documented_columns(disk):
     for name in TABLES:
         assert pq.read_schema(disk.path / f"{name}.parquet").equals(run_schema(name))
     assert {path.name for path in disk.path.iterdir()} == {
-        "run.json", "environment.json", "audit.jsonl.gz", *(f"{name}.parquet" for name in TABLES)
+        "run.json", "environment.json", "audit.jsonl.gz", "shown.jsonl.gz", *(f"{name}.parquet" for name in TABLES)
     }  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -16,31 +17,42 @@ from dmseg.errors import DataError, MissingDependencyError, UsageError
 from dmseg.files import is_alive
 from dmseg.jobs import Backend, WorkerLostError, run
 
-LOCAL = ("inline", "threads", "loky")
-ALL = (*LOCAL, pytest.param("dask", marks=pytest.mark.slow))
-PROCESSES = ("loky", pytest.param("dask", marks=pytest.mark.slow))
+DASK = pytest.param("dask", marks=pytest.mark.slow)
 
 
-def results(function, units, name, **choices):
-    if name == "dask":
-        pytest.importorskip("distributed", reason="dask is not installed")
-    with run(function, units, Backend(name, 2), **choices) as found:
+@pytest.fixture(scope="module")
+def address():
+    """The address of a dask cluster that somebody else has started."""
+    distributed = pytest.importorskip("distributed", reason="dask is not installed")
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL
+    ) as cluster:
+        yield cluster.scheduler_address
+
+
+@pytest.fixture(params=["inline", "threads", "loky", DASK])
+def backend(request):
+    """Two workers of each kind; those of dask stay for the next test."""
+    address = request.getfixturevalue("address") if request.param == "dask" else None
+    return Backend(request.param, 2, address)
+
+
+def results(function, units, backend, **choices):
+    with run(function, units, backend, **choices) as found:
         return list(found)
 
 
-@pytest.mark.parametrize("name", ALL)
-def test_results_are_those_of_a_loop(name):
-    assert sorted(results(job_units.square, range(20), name)) == [n * n for n in range(20)]
-    assert results(job_units.square, [], name) == []
+def test_results_are_those_of_a_loop(backend):
+    assert sorted(results(job_units.square, range(20), backend)) == [n * n for n in range(20)]
+    assert results(job_units.square, [], backend) == []
 
 
-@pytest.mark.parametrize("name", LOCAL)
-def test_results_come_in_the_order_of_the_units_where_that_is_asked_for(name):
-    assert results(job_units.square_late, range(12), name, ordered=True) == [n * n for n in range(12)]
+def test_results_come_in_the_order_of_the_units_where_that_is_asked_for(backend):
+    assert results(job_units.square_late, range(12), backend, ordered=True) == [n * n for n in range(12)]
 
 
-@pytest.mark.parametrize("name", ["threads", "loky"])
-def test_units_are_taken_only_a_few_ahead_of_the_results(name):
+@pytest.mark.parametrize("backend", ["threads", "loky", DASK], indirect=True)
+def test_units_are_taken_only_a_few_ahead_of_the_results(backend):
     class Counted:
         taken = 0
 
@@ -52,31 +64,33 @@ def test_units_are_taken_only_a_few_ahead_of_the_results(name):
                 Counted.taken += 1
                 yield number
 
-    with run(job_units.square, Counted(), Backend(name, 2), ordered=True) as found:
+    with run(job_units.square, Counted(), backend, ordered=True) as found:
         for _ in range(10):
             next(found)
         assert Counted.taken < 30
 
 
-@pytest.mark.parametrize("name", LOCAL)
-def test_the_first_error_ends_the_job(name):
+def test_the_first_error_ends_the_job_and_is_all_that_is_said(backend, capfd):
     with pytest.raises(DataError, match="three is no good"):
-        results(job_units.fail_at_three, range(1000), name)
+        results(job_units.fail_at_three, range(1000), backend)
+    assert "Traceback" not in capfd.readouterr().err
 
 
-@pytest.mark.parametrize("name", ALL)
-def test_a_full_disk_ends_the_job_within_seconds(name):
+def test_a_full_disk_ends_the_job_within_seconds(backend):
     start = time.monotonic()
     with pytest.raises(OSError, match="No space left"):
-        results(job_units.fill_disk, range(200), name)
+        results(job_units.fill_disk, range(200), backend)
     assert time.monotonic() - start < 30, "200 units take 60 seconds"
 
 
-@pytest.mark.parametrize("name", PROCESSES)
+@pytest.mark.parametrize("name", ["loky", DASK])
 def test_a_worker_that_the_system_ends_is_one_message(name):
+    if name == "dask":
+        pytest.importorskip("distributed", reason="dask is not installed")
+    backend = Backend(name, 2)
     with pytest.raises(WorkerLostError, match=r"ended by the system.*fewer --jobs.*goes on"):
-        results(job_units.die_at_two, range(50), name)
-    assert sorted(results(job_units.square, range(5), name)) == [0, 1, 4, 9, 16], "the next job has new workers"
+        results(job_units.die_at_two, range(50), backend)
+    assert sorted(results(job_units.square, range(5), backend)) == [0, 1, 4, 9, 16], "the next job has new workers"
 
 
 def test_an_error_in_the_caller_s_loop_ends_the_workers(tmp_path):
@@ -109,7 +123,7 @@ def is_running(process: int) -> bool:
         return False
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", ["inline", "threads", "loky", DASK])
 @pytest.mark.parametrize("how", ["SIGINT", "SIGTERM", "SIGKILL"])
 def test_what_ends_the_parent_ends_all_workers_within_seconds(tmp_path, name, how):
     if name == "dask":
@@ -164,14 +178,23 @@ def test_dask_that_is_not_installed_is_named_with_its_extra(monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_scheduler_by_its_address():
-    distributed = pytest.importorskip("distributed", reason="dask is not installed")
-    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
-        backend = Backend("dask", 1, cluster.scheduler_address)
-        with run(job_units.square, range(6), backend, ordered=True) as found:
-            assert list(found) == [0, 1, 4, 9, 16, 25]
-    with (
-        pytest.raises(UsageError, match=r"no dask scheduler answers at tcp://127\.0\.0\.1:1 "),
-        run(job_units.square, range(6), Backend("dask", 1, "tcp://127.0.0.1:1")) as found,
-    ):
-        list(found)
+def test_ctrl_c_takes_back_what_waits_on_a_cluster_that_goes_on(address, tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, job_units.__file__, str(tmp_path), "dask", address], stderr=subprocess.PIPE, text=True
+    )
+    while len(list(tmp_path.iterdir())) < 3 and process.poll() is None:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    begun = len(list(tmp_path.iterdir()))
+    assert process.returncode != 0 and said.count("Traceback") == 1, said
+    time.sleep(2)  # time for three more units a worker
+    assert len(list(tmp_path.iterdir())) == begun < 30
+    assert results(job_units.square, range(3), Backend("dask", 1, address)), "its workers are others' to end"
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_does_not_answer_is_named():
+    pytest.importorskip("distributed", reason="dask is not installed")
+    with pytest.raises(UsageError, match=r"no dask scheduler answers at tcp://127\.0\.0\.1:1 "):
+        results(job_units.square, range(6), Backend("dask", 1, "tcp://127.0.0.1:1"))

@@ -11,13 +11,19 @@ import numpy as np
 import pandas as pd
 import pytest
 from synthetic_runs import DIGEST, SyntheticBenchmark, SyntheticSource, declare, write_run
+from tiny_benchmark import write_tiny_benchmark
 
+from dmseg import harness
+from dmseg.build import open_benchmark
 from dmseg.errors import DataError, UsageError
 from dmseg.figures.raster import PREDICTION
 from dmseg.imaging import read_image
 from dmseg.report import find_benchmark, pictures, write_report, write_worst_cases
 from dmseg.report.pictures import prompts_until
+from dmseg.results import open_run
+from dmseg.results.audit import AUDIT_FILE, SHOWN_FILE, read_audit
 from dmseg.results.cases import case_tables
+from dmseg.results.shown import choose_cases
 from dmseg.results.summary import split_numbers
 from dmseg.types import LEVEL_LABELS, LEVELS
 
@@ -224,3 +230,31 @@ def test_worst_cases_are_the_lowest_dice_at_the_hardest_level_hardest_last(
     with pytest.raises(DataError, match="the benchmark of this run"):
         write_worst_cases(run, SyntheticBenchmark("ef" * 32), tmp_path / "x.png")  # type: ignore[arg-type]
     assert not (tmp_path / "x.png").exists()
+
+
+def test_panels_are_cut_to_the_object() -> None:
+    mask = np.zeros((400, 600), dtype=bool)
+    mask[100:140, 500:590] = True
+    x0, y0, x1, y1 = pictures.choose_window(mask)
+    assert (x1 - x0, y1 - y0) == (180, 180) and x1 == 600 and y0 == 30 and mask[y0:y1, x0:x1].sum() == mask.sum()
+    mask[:, :] = True
+    assert pictures.choose_window(mask) == (0, 0, 600, 400)
+    assert pictures.choose_window(np.zeros((50, 40), dtype=bool)) == (0, 0, 40, 50)
+
+
+def test_a_run_keeps_the_predictions_of_the_cases_that_its_page_shows(tmp_path: Path) -> None:
+    bench = write_tiny_benchmark(tmp_path / "bench", levels=("clear", "lq3"))
+    harness.evaluate("disk", bench, tmp_path / "run")
+    run = open_run(tmp_path / "run")
+    for table in case_tables(run.steps).values():
+        shown = {(r.mask_id, r.level, r.step): r for n in (SHOWN_FILE, AUDIT_FILE) for r in read_audit(run.path / n)}
+        chosen = choose_cases(table.mask_ids, table.values["dice"][:, -1, -1].tolist())
+        for name, place in chosen.items():
+            for level, step in (("clear", table.steps), ("lq3", 1), ("lq3", table.steps)):
+                kept = shown[table.mask_ids[place], level, step].mask()
+                at = (place, table.levels.index(level), step - 1)
+                reference = open_benchmark(bench).mask(table.mask_ids[place])
+                overlap = 2 * (kept & reference).sum() / (kept.sum() + reference.sum())
+                assert overlap == pytest.approx(table.values["dice"][at]), name
+    html = write_report(tmp_path / "run").read_text(encoding="utf-8")
+    assert "Best, median and worst" in html and "only the references" not in html

@@ -18,7 +18,7 @@ def write_page() -> str:
     assert specification is not None and specification.loader is not None
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
-    assert set(module.PROOFS) == set(OPS)
+    assert set(module.PROOFS) == set(OPS), "each operation needs its line in PROOFS of docs/degradations_page.py"
     return str(module.page())
 
 
@@ -28,5 +28,5 @@ def test_page_is_current(written: str) -> None:
 
 def test_every_operation_has_its_picture() -> None:
     pictures = list((DOCS / "images" / "degradations").glob("*.jpg"))
-    assert {path.stem for path in pictures} == set(OPS)
+    assert {path.stem for path in pictures} == set(OPS), "run docs/degradations_page.py NAME"
     assert sum(path.stat().st_size for path in pictures) < 3_000_000

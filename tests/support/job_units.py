@@ -60,6 +60,6 @@ class Notes:
 
 
 if __name__ == "__main__":
-    with run(Notes(sys.argv[1]), range(200), Backend(sys.argv[2], 2)) as results:
+    with run(Notes(sys.argv[1]), range(200), Backend(sys.argv[2], 2, *sys.argv[3:])) as results:
         for _ in results:
             pass

@@ -31,8 +31,7 @@ def open_cache(folder: Path) -> FeatureCache:
 
 
 def fill(cache: FeatureCache, wanted: list[tuple[str, str]]) -> int:
-    with ThreadPoolExecutor(3) as executor:
-        return cache.fill(wanted, read, encode, executor, torch.device("cpu"))
+    return cache.fill(wanted, read, encode, torch.device("cpu"), jobs=3)
 
 
 def test_what_is_read_is_what_was_encoded_in_the_order_asked_for(tmp_path: Path) -> None:
@@ -56,8 +55,8 @@ def test_filling_goes_on_where_it_stopped_even_in_the_middle(tmp_path: Path) -> 
             raise OSError("the disk went away")
         return read(item)
 
-    with ThreadPoolExecutor(1) as executor, pytest.raises(OSError, match="went away"):
-        open_cache(tmp_path).fill(ITEMS, break_item, encode, executor, torch.device("cpu"))
+    with pytest.raises(OSError, match="went away"):
+        open_cache(tmp_path).fill(ITEMS, break_item, encode, torch.device("cpu"))
     cache = open_cache(tmp_path)
     assert fill(cache, ITEMS) == len(ITEMS) - 5 - 16  # one whole chunk was kept
     assert fill(cache, ITEMS) == 0

@@ -5,7 +5,6 @@ Weights are random, so nothing here says how good a model is.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +30,10 @@ def learn_all(config: TrainConfig, bench: Path, folder: Path, device: str) -> tu
     fabric = Fabric(accelerator=device, devices=1, precision=precision)
     trainee = build_trainable_model(config, "random", fabric.device)
     losses, memory = [], []
-    with ThreadPoolExecutor(2) as executor, use_full_fp32():
-        feed = Feed(config, open_benchmark(bench), trainee, fabric, executor, folder)
+    with use_full_fp32():
+        feed = Feed(config, open_benchmark(bench), trainee, fabric, folder)
         learner = Learner(config, trainee, feed, fabric)
-        for index, loaded in feed.batches(0):
+        for index, loaded in feed.batches():
             losses.append({name: float(value) for name, value in learner.learn(index, loaded).items()})
             memory.append(torch.cuda.memory_allocated() if device == "cuda" else 0)
     return losses, memory

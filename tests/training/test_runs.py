@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import csv
 import math
+import multiprocessing
+import os
+import signal
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -19,11 +23,13 @@ from tiny_benchmark import PICTURES, write_tiny_benchmark  # noqa: E402
 from dmseg.baselines.checkpoints import load_trained, read_trained  # noqa: E402
 from dmseg.build import open_benchmark  # noqa: E402
 from dmseg.cli import group  # noqa: E402
-from dmseg.errors import DataError, ModelError, UsageError  # noqa: E402
+from dmseg.errors import DataError, ImageFileError, ModelError, UsageError  # noqa: E402
+from dmseg.jobs import WorkerLostError  # noqa: E402
 from dmseg.training import (  # noqa: E402
     TrainConfig,
     loop,
     losses,
+    samples,
     train,
 )
 from dmseg.training import learner as learning  # noqa: E402
@@ -120,6 +126,38 @@ def test_a_run_that_was_stopped_equals_one_that_was_not(
     assert files[0] == files[1]
     logs = [list(csv.DictReader((tmp_path / name / "losses.csv").open())) for name in ("whole", "stopped")]
     assert [row["batch"] for row in logs[0]] == [row["batch"] for row in logs[1]] == ["3"]
+
+
+def test_what_is_wrong_with_an_image_is_said_by_a_worker_as_by_the_process_itself(tmp_path: Path) -> None:
+    bench = write_tiny_benchmark(tmp_path / "bench")
+    for path in (bench / "images").rglob("*.png"):
+        path.write_bytes(b"damaged")
+    said = []
+    for jobs in (1, 2):
+        with pytest.raises(ImageFileError) as caught:
+            train(small("mini-sam"), bench, tmp_path / "out", device="cpu", jobs=jobs)
+        said.append(str(caught.value))
+    assert said[0] == said[1] and "Traceback" not in said[0] and not multiprocessing.active_children()
+
+
+def test_a_reader_that_the_system_ends_is_said_within_seconds_and_the_run_goes_on(
+    bench: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, load = small("mini-sam", "batches=3"), samples.Loader.load
+    whole = run(config, bench, tmp_path / "whole")
+    parent = os.getpid()
+
+    def be_ended(self: samples.Loader, visits: Sequence[samples.TrainingSample]) -> samples.Loaded:
+        if os.getpid() != parent:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return load(self, visits)
+
+    with monkeypatch.context() as patched, pytest.raises(WorkerLostError, match="same command with fewer --jobs"):
+        patched.setattr(samples.Loader, "load", be_ended)
+        train(config, bench, tmp_path / "lost", device="cpu", jobs=2)
+    assert not multiprocessing.active_children()
+    again = run(config, bench, tmp_path / "lost")
+    assert all(torch.equal(value, again[name]) for name, value in whole.items())
 
 
 def test_prompt_free_parts_once_a_batch_have_the_gradients_of_every_interaction(
