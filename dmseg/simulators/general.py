@@ -268,6 +268,8 @@ def gamma(image: Image, scene: Scene, *, gamma: float) -> Image:
     Args:
         gamma: exponent; above 1 darkens.
     """
+    if image.dtype == np.float32:
+        return pixels.to_type_of(np.power(image, np.float32(gamma)), image)
     return pixels.pointwise(image, lambda value: np.power(value, gamma))
 
 
