@@ -21,6 +21,13 @@ def test_a_keyed_call_is_the_benchmark(grey: np.ndarray) -> None:
     assert np.array_equal(out, degrade(grey, "lq3plus", modality="ct", key="case", seed=3))
 
 
+def test_the_order_of_acquisition(grey: np.ndarray) -> None:
+    made = [
+        Degrade("mri", levels="lq3plus", keyed=True, order=order)(grey, key="c") for order in ("paper", "acquisition")
+    ]
+    assert not np.array_equal(*made)
+
+
 def test_keyed_calls_repeat_and_follow_pixels_and_epoch(grey: np.ndarray) -> None:
     transform = Degrade("mri", keyed=True, levels="lq2")
     assert np.array_equal(transform(grey), transform(grey))
