@@ -86,7 +86,7 @@ def fidelity(clear: Image, degraded: Image) -> tuple[float, float]:
     type=click.Choice(["level", "operation"]),
     default="level",
     show_default=True,
-    help="level: one row per image; operation: one row per operation, light to heavy.",
+    help="level: one row per image; operation: one row per operation, at severity 1, 2 and 3.",
 )
 @click.option("--modality", default=None, help=f"Of an image file: {', '.join(MODALITIES)}.")
 @window_option
@@ -122,7 +122,7 @@ def command(
         for subject in subjects:
             _add_levels(sheet, subject, seed, difference)
     else:
-        sheet = Sheet(["Clear", "light", "medium", "heavy"])
+        sheet = Sheet(["Clear", "severity 1", "severity 2", "severity 3"])
         _add_operations(sheet, list(subjects), seed, difference)
     _write(sheet, out)
 
@@ -183,16 +183,16 @@ def _add_operations(sheet: Sheet, subjects: Sequence[Subject], seed: int, differ
         seen.add(subject.modality)
         for name in names:
             images = [
-                simulators.apply(
-                    name,
+                simulators.corrupt(
                     subject.clear,
+                    name,
+                    severity,
                     key=subject.name,
                     seed=seed,
-                    severity=severity,
                     modality=subject.modality,
                     window=subject.window,
                 )
-                for severity in ("light", "medium", "heavy")
+                for severity in (1, 2, 3)
             ]
             sheet.add(f"{name}\n{subject.name}", subject.clear, images, subject.masks, difference)
 
