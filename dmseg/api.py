@@ -182,7 +182,8 @@ def explain(
         clicks: each is one step (:class:`dmseg.protocol.Click`).
         box: (4,) x0, y0, x1, y1 in pixels, a step before the clicks.
         steps: how many, where the reference prompts.
-        key, seed: name the object in the draw of its first prompts.
+        key: names the object in the draw of its first prompts.
+        seed: of that draw.
 
     Returns:
         The image, uint8 (H', W', 3) RGB, and what it shows: one :class:`dmseg.baselines.explanation.StepMaps` per step.
@@ -218,7 +219,7 @@ def open(path: str | Path) -> Benchmark:
     ...     _ = phantoms.write_phantoms(raw, per_dataset=1, datasets=["Kvasir-SEG"])
     ...     _ = build.build(raw, bench, levels=["clear", "lq3"])
     ...     benchmark = open(bench)
-    ...     image_id = benchmark.images["image_id"][0]
+    ...     image_id = benchmark.images.image_id[0]
     ...     benchmark.levels, benchmark.image(image_id, "lq3").dtype.name
     (('clear', 'lq3'), 'uint8')
     """

@@ -115,25 +115,33 @@ class Plan:
         declared = (self.observed or {}).get("window")
         return None if declared is None else Window(float(declared[0]), float(declared[1]))
 
+    def make_scene(self, step: PlanStep, clear: Image) -> Scene:
+        """Return what an operation of this plan may know besides the pixels.
+
+        Raises:
+            UsageError: the plan was made for another version of the operation.
+        """
+        entry = operation(step.operation)
+        if entry.version != step.version:
+            raise UsageError(
+                f"the plan was made for {step.operation} version {step.version}, installed is version "
+                f"{entry.version}; install the dmseg that made it, or plan anew"
+            )
+        parts: tuple[str | int, ...] = (self.seed, self.key, step.operation)
+        z = None
+        if self.place is not None:
+            number, slices = self.place
+            z = 2 * number / max(slices - 1, 1) - 1
+            parts += (f"slice {number}",) if step.operation in FRESH else ()
+        if self.channel and step.operation in FRESH:
+            parts += (f"channel {self.channel}",)
+        return Scene(self.observed or {}, parts, clear, z)
+
     def _chain(self, steps: Sequence[PlanStep], image: Image, factor: float, severity: str, clear: Image) -> Image:
         """Apply steps in order to a working image."""
         for step in steps:
-            entry = operation(step.operation)
-            if entry.version != step.version:
-                raise UsageError(
-                    f"the plan was made for {step.operation} version {step.version}, installed is version "
-                    f"{entry.version}; install the dmseg that made it, or plan anew"
-                )
-            parts: tuple[str | int, ...] = (self.seed, self.key, step.operation)
-            z = None
-            if self.place is not None:
-                number, slices = self.place
-                z = 2 * number / max(slices - 1, 1) - 1
-                parts += (f"slice {number}",) if step.operation in FRESH else ()
-            if self.channel and step.operation in FRESH:
-                parts += (f"channel {self.channel}",)
-            where = Scene(self.observed or {}, parts, clear, z)
-            image = entry(image, where, visibility.weaker(step.operation, step.numbers(severity), factor))
+            values = visibility.weaker(step.operation, step.numbers(severity), factor)
+            image = operation(step.operation)(image, self.make_scene(step, clear), values)
         return image
 
     def apply(self, image: Any, level: str) -> Image:
