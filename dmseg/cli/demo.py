@@ -79,6 +79,7 @@ def _levels_sheet(benchmark: Benchmark) -> Image:
         [f"{row.dataset}, {row.modality}" for row in first.itertuples()],
         [LEVEL_LABELS[level] for level in benchmark.levels],
         contours=[[benchmark.mask(mask) for mask in masks[image]] for image in first["image_id"]],
+        banner="Synthetic images (phantoms), no patients",
     )
 
 

@@ -112,6 +112,9 @@ def command(
         "answer orange, reference blue; prompt map: green 1, white 0, red -1; guidance: distance from its median;"
     )
     click.echo(
-        "features: first principal component over all steps, one scale per row (at the left); change: its length"
+        "features: first principal component over all steps, one scale per row (at the left); what was added: after"
+    )
+    click.echo(
+        "minus before along its own first axis, green and red, one scale for all steps; how much: its length; object outlined"
     )
     click.echo(f"wrote {out}: {len(explained)} steps; look at it")
