@@ -15,6 +15,7 @@ from dmseg.baselines.prompted import PromptedAdapter
 from dmseg.errors import UsageError, unknown_name
 from dmseg.rng import key_words
 from dmseg.training.config import TrainConfig
+from dmseg.training.layout import keep_channels_last
 from dmseg.training.prompts import KEY
 
 MINI = "mini-sam"
@@ -99,6 +100,8 @@ def build_trainable_model(config: TrainConfig, weights: Path | str | None, devic
     for group in groups.values():
         for parameter in group.values():
             parameter.requires_grad_(True)
+    if device.type == "cpu":
+        keep_channels_last(network)
     trainee = TrainableModel(network, adapter, digest, groups)
     trainee.modes()
     return trainee
