@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dmseg.baselines.interface import CAPABILITIES, Prediction
+from dmseg.baselines.interface import CAPABILITIES, Described, Prediction
 from dmseg.baselines.user_models import source_digest
 from dmseg.types import Image, Prompts
 
@@ -21,7 +21,7 @@ STATED = ("params", "code_url", "paper_url", "license", "input_size", "trained_o
 """What a model may state about itself as attributes."""
 
 
-class FunctionAdapter:
+class FunctionAdapter(Described):
     """Wraps a plain function; each call gets its own copy of the image, so that no mask can disturb another."""
 
     capabilities = frozenset(CAPABILITIES) - {"batched_prompts"}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dmseg.cli.options import ANY_PATH, FILE, seed_option, window_option
+from dmseg.cli.options import ANY_PATH, FILE, complete_modality, seed_option, window_option
 from dmseg.errors import UsageError
 from dmseg.types import LEVEL_LABELS, LEVELS, MODALITIES, Window, check_modality
 
@@ -109,7 +109,9 @@ def fidelity(clear: Image, degraded: Image) -> tuple[float, float]:
     show_default=True,
     help="level: one row per image; operation: one row per operation, light to heavy.",
 )
-@click.option("--modality", default=None, help=f"Of an image file: {', '.join(MODALITIES)}.")
+@click.option(
+    "--modality", default=None, shell_complete=complete_modality, help=f"Of an image file: {', '.join(MODALITIES)}."
+)
 @window_option
 @click.option("--key", default=None, help="Name that the draw depends on; default: the file's name.")
 @seed_option
