@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from dmseg.api import plan as plan
     from dmseg.api import show as show
     from dmseg.metrics import score as score
+    from dmseg.simulators import corrupt as corrupt
 
 _PUBLIC = {
+    "corrupt": "dmseg.simulators",
     "degrade": "dmseg.api",
     "evaluate": "dmseg.api",
     "explain": "dmseg.api",
@@ -48,7 +50,19 @@ _SUBPACKAGES = (
     "transforms",
 )
 
-__all__ = ["__version__", "degrade", "evaluate", "explain", "load_model", "open", "open_run", "plan", "score", "show"]
+__all__ = [
+    "__version__",
+    "corrupt",
+    "degrade",
+    "evaluate",
+    "explain",
+    "load_model",
+    "open",
+    "open_run",
+    "plan",
+    "score",
+    "show",
+]
 
 
 def __getattr__(name: str) -> Any:

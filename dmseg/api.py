@@ -45,16 +45,20 @@ def plan(
     image: Image | None = None,
     seed: int = 0,
     window: Window | None = None,
+    order: str = "paper",
 ) -> Plan:
     """Draw the degradations of one image at every level, without touching a pixel.
 
     Args:
         key: names the image; the same key and seed give the same plan on every machine.
-        modality: one of :data:`dmseg.types.MODALITIES`; may be left out where ``dataset`` has only one.
+        modality: one of :data:`dmseg.types.MODALITIES`, as people type it or as a DICOM tag has it (``"MR"``,
+            ``pydicom.dcmread(file).Modality``); may be left out where ``dataset`` has only one.
         dataset: one of the 17 datasets, whose list of domain degradations (paper, Table 28) is then used at LQ-3+.
         image: the Clear image, (H, W) or (H, W, 3), which is measured once (scan sector, mean, bright sites).
         seed: another seed gives another benchmark.
         window: grey window of CT and X-ray values; default: the modality's.
+        order: of LQ-3+: ``paper`` has the general operations before those of the domain, as the benchmark;
+            ``acquisition`` has the domain's first.
 
     Returns:
         A :class:`dmseg.simulators.Plan`; ``plan.apply(image, level)`` is pure, ``plan.to_json()`` replays anywhere.
@@ -72,7 +76,7 @@ def plan(
     from dmseg import simulators
 
     modality, domain = _resolve_modality(modality, dataset)
-    return simulators.plan(key, modality=modality, domain=domain, image=image, seed=seed, window=window)
+    return simulators.plan(key, modality=modality, domain=domain, image=image, seed=seed, window=window, order=order)
 
 
 def degrade(
@@ -86,12 +90,13 @@ def degrade(
     seed: int = 0,
     window: Window | None = None,
     bits: int | None = None,
+    order: str = "paper",
 ) -> Image:
     """Degrade one image to one level.
 
     Args:
         image: (H, W) or (H, W, 3); uint8, uint16, float32 in [0, 1], or int16 with a window.
-        level: ``clear``, ``lq1``, ``lq2``, ``lq3`` or ``lq3plus``.
+        level: ``clear``, ``lq1``, ``lq2``, ``lq3`` or ``lq3plus``, as people type it (``"LQ-3+"``).
         modality: one of :data:`dmseg.types.MODALITIES`; decides the domain degradations of LQ-3+.
         dataset: instead of, or beside, ``modality``: the dataset's own list (paper, Table 28).
         ops: exactly these operations, in this order, instead of the drawn ones.
@@ -99,6 +104,7 @@ def degrade(
         seed: another seed gives another draw.
         window: grey window of CT and X-ray values; default: the modality's.
         bits: significant bits of unsigned samples, such as 12 in uint16; default: all of the type.
+        order: of LQ-3+, as in :func:`plan`.
 
     Returns:
         A new array of the same shape, dtype and range. No geometry changes, so masks stay valid. A masked array
@@ -119,7 +125,16 @@ def degrade(
 
     modality, domain = _resolve_modality(modality, dataset)
     return simulators.degrade(
-        image, level, modality=modality, domain=domain, ops=ops, key=key, seed=seed, window=window, bits=bits
+        image,
+        level,
+        modality=modality,
+        domain=domain,
+        ops=ops,
+        key=key,
+        seed=seed,
+        window=window,
+        bits=bits,
+        order=order,
     )
 
 
@@ -171,7 +186,8 @@ def explain(
         clicks: each is one step (:class:`dmseg.protocol.Click`).
         box: (4,) x0, y0, x1, y1 in pixels, a step before the clicks.
         steps: how many, where the reference prompts.
-        key, seed: name the object in the draw of its first prompts.
+        key: names the object in the draw of its first prompts.
+        seed: of that draw.
 
     Returns:
         The image, uint8 (H', W', 3) RGB, and what it shows: one :class:`dmseg.baselines.explanation.StepMaps` per step.
@@ -210,7 +226,7 @@ def open(path: str | Path) -> Benchmark:
     ...     _ = phantoms.write_phantoms(raw, per_dataset=1, datasets=["Kvasir-SEG"])
     ...     _ = build.build(raw, bench, levels=["clear", "lq3"])
     ...     benchmark = open(bench)
-    ...     image_id = benchmark.images["image_id"][0]
+    ...     image_id = benchmark.images.image_id[0]
     ...     benchmark.levels, benchmark.image(image_id, "lq3").dtype.name
     (('clear', 'lq3'), 'uint8')
     """

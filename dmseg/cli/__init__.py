@@ -50,6 +50,7 @@ COMMANDS: dict[str, str] = {
     "presets": "List the prompt presets.",
     "selfcheck": "Check a model before it is run for hours.",
     "evaluate": "Run a model under the click protocol and score every step.",
+    "export-model": "Write a network as ONNX or OpenVINO files, for other programs and for evaluate.",
     "train": "Train a network, or a part of one, on a built benchmark.",
     "click": "Click it yourself: a page on this machine; clicks can be kept and replayed.",
     "explain": "Draw what a network makes of one object: guidance, features, masks, step by step.",

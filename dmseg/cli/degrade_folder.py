@@ -15,7 +15,6 @@ from dmseg.datasets.mask_rules import find_mask_names, looks_like_labels
 from dmseg.errors import DataError, DmsegError, ImageFileError, UsageError
 from dmseg.jobs import Backend, run
 from dmseg.simulators.files import LabelsFound, Report, Request, degrade_file, degrade_series
-from dmseg.types import LEVEL_LABELS
 
 _SHOWN = 20
 _NOTHING = Report("", "")
@@ -114,8 +113,7 @@ class Folder:
         n_failed = sum(len(outcome.unit.sources) for outcome in failed)
         if n_failed == count and count:
             raise DataError(f"{self.source}: none of the {count} files could be degraded; nothing was written")
-        level = LEVEL_LABELS[self.request.level]
-        click.echo(f"wrote {count - n_failed} of {count} files to {self.out} at {level}")
+        click.echo(f"wrote {count - n_failed} of {count} files to {self.out} at {self.request.title}")
         turned = sum(outcome.report.turned for outcome in outcomes)
         if turned:
             click.echo(f"{turned} files have an EXIF orientation: their pixels stay on the stored grid, with the tag")

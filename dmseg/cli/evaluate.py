@@ -46,7 +46,8 @@ def model_arguments(ctx: click.Context, param: click.Parameter, given: tuple[str
     "--model",
     required=True,
     shell_complete=complete_models,
-    help="A name of `dmseg models`, pkg.mod:Class, file.py:Class, or bridge:FILE.toml; restorer+ may stand before it.",
+    help="A name of `dmseg models`, pkg.mod:Class, file.py:Class, bridge:FILE.toml, or onnx:ENCODER,DECODER; "
+    "restorer+ may stand before it.",
 )
 @click.option(
     "--model-arg", "arguments", multiple=True, metavar="K=V", callback=model_arguments, help="For its constructor."

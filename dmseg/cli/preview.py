@@ -160,7 +160,9 @@ def read_as_shown(source: Path, modality: str | None, window: Window | None, key
     from dmseg.simulators.files import Request, show_file
 
     shown = show_file(source, Request("clear", modality, window=window))
-    return Subject(key if key is not None else imaging.stem(source), modality, shown.pixels, shown.window or window)
+    return Subject(
+        key if key is not None else imaging.stem(source), shown.modality, shown.pixels, shown.window or window
+    )
 
 
 def _benchmark(folder: Path, limit: int) -> Iterator[Subject]:

@@ -15,11 +15,11 @@ from dmseg.build import Benchmark
 from dmseg.errors import UsageError, unknown_name
 from dmseg.manifests import mask_id
 from dmseg.simulators.files import Request, ShownFile, show_file
+from dmseg.simulators.plan import SEVERITY_LEVELS
 from dmseg.types import Image, Mask, Window, check_level, check_modality
 
 KEPT_VIEWS = 24
 """Degraded images that stay in memory."""
-SEVERITIES: dict[str, str] = {"light": "lq1", "medium": "lq2", "heavy": "lq3"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +99,8 @@ class Gallery:
         """
         entry = self.entry(view.image_id)
         level = check_level(view.level)
-        if view.severity not in SEVERITIES:
-            raise unknown_name("severity", view.severity, SEVERITIES)
+        if view.severity not in SEVERITY_LEVELS:
+            raise unknown_name("severity", view.severity, SEVERITY_LEVELS)
         if view.operations and level != "clear":
             raise UsageError("single degradations act on Clear; set the level to clear, or leave them out")
         for name in view.operations:
@@ -116,7 +116,7 @@ class Gallery:
             plan = simulators.plan(
                 view.image_id, modality=entry.modality, ops=view.operations, image=shown, window=entry.window
             )
-            shown = plan.apply(shown, SEVERITIES[view.severity])
+            shown = plan.apply(shown, SEVERITY_LEVELS[view.severity])
         return np.ascontiguousarray(np.repeat(shown[..., None], 3, axis=2) if shown.ndim == 2 else shown)
 
 
@@ -187,7 +187,7 @@ def gallery_of_file(
                 f"{reference}: {given.shape} px, but {path} has {shown.pixels.shape[:2]}; give its own mask"
             )
         masks[mask_id(name, "object", 0)] = ("object", lambda: given)
-    return Gallery(path.name, [_entry_of_file(name, modality, shown, masks)], synthetic=False)
+    return Gallery(path.name, [_entry_of_file(name, shown.modality, shown, masks)], synthetic=False)
 
 
 def _read_object(path: Path, number: int | None) -> Mask:

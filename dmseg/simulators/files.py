@@ -14,10 +14,11 @@ from dmseg import canonical, imaging
 from dmseg.errors import DataError, UsageError
 from dmseg.imaging import Derivation, StoredImage
 from dmseg.simulators.arrays import check_domain
+from dmseg.simulators.operations import home_modality
 from dmseg.simulators.plan import Plan, plan
 from dmseg.simulators.tables import default_window, tables_digest
 from dmseg.simulators.volumes import plan_volume
-from dmseg.types import Window
+from dmseg.types import LEVEL_LABELS, LEVELS, Window
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class Request:
         plane: plane that volumes are cut into; None: that of acquisition.
         keep_patient: keep the patient module of DICOM files.
         keep_references: keep the identifiers of DICOM files, so that what refers to them still fits.
+        order: of LQ-3+, as in :func:`dmseg.simulators.plan`.
+        single: one operation at one severity is asked for, which ``ops`` and ``level`` hold.
         per_slice: each slice of a volume gets a draw of its own, as in the benchmark; else one plan holds for all.
     """
 
@@ -52,11 +55,26 @@ class Request:
     plane: str | None = None
     keep_references: bool = False
     per_slice: bool = False
+    order: str = "paper"
+    single: bool = False
+
+    @property
+    def title(self) -> str:
+        """What is asked for in words: a level, or a severity."""
+        return f"severity {LEVELS.index(self.level)}" if self.single else LEVEL_LABELS[self.level]
+
+    def find_modality(self, code: str | None) -> str | None:
+        """Return the modality of a file with this DICOM tag: as asked for, the tag's, or that of the operations."""
+        homes = (home_modality(name) for name in self.ops or ())
+        found = self.modality or imaging.modality_of(code)
+        return found or next((home for home in homes if home is not None), None)
 
     def series(self) -> str:
         """Return what all files of one request have in common: it names the derived DICOM series."""
         window = None if self.window is None else [self.window.center, self.window.width]
         more = [value for value in (self.rescale, self.bits, self.plane, self.per_slice or None) if value is not None]
+        if self.order != "paper":
+            more.append(self.order)
         asked = [self.level, self.modality, self.domain, self.ops, window, self.seed, self.keep_patient, *more]
         return canonical.digest([*asked, tables_digest()])
 
@@ -148,11 +166,13 @@ class ShownFile:
         pixels: uint8 (H, W) or (H, W, 3).
         window: what the values were seen through; None: 8 bit as it is.
         number: which slice, page or frame of a stack; None: the file holds one image.
+        modality: as asked for, or that of the DICOM tag; None: neither.
     """
 
     pixels: NDArray[np.uint8]
     window: Window | None
     number: int | None
+    modality: str | None
 
 
 def show_file(source: Path, request: Request, number: int | None = None) -> ShownFile:
@@ -163,12 +183,11 @@ def show_file(source: Path, request: Request, number: int | None = None) -> Show
         DmsegError: as :func:`degrade_file`.
     """
     stored = imaging.open_stored(source, volume=request.volume, plane=request.plane)
-    view = _view(
-        stored, replace(request, modality=request.modality or imaging.modality_of(stored.modality)), str(source)
-    )
+    view = _view(stored, replace(request, modality=request.find_modality(stored.modality)), str(source))
     number = stored.choose_slice(number, source)
     values = view.values if number is None else view.values[number]
-    return ShownFile(values if view.window is None else imaging.apply_window(values, view.window), view.window, number)
+    pixels = values if view.window is None else imaging.apply_window(values, view.window)
+    return ShownFile(pixels, view.window, number, view.modality)
 
 
 def _derivation(request: Request, digest: str) -> Derivation:
@@ -182,7 +201,7 @@ def _report_copy(where: str, stored: StoredImage) -> Report:
 
 def _degrade_stored(stored: StoredImage, request: Request, key: str, where: str) -> tuple[NDArray[Any], str, Report]:
     """Return new values for an open file, the digest of what was done, and words."""
-    modality = request.modality or imaging.modality_of(stored.modality)
+    modality = request.find_modality(stored.modality)
     check_domain(request.level, modality, given=request.domain is not None or request.ops is not None)
     if request.level == "clear":
         drawn = plan(key, modality=modality, domain=request.domain, ops=request.ops, seed=request.seed)
@@ -202,8 +221,7 @@ def _degrade_stored(stored: StoredImage, request: Request, key: str, where: str)
 
 
 def _operations(drawn: Plan, level: str) -> list[str]:
-    steps = (*drawn.general, *(drawn.domain if level == "lq3plus" else ()))
-    return [step.operation for step in steps]
+    return [step.operation for step, _ in drawn.steps(level)]
 
 
 def _view(stored: StoredImage, request: Request, where: str) -> _View:
@@ -297,9 +315,10 @@ def _degrade_image(values: NDArray[Any], request: Request, key: str, view: _View
         image=image,
         seed=request.seed,
         window=window or request.window,
+        order=request.order,
     )
     degraded = drawn.apply(image, request.level)
-    words = drawn.describe(request.level)
+    words = drawn.describe(request.level, request.title)
     if window is None:
         return degraded, drawn, words
     if "grey window" not in words:
@@ -332,12 +351,13 @@ def _degrade_together(
         ops=request.ops,
         seed=request.seed,
         window=window or request.window,
+        order=request.order,
     )
     after = drawn.apply(before, request.level)
     made = np.array(view.values)
     for z in np.flatnonzero(np.logical_not(blank)):
         made[z] = after[z] if window is None else imaging.add_change(view.values[z], before[z], after[z], window)
-    words = drawn.plan.describe(request.level)
+    words = drawn.plan.describe(request.level, request.title)
     return made, drawn.digest(request.level), f"one plan for all:\n{words}", _operations(drawn.plan, request.level)
 
 
