@@ -176,6 +176,24 @@ class Sample:
     window: Window | None = None
 
 
+STROKES = ("scribble", "lasso")
+
+
+@dataclass(frozen=True, slots=True)
+class Stroke:
+    """A line drawn by hand, in pixels of the canvas.
+
+    Attributes:
+        kind: ``scribble``, a line over pixels of its label, or ``lasso``, an outline (the last point joins the first).
+        path: (K, 2) float32, columns x and y, in the order drawn; K is at least 1, of a lasso 3.
+        label: 1 foreground, 0 background: of the line's pixels, or of the object inside the outline.
+    """
+
+    kind: str
+    path: NDArray[np.float32]
+    label: int
+
+
 @dataclass(frozen=True, slots=True)
 class Prompts:
     """All prompts given so far for one mask, in pixels of the canvas (x right, y down, integer = pixel centre).
@@ -185,12 +203,14 @@ class Prompts:
         labels: (K,) int8, 1 foreground, 0 background.
         box: (4,) float32 x0, y0, x1, y1 (inclusive pixels), or None.
         step: 1..T, the interaction that these prompts lead to.
+        strokes: scribbles and lassos, in the order given; only recorded prompts have some.
     """
 
     points: NDArray[np.float32]
     labels: NDArray[np.int8]
     box: NDArray[np.float32] | None
     step: int
+    strokes: tuple[Stroke, ...] = ()
 
 
 def as_rgb(image: Image) -> NDArray[np.uint8]:

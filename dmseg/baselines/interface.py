@@ -9,16 +9,22 @@ pixel centre; a logit above 0 is foreground.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any, Protocol, runtime_checkable
 
 from dmseg.types import Image, Mask, Prompts
 
-CAPABILITIES: tuple[str, ...] = ("points", "negative_points", "box", "mask_feedback", "batched_prompts")
-"""What a model may declare: foreground clicks, background clicks, a box, use of its previous output, and several masks
-answered in one call (without it the harness asks for one mask at a time)."""
+CAPABILITIES: tuple[str, ...] = (
+    *("points", "negative_points", "box", "mask_feedback", "batched_prompts"),
+    *("scribbles", "lassos"),
+)
+"""What a model may declare: foreground clicks, background clicks, a box, use of its previous output, several masks
+answered in one call (without it the harness asks for one mask at a time), and the two kinds of
+:class:`~dmseg.types.Stroke`, which only recorded prompts hold."""
+STROKE_CAPABILITIES = {"scribble": "scribbles", "lasso": "lassos"}
+"""Kind of a stroke -> what a model that takes it declares."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +40,12 @@ class Prediction:
     logits: Any
     state: Sequence[Any] | None = None
     scores: Any = None
+
+
+def find_refused_strokes(prompts: Iterable[Prompts], capabilities: Collection[str]) -> list[str]:
+    """Return the kinds of strokes among the prompts that a model of these capabilities does not take."""
+    kinds = {STROKE_CAPABILITIES[stroke.kind] for given in prompts for stroke in given.strokes}
+    return sorted(kinds - set(capabilities))
 
 
 class AnswerError(Exception):
@@ -92,7 +104,7 @@ class ModelAdapter(Protocol):
             embeddings: what :meth:`encode` returned for the images of these masks.
             image_index: per mask, which embedding it belongs to.
             prompts: per mask, all prompts so far; within one call all have the same number of points, and all or none
-                has a box.
+                has a box, and all have strokes of the same kinds.
             state: per mask, its entry of the previous :attr:`Prediction.state`; None at the first step.
         """
         ...

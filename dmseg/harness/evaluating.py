@@ -21,7 +21,7 @@ from dmseg.files import remove_temporaries
 from dmseg.harness.merging import merge
 from dmseg.harness.options import RunOptions, differences, run_info, with_defaults
 from dmseg.harness.preflight import read_sizes, require_digests, require_prompts
-from dmseg.harness.replay import read_replay
+from dmseg.harness.replay import Replay, read_replay
 from dmseg.harness.selection import Blocks, Selection, block_name, levels_of, select
 from dmseg.harness.setup import ModelChoice, Setup
 from dmseg.harness.workers import loads_elsewhere, open_ledger, run_blocks
@@ -175,7 +175,9 @@ def prepare(
     require_digests(opened)
     selection = select(opened, options)
     if options.prompts is not None:
-        require_prompts(read_replay(options.prompts), selection, read_sizes(opened), options.rules.steps)
+        replay = read_replay(options.prompts)
+        require_prompts(replay, selection, read_sizes(opened), options.rules.steps)
+        _check_strokes(replay, loaded)
     named = model if isinstance(model, str) else None
     info = run_info(options, opened, model_facts(loaded, arguments, weights), submitter, named)
     setup = Setup(opened.digest, Path(out), choice, options, where, f"{shard[0]}/{shard[1]}", jobs)
@@ -260,6 +262,15 @@ def _check_options(options: RunOptions) -> None:
     if options.prompts is not None and options.rules.search is not None:
         raise UsageError(
             f'preset "{options.preset}" searches its prompts; a file of prompts cannot be replayed with it'
+        )
+
+
+def _check_strokes(replay: Replay, model: ModelAdapter | SelfTestAdapter) -> None:
+    refused = sorted(replay.find_capabilities() - model.capabilities)
+    if refused:
+        raise UsageError(
+            f'{replay.path} holds {" and ".join(refused)}; model "{model.name}" takes none '
+            f"(it takes {', '.join(sorted(model.capabilities))}). Leave these rows out, or choose another model"
         )
 
 

@@ -178,14 +178,14 @@ def _measure(image: NDArray[Any], how: str) -> Window:
     low, high = float(ends[0]), float(ends[1])
     if how == "percentiles" and low == high:
         low, high = float(image.min()), float(image.max())
-    return _spanning(low, high if high > low else low + 1)
+    return _make_window(low, high if high > low else low + 1)
 
 
 def _find_span(image: NDArray[Any], black: float, white: float) -> Window | None:
     """Return the window from black to white; None where the simulators take the values as they are."""
     plain = (black, white) == (0, 1) and image.dtype == np.float32 and image.min() >= 0 and image.max() <= 1
-    return None if plain else _spanning(black, white)
+    return None if plain else _make_window(black, white)
 
 
-def _spanning(black: float, white: float) -> Window:
+def _make_window(black: float, white: float) -> Window:
     return Window((black + white) / 2, white - black)

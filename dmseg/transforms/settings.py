@@ -27,6 +27,7 @@ class Options(TypedDict, total=False):
     ops: Operations | None
     severity: int | str | Sequence[int | str] | None
     domain: Sequence[str] | None
+    order: str
     window: Window | tuple[float, float] | None
     value_range: tuple[float, float] | str | None
     seed: int | None
@@ -46,6 +47,7 @@ class Settings:
             :func:`dmseg.simulators.plan_operations`.
         severity: of ``ops``: 1 (light), 2, 3 (heavy), or several to draw from; None: all three.
         domain: operations that LQ-3+ adds, instead of the modality's list.
+        order: of LQ-3+: ``paper`` (general operations first) or ``acquisition`` (those of the domain first).
         window: (center, width) in the scanner's units: what signed integers and floats in HU are shown with, and how
             grey becomes HU in 8-bit CT; None: the modality's.
         value_range: the values that are black and white, for floats and whatever does not use the full range of its
@@ -61,6 +63,7 @@ class Settings:
     ops: Operations | None = None
     severity: int | str | Sequence[int | str] | None = None
     domain: Sequence[str] | None = None
+    order: str = "paper"
     window: Window | tuple[float, float] | None = None
     value_range: tuple[float, float] | str | None = None
     seed: int | None = None
@@ -115,7 +118,7 @@ class Settings:
         assert window is None or isinstance(window, Window)
         level = Stream("transform", seed, key).choice(list(self.levels or ()))
         if self.ops is None:
-            drawn = plan(key, modality=self.modality, domain=self.domain, seed=seed, window=window)
+            drawn = plan(key, modality=self.modality, domain=self.domain, order=self.order, seed=seed, window=window)
         else:
             drawn = plan_operations(key, self.ops, modality=self.modality, seed=seed, window=window)
         return Degradation(drawn, level)
