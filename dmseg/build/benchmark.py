@@ -34,7 +34,7 @@ from dmseg.types import LEVEL_LABELS, Image, Mask, resolve_name
 
 
 @dataclass(frozen=True, slots=True)
-class StoredImage:
+class StoredLevel:
     """Where the pixels of an image at a level are: small enough to be sent to workers, which need no index then.
 
     Attributes:
@@ -161,7 +161,7 @@ class Benchmark:
         """
         return self.find_stored_image(image_id, level).read()
 
-    def find_stored_image(self, image_id: str, level: str) -> StoredImage:
+    def find_stored_image(self, image_id: str, level: str) -> StoredLevel:
         """Return where the pixels of an image at a level are; errors as :meth:`image`."""
         level = self._check_level(level)
         dataset = self._dataset_of.get(image_id)
@@ -169,8 +169,8 @@ class Benchmark:
             raise unknown_name("image", image_id, self._near(image_id, self._dataset_of))
         folder = BenchmarkFolder(self.path)
         if level in list_stored_levels(self.levels, self.info.get("storage", "png")):
-            return StoredImage(folder.locate(dataset, level, image_id), level)
-        return StoredImage(folder.locate(dataset, "clear", image_id), level, self._plan_text(image_id, level))
+            return StoredLevel(folder.locate(dataset, level, image_id), level)
+        return StoredLevel(folder.locate(dataset, "clear", image_id), level, self._plan_text(image_id, level))
 
     def _check_level(self, name: str) -> str:
         return resolve_name("level of this benchmark", name, self.levels)
