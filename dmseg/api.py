@@ -159,7 +159,7 @@ def load_model(
         ModelError: weights that are missing or unusable; the message says how to get them.
 
     >>> sorted(load_model("watershed").capabilities)
-    ['batched_prompts', 'box', 'negative_points', 'points']
+    ['batched_prompts', 'box', 'lassos', 'negative_points', 'points', 'scribbles']
     """
     from dmseg import baselines
 
