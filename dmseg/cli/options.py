@@ -10,7 +10,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from dmseg.errors import UsageError, unknown_name
-from dmseg.types import LEVELS, MODALITIES, SPLITS, Window, check_level
+from dmseg.types import LEVELS, MODALITIES, SPLITS, TRACKS, Window, check_level, check_track
 
 
 class CommaList(click.ParamType):  # type: ignore[type-arg]  # generic only from click 8.2 on
@@ -79,6 +79,18 @@ def levels_option(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--levels", type=CommaList(LEVELS), callback=_check_levels, help=f"Comma-separated; default {','.join(LEVELS)}."
     )(function)
+
+
+def _check_track(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    return None if value is None else check_track(value)
+
+
+track_option = click.option(
+    "--track",
+    callback=_check_track,
+    default=None,
+    help=f"{', '.join(TRACKS)}; default: of the data, or medical.",
+)
 
 
 def split_option(default: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
