@@ -92,9 +92,13 @@ class Plan:
     def look(self, clear: Any) -> Plan:
         """Return :meth:`observe` with facts that are measured when an operation asks for them."""
         facts = look(clear, modality=self.modality, geometry=self.geometry, window=self.window)
-        seen = dataclasses.replace(self, observed=facts)
         decided = self.visibility if self.observed is None else None
-        return dataclasses.replace(seen, visibility=seen.find_visibility(clear) if decided is None else decided)
+        if decided is None and not any(step.operation in visibility.CAPPED for step in self.general):
+            decided = 1.0
+        if decided is not None:
+            return dataclasses.replace(self, observed=facts, visibility=decided)
+        seen = dataclasses.replace(self, observed=facts)
+        return dataclasses.replace(seen, visibility=seen.find_visibility(clear))
 
     def find_visibility(self, clear: Any) -> float:
         """Return the factor of the visibility cap for an undegraded image, once its facts are known."""
@@ -110,7 +114,7 @@ class Plan:
 
     def at_channel(self, channel: int) -> Plan:
         """Return the plan of one channel where channels are images of their own: the same, with other noise."""
-        return dataclasses.replace(self, channel=channel)
+        return self if channel == (self.channel or 0) else dataclasses.replace(self, channel=channel)
 
     def _window(self) -> Window | None:
         declared = (self.observed or {}).get("window")
