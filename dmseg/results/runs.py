@@ -46,7 +46,7 @@ _INFO = Record(
 _DIGEST_ORDER = ("level", "mask_id", "seed", "step")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """A finished run.
 
@@ -57,6 +57,15 @@ class Run:
 
     path: Path
     info: Mapping[str, Any]
+
+    def __repr__(self) -> str:
+        info, benchmark = self.info, self.info["benchmark"]
+        errors = f", {info['n_errors']} rows with errors" if info["n_errors"] else ""
+        return (
+            f"{type(self).__name__}({info['model']['name']} on {benchmark['edition']} {benchmark['version']}: "
+            f"{info['n_masks']} objects, {len(benchmark['levels'])} levels, {info['protocol']['steps']} steps{errors}; "
+            f"{self.path})"
+        )
 
     @functools.cached_property
     def steps(self) -> pd.DataFrame:
