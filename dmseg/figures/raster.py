@@ -256,12 +256,12 @@ def _latinise(line: str) -> str:
         return line
     from anyascii import anyascii
 
-    known = _known_signs()
+    known = _find_known_signs()
     return "".join(sign if ord(sign) in known else anyascii(sign) for sign in line)
 
 
 @cache
-def _known_signs() -> frozenset[int]:
+def _find_known_signs() -> frozenset[int]:
     """Return the code points that the font of the pictures has."""
     from fontTools.ttLib import TTFont
 
