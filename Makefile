@@ -2,6 +2,7 @@
 #   make demo       install, run the main job on the embedded phantom edition (under 2 minutes once installed)
 #   make test       install, run the quick tests          make test-all   the slow ones too
 #   make lint       ruff, mypy, layers                    make bench      speed against the peers, as ratios
+#   make site       the documentation as a site, in site/
 #   make gpu-round  all checks and figures that need a GPU, in eight minutes
 VENV ?= .venv
 PYTHON ?= python3
@@ -20,7 +21,7 @@ bracketed = $(if $(strip $(1)),[$(call install_names,$(1))],)
 PEERS := benchmarks/.venv
 BENCHMARKS := $(patsubst benchmarks/bench_%.py,bench-%,$(wildcard benchmarks/bench_*.py))
 
-.PHONY: demo install install-test test test-all coverage lint bench gpu-round clean
+.PHONY: demo install install-test test test-all coverage lint bench gpu-round site clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -55,6 +56,15 @@ lint: install-test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# The docs as a site; a broken link or anchor is an error. It reads the code without importing it.
+.venv-site/installed: docs/requirements.txt
+	$(PYTHON) -m venv .venv-site
+	.venv-site/bin/python -m pip install --quiet -r docs/requirements.txt
+	touch "$@"
+
+site: .venv-site/installed
+	.venv-site/bin/mkdocs build --strict --quiet
+
 # Speed beside the peers, which live in an environment of their own; one that cannot be installed or imported is
 # reported and fails nothing. `make bench-metrics` runs one script, `make bench` all of them.
 $(PEERS)/installed: setup.cfg benchmarks/requirements.txt
@@ -74,6 +84,13 @@ bench: $(BENCHMARKS)
 bench-build: install
 	$(BIN)/python benchmarks/bench_build.py
 
+# One worker beside two, building and evaluating, on a quiet machine. RAW: downloads (default: phantoms); LIMIT: images of
+# each dataset that are built, EVALUATE: that are evaluated.
+bench-scaling: install
+	bench=$$(mktemp -d)/bench && trap 'rm -rf "$${bench%/bench}"' EXIT && \
+	$(BIN)/python benchmarks/bench_build.py --only scaling --keep "$$bench" --limit $(or $(LIMIT),100) $(if $(RAW),--raw $(RAW)) && \
+	$(BIN)/python benchmarks/bench_harness.py --scaling "$$bench" --limit $(or $(EVALUATE),20)
+
 # Needs no peers either: it compares with a straightforward loop of its own.
 bench-train: install
 	$(BIN)/python benchmarks/bench_train.py
@@ -83,6 +100,10 @@ bench-click: install-test
 
 bench-bridge: install
 	$(BIN)/python benchmarks/bench_bridge.py
+
+# Needs the extras onnx and openvino. WEIGHTS: the official file of LiteMedSAM.
+bench-export: install
+	$(BIN)/python benchmarks/bench_export.py lite-medsam $(if $(WEIGHTS),--weights $(WEIGHTS))
 
 # Every check and figure that needs a CUDA device, in at most eight minutes; figures in gpu_round.json.
 gpu-round: install-test

@@ -6,10 +6,12 @@ CPU time, one thread, median; drawing of the parameters included, observing Clea
 Ours and the peers are timed in turns, so that a loaded machine slows all alike. Grey uint8 images; a peer that takes
 colour only is compared with ours on colour. Strength: medium, lengths scaled with the image. The CT peers do one
 projection and reconstruction of 180 views, of which beam hardening needs two; they are timed once.
+A last table times the classes of dmseg.transforms in the peers' own pipelines, drawing and looking at Clear included.
 """
 
 from __future__ import annotations
 
+import importlib
 import statistics
 import sys
 import time
@@ -23,10 +25,12 @@ from simulators_peers import LIBRARIES, calls
 
 from dmseg.simulators import OPS, Scene, observe, tables
 from dmseg.simulators.operations import home_modality
+from dmseg.transforms import Degrade
 
 BUDGET_MS = {"specular_reflection": 3.0, "photon_starvation": 8.0, "beam_hardening": 35.0}
 EXEMPT_MS = 0.1
 REFERENCE = 512
+BATCH = 16
 SLOW = ("skimage", "astra")
 
 
@@ -133,6 +137,61 @@ def speed(size: int, wrong: dict[str, list[str]]) -> tuple[dict[str, float], dic
         )
         print(f"  {name:<20} {own[0]:8.3f} {own[1]:8.3f}   {row or 'no peer has it'}")
     return grey, correct
+
+
+def host_transform(name: str, library: str, image: np.ndarray) -> Callable[[], Any]:
+    """Return our transform as it is used in a peer's pipelines: drawn anew, in the peer's own types."""
+    options: dict[str, Any] = {"modality": home_modality(name) or "mri", "ops": name, "severity": 2}
+    if library.startswith("albumentations"):
+        host = importlib.import_module("dmseg.transforms.albumentations")
+        transform = host.Degrade(p=1, **options)
+        return lambda: transform(image=image)["image"]
+    grey = np.ascontiguousarray(image[..., 0] if image.ndim == 3 else image)[None].astype(np.float32) / 255
+    if library == "monai":
+        transform = importlib.import_module("dmseg.transforms.monai").RandDegrade(
+            axes="yx", value_range=(0, 1), **options
+        )
+        return lambda: transform(grey)
+    if library == "torchio":
+        import torch
+
+        transform = importlib.import_module("dmseg.transforms.torchio").RandomDegrade(value_range=(0, 1), **options)
+        tensor = torch.from_numpy(grey[..., None])
+        return lambda: transform(tensor)
+    transform = Degrade(**options)
+    return lambda: transform(image)
+
+
+def compare_classes(size: int, wrong: dict[str, list[str]]) -> list[str]:
+    """Print the transforms beside the peers in the peers' own pipelines, and batches of 16; return what is too slow."""
+    print(f"\n{size} x {size}: CPU ms of dmseg.transforms / the peer in the peer's own pipeline (* fails its proof)")
+    rows: dict[str, list[str]] = {}
+    best: dict[str, float] = {}
+    late = []
+    for name, library, _, call in calls(picture(size)):
+        if library in SLOW or not works(name, library, call):
+            continue
+        mine, theirs = in_turns([host_transform(name, library, picture(size, 3 if "RGB" in library else 1)), call])
+        star = faulty(library, name, wrong)
+        rows.setdefault(name, []).append(f"{library}{'*' * star} {mine:.2f} / {theirs:.2f}")
+        if not star:
+            if "RGB" not in library:
+                best[name] = min(best.get(name, theirs), theirs)
+            if mine > 1.2 * theirs and mine > EXEMPT_MS:
+                late.append(f"{name} in {library} at {size}: {mine / theirs:.2f} times as long")
+    batch = np.stack([picture(size)] * BATCH)
+    for name, parts in rows.items():
+        options: dict[str, Any] = {"modality": home_modality(name) or "mri", "ops": name, "severity": 2}
+        transform = Degrade(layout="BHW", **options)
+        (took,) = in_turns([lambda transform=transform: transform(batch)])
+        peers = best.get(name)
+        said = f"batch of {BATCH}: {took:.1f}" + (f" / {BATCH * peers:.1f}" if peers else "")
+        print(f"  {name:<20} {'  '.join(parts)}   {said}")
+        if peers and took > 1.2 * BATCH * peers and took > BATCH * EXEMPT_MS:
+            late.append(
+                f"{name}, batch of {BATCH} at {size}: {took / BATCH / peers:.2f} times as long as the best peer"
+            )
+    return late
 
 
 def faulty(library: str, name: str, wrong: dict[str, list[str]]) -> bool:
@@ -284,6 +343,7 @@ def main() -> None:
     wrong = proofs()
     sizes = [int(text) for text in sys.argv[1:]] or [256, 512, 1024]
     lines = list_missed({size: speed(size, wrong) for size in sizes})
+    lines += [line for size in sizes for line in compare_classes(size, wrong)]
     print("\nTargets missed:" if lines else "\nAll targets met.")
     for line in lines:
         print(f"  {line}")

@@ -32,6 +32,7 @@ import torch
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 
+from gpu_degradations import degrade_batches as measure_batches  # noqa: E402
 from parity_weights import common, fill  # noqa: E402
 
 from dmseg import harness  # noqa: E402
@@ -319,9 +320,14 @@ def train(run: Round) -> dict[str, Any]:
     return found
 
 
+def degrade_batches(run: Round) -> dict[str, Any]:
+    """Degrade batches on the device: equal to the arrays, without waiting, milliseconds of both."""
+    return measure_batches(run.device, toy=run.toy, check=run.check)
+
+
 PARTS: tuple[Callable[[Round], dict[str, Any]], ...] = (
-    describe_machine, compare_devices, free_embeddings, shrink_batches, evaluate, time_networks, train, break_the_gpu,
-    run_tests,
+    describe_machine, compare_devices, free_embeddings, shrink_batches, degrade_batches, evaluate, time_networks, train,
+    break_the_gpu, run_tests,
 )  # fmt: skip
 
 

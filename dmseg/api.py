@@ -10,16 +10,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dmseg.errors import UsageError
 from dmseg.types import Image, Mask, Window
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from PIL import Image as Pillow
 
     from dmseg.baselines import ModelAdapter, SelfTestAdapter
     from dmseg.baselines.explanation import StepMaps
     from dmseg.build import Benchmark
+    from dmseg.harness.evaluating import ModelLike
     from dmseg.protocol import Click
+    from dmseg.report import ShownRun
     from dmseg.simulators import Plan
 
 
@@ -41,16 +45,20 @@ def plan(
     image: Image | None = None,
     seed: int = 0,
     window: Window | None = None,
+    order: str = "paper",
 ) -> Plan:
     """Draw the degradations of one image at every level, without touching a pixel.
 
     Args:
         key: names the image; the same key and seed give the same plan on every machine.
-        modality: one of :data:`dmseg.types.MODALITIES`; may be left out where ``dataset`` has only one.
+        modality: one of :data:`dmseg.types.MODALITIES`, as people type it or as a DICOM tag has it (``"MR"``,
+            ``pydicom.dcmread(file).Modality``); may be left out where ``dataset`` has only one.
         dataset: one of the 17 datasets, whose list of domain degradations (paper, Table 28) is then used at LQ-3+.
         image: the Clear image, (H, W) or (H, W, 3), which is measured once (scan sector, mean, bright sites).
         seed: another seed gives another benchmark.
         window: grey window of CT and X-ray values; default: the modality's.
+        order: of LQ-3+: ``paper`` has the general operations before those of the domain, as the benchmark;
+            ``acquisition`` has the domain's first.
 
     Returns:
         A :class:`dmseg.simulators.Plan`; ``plan.apply(image, level)`` is pure, ``plan.to_json()`` replays anywhere.
@@ -68,7 +76,7 @@ def plan(
     from dmseg import simulators
 
     modality, domain = _resolve_modality(modality, dataset)
-    return simulators.plan(key, modality=modality, domain=domain, image=image, seed=seed, window=window)
+    return simulators.plan(key, modality=modality, domain=domain, image=image, seed=seed, window=window, order=order)
 
 
 def degrade(
@@ -82,12 +90,13 @@ def degrade(
     seed: int = 0,
     window: Window | None = None,
     bits: int | None = None,
+    order: str = "paper",
 ) -> Image:
     """Degrade one image to one level.
 
     Args:
         image: (H, W) or (H, W, 3); uint8, uint16, float32 in [0, 1], or int16 with a window.
-        level: ``clear``, ``lq1``, ``lq2``, ``lq3`` or ``lq3plus``.
+        level: ``clear``, ``lq1``, ``lq2``, ``lq3`` or ``lq3plus``, as people type it (``"LQ-3+"``).
         modality: one of :data:`dmseg.types.MODALITIES`; decides the domain degradations of LQ-3+.
         dataset: instead of, or beside, ``modality``: the dataset's own list (paper, Table 28).
         ops: exactly these operations, in this order, instead of the drawn ones.
@@ -95,6 +104,7 @@ def degrade(
         seed: another seed gives another draw.
         window: grey window of CT and X-ray values; default: the modality's.
         bits: significant bits of unsigned samples, such as 12 in uint16; default: all of the type.
+        order: of LQ-3+, as in :func:`plan`.
 
     Returns:
         A new array of the same shape, dtype and range. No geometry changes, so masks stay valid. A masked array
@@ -115,7 +125,16 @@ def degrade(
 
     modality, domain = _resolve_modality(modality, dataset)
     return simulators.degrade(
-        image, level, modality=modality, domain=domain, ops=ops, key=key, seed=seed, window=window, bits=bits
+        image,
+        level,
+        modality=modality,
+        domain=domain,
+        ops=ops,
+        key=key,
+        seed=seed,
+        window=window,
+        bits=bits,
+        order=order,
     )
 
 
@@ -140,7 +159,7 @@ def load_model(
         ModelError: weights that are missing or unusable; the message says how to get them.
 
     >>> sorted(load_model("watershed").capabilities)
-    ['batched_prompts', 'box', 'negative_points', 'points']
+    ['batched_prompts', 'box', 'lassos', 'negative_points', 'points', 'scribbles']
     """
     from dmseg import baselines
 
@@ -167,13 +186,17 @@ def explain(
         clicks: each is one step (:class:`dmseg.protocol.Click`).
         box: (4,) x0, y0, x1, y1 in pixels, a step before the clicks.
         steps: how many, where the reference prompts.
-        key, seed: name the object in the draw of its first prompts.
+        key: names the object in the draw of its first prompts.
+        seed: of that draw.
 
     Returns:
         The image, uint8 (H', W', 3) RGB, and what it shows: one :class:`dmseg.baselines.explanation.StepMaps` per step.
 
     Raises:
         UsageError: a model without such features, a mask of another size, prompts outside of the image, or none.
+
+    >>> model = load_model("mini-pge-sam")  # doctest: +SKIP
+    >>> picture, steps = explain(model, image, reference=mask)  # doctest: +SKIP
     """
     from dmseg.baselines import explanation
 
@@ -203,10 +226,95 @@ def open(path: str | Path) -> Benchmark:
     ...     _ = phantoms.write_phantoms(raw, per_dataset=1, datasets=["Kvasir-SEG"])
     ...     _ = build.build(raw, bench, levels=["clear", "lq3"])
     ...     benchmark = open(bench)
-    ...     image_id = benchmark.images["image_id"][0]
+    ...     image_id = benchmark.images.image_id[0]
     ...     benchmark.levels, benchmark.image(image_id, "lq3").dtype.name
     (('clear', 'lq3'), 'uint8')
     """
     from dmseg import build
 
     return build.open_benchmark(Path(path))
+
+
+def evaluate(model: ModelLike, benchmark: str | Path | Benchmark, out: str | Path, **choices: Any) -> ShownRun:
+    """Run a model under the click protocol and score every step; goes on where an earlier run stopped.
+
+    Args:
+        model: a name of ``dmseg models``, ``pkg.mod:Class``, ``file.py:Class``, an adapter, or a plain function.
+        benchmark: the folder that ``dmseg build`` wrote, or the open benchmark.
+        out: the run folder: new, empty, or one that was begun with the same choices.
+        choices: ``preset``, ``splits``, ``levels``, ``seed``, ``limit``, ``jobs`` ...: see
+            :func:`dmseg.harness.prepare`.
+
+    Returns:
+        The finished run, as of :func:`open_run`. What the model did wrong are rows with a status.
+
+    Raises:
+        UsageError: an unknown name, a preset that the model cannot serve, a folder that holds another run, or a shard
+            of a run whose others are not done.
+        DataError: an unusable benchmark.
+
+    >>> import tempfile
+    >>> from dmseg import build, phantoms
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     raw, bench = Path(folder, "raw"), Path(folder, "bench")
+    ...     _ = phantoms.write_phantoms(raw, per_dataset=1, datasets=["Kvasir-SEG"])
+    ...     _ = build.build(raw, bench, levels=["clear", "lq3"])
+    ...     run = evaluate("disk", bench, Path(folder, "run"), splits=["train", "seen", "unseen"])
+    ...     run.dice.columns.tolist()
+    ['clear', 'lq3']
+    """
+    from dmseg import harness
+
+    summary = harness.evaluate(model, benchmark, out, **choices)
+    if not summary.finished:
+        raise UsageError(f"{summary.path}: {summary.blocks_left} work units are left to the other shards")
+    return open_run(summary.path)
+
+
+def open_run(path: str | Path) -> ShownRun:
+    """Open a finished run folder.
+
+    Args:
+        path: the folder that ``dmseg evaluate`` wrote.
+
+    Returns:
+        A :class:`dmseg.report.ShownRun`: ``info``, ``steps``, ``prompts`` as data frames, ``dice``,
+        ``show_worst()`` as a picture.
+
+    Raises:
+        DataError: no run there, one that is not finished, or an unknown schema version.
+
+    >>> open_run("runs/mine").show_worst()  # doctest: +SKIP
+    """
+    from dmseg.report import open_shown_run
+
+    return open_shown_run(path)
+
+
+def show(image: Image, *, mask: Mask | None = None, prediction: Mask | None = None, size: int = 384) -> Pillow.Image:
+    """Return an image with outlines as a picture that a notebook shows.
+
+    Args:
+        image: uint8 (H, W) or (H, W, 3) RGB.
+        mask: (H, W) bool, outlined in blue.
+        prediction: (H, W) bool, outlined in orange.
+        size: longest side of the picture, pixels.
+
+    Returns:
+        A Pillow image, RGB.
+
+    Raises:
+        UsageError: no such image, or a mask of another size.
+
+    >>> import numpy as np
+    >>> show(np.zeros((20, 40), np.uint8), mask=np.eye(20, 40, dtype=bool), size=80).size
+    (80, 40)
+    """
+    from PIL import Image as Pillow
+
+    from dmseg.figures import panel
+
+    try:
+        return Pillow.fromarray(panel(image, mask, prediction, None, size=size))
+    except ValueError as error:
+        raise UsageError(str(error)) from None

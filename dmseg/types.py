@@ -31,6 +31,19 @@ MODALITIES: tuple[str, ...] = (
     "microscopy",
 )
 SPLITS: tuple[str, ...] = ("train", "seen", "unseen")
+MEDICAL = "medical"
+TRACK_LEVELS: dict[str, tuple[str, ...]] = {
+    MEDICAL: LEVELS,
+    "natural": ("clear", "lq1", "lq2", "lq3"),
+    "natural-real": ("clear",),
+}
+"""Track -> its levels. ``natural``: photographs degraded by LQ-Seg. ``natural-real``: photographs taken in bad
+conditions, of which ``clear`` is the file itself. Tracks are never mixed in a benchmark, a run or a ranking."""
+TRACKS: tuple[str, ...] = tuple(TRACK_LEVELS)
+PHOTO = "photo"
+"""What the images of the natural tracks are; no degradation of the medical track knows them."""
+ALL_MODALITIES: tuple[str, ...] = (*MODALITIES, PHOTO)
+"""What the tables of any track may name."""
 
 Image = NDArray[Any]
 """An image: (H, W) or (H, W, 3), uint8 unless a function says otherwise."""
@@ -134,6 +147,11 @@ def check_modality(name: str) -> str:
     return resolve_name("modality", name, MODALITIES, _MODALITY_NAMES)
 
 
+def check_track(name: str) -> str:
+    """Return the track that a name means, else raise :class:`~dmseg.errors.UsageError`."""
+    return resolve_name("track", name, TRACKS)
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
     """A grey window in stored units (CT: HU): black at center - width/2, white at center + width/2."""
@@ -176,6 +194,24 @@ class Sample:
     window: Window | None = None
 
 
+STROKES = ("scribble", "lasso")
+
+
+@dataclass(frozen=True, slots=True)
+class Stroke:
+    """A line drawn by hand, in pixels of the canvas.
+
+    Attributes:
+        kind: ``scribble``, a line over pixels of its label, or ``lasso``, an outline (the last point joins the first).
+        path: (K, 2) float32, columns x and y, in the order drawn; K is at least 1, of a lasso 3.
+        label: 1 foreground, 0 background: of the line's pixels, or of the object inside the outline.
+    """
+
+    kind: str
+    path: NDArray[np.float32]
+    label: int
+
+
 @dataclass(frozen=True, slots=True)
 class Prompts:
     """All prompts given so far for one mask, in pixels of the canvas (x right, y down, integer = pixel centre).
@@ -185,12 +221,14 @@ class Prompts:
         labels: (K,) int8, 1 foreground, 0 background.
         box: (4,) float32 x0, y0, x1, y1 (inclusive pixels), or None.
         step: 1..T, the interaction that these prompts lead to.
+        strokes: scribbles and lassos, in the order given; only recorded prompts have some.
     """
 
     points: NDArray[np.float32]
     labels: NDArray[np.int8]
     box: NDArray[np.float32] | None
     step: int
+    strokes: tuple[Stroke, ...] = ()
 
 
 def as_rgb(image: Image) -> NDArray[np.uint8]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import configparser
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -11,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+
+from dmseg.version import __version__
 
 ROOT = Path(__file__).parents[1]
 
@@ -81,3 +85,27 @@ def test_a_fresh_environment_without_torch_does_the_main_job_from_an_empty_folde
     said = dmseg("demo", "--out", "demo", "--per-dataset", "1", "--jobs", "2")
     assert "skipped sam-vit-b" in said and "torch" in said
     assert (work / "demo" / "leaderboard" / "leaderboard.csv").is_file()
+
+
+CONDA_NAMES = {"opencv-python-headless": "py-opencv", "python-gdcm": "gdcm", "matplotlib": "matplotlib-base"}
+
+
+def test_the_conda_recipe_asks_for_the_same_libraries_and_version_as_the_package() -> None:
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    wanted = dict(line.split(">=") for line in setup["options"]["install_requires"].split())
+    recipe = (ROOT / "packaging" / "conda" / "recipe.yaml").read_text("utf-8")
+    run = recipe.split("  run:\n")[1].split("tests:")[0]
+    found = dict(re.findall(r"- (\S+) >=(\S+)", run))
+    assert found.pop("python") == setup["options"]["python_requires"].removeprefix(">=")
+    assert found == {CONDA_NAMES.get(name, name): version for name, version in wanted.items()}
+    assert f'version: "{__version__}"' in recipe
+
+
+def test_the_layers_in_contributing_are_those_that_lint_checks() -> None:
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg", encoding="utf-8")
+    layers = config["importlinter:contract:layers"]["layers"]
+    checked = [re.findall(r"\w+", line) for line in layers.split("\n") if line]
+    house = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("```")[3]
+    assert [re.findall(r"\w+", re.split("  +", line)[0]) for line in house.strip().splitlines()] == checked

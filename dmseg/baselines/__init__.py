@@ -10,7 +10,7 @@ from dmseg.baselines.cards import ModelCard, list_unseen_prompts, model_cards
 from dmseg.baselines.facts import model_facts
 from dmseg.baselines.interface import CAPABILITIES, ModelAdapter, Prediction, PreparingAdapter, SelfTestAdapter
 from dmseg.baselines.plain_function import FunctionAdapter
-from dmseg.baselines.registry import cost_of, find_missing_packages, load_model, model_names
+from dmseg.baselines.registry import cost_of, export_model, find_missing_packages, load_model, model_names
 from dmseg.baselines.restorers import PREFIX as RESTORER_PREFIX
 from dmseg.baselines.restorers import load_restorer, restorer_cards, split_cascade
 
@@ -24,6 +24,7 @@ __all__ = [
     "PreparingAdapter",
     "SelfTestAdapter",
     "cost_of",
+    "export_model",
     "find_missing_packages",
     "list_unseen_prompts",
     "load_model",

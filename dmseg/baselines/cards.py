@@ -28,6 +28,7 @@ class NetworkPlace:
         build: makes the network, of the keywords ``arguments``.
         companions: reads what lies in files beside the checkpoint: a function of the network and their folder.
         file_of: model whose checkpoint has the same keys and shapes, where it is another network.
+        costly: its builder needs memory and time, so it is not built only to name a file of another model.
     """
 
     adapter: str
@@ -35,6 +36,7 @@ class NetworkPlace:
     arguments: dict[str, Any] = field(default_factory=dict)
     companions: str | None = None
     file_of: str | None = None
+    costly: bool = False
 
 
 @dataclass(frozen=True, slots=True)

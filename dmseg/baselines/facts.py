@@ -49,7 +49,9 @@ def model_facts(
     if isinstance(model, Bridge):
         facts |= {key: value for key, value in model.named_files.items() if value}
         facts["bridge"] = model.environment
-    elif card is None:
+    elif card is not None:
+        facts |= getattr(model, "named_files", {})  # of an exported network
+    else:
         named = {"source_sha256": hash_sources(_code_of(model)), "files": hash_files(facts["arguments"])}
         facts |= {key: value for key, value in named.items() if value}
     try:

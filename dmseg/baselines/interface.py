@@ -9,15 +9,22 @@ pixel centre; a logit above 0 is foreground.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Any, Protocol, runtime_checkable
 
 from dmseg.types import Image, Mask, Prompts
 
-CAPABILITIES: tuple[str, ...] = ("points", "negative_points", "box", "mask_feedback", "batched_prompts")
-"""What a model may declare: foreground clicks, background clicks, a box, use of its previous output, and several masks
-answered in one call (without it the harness asks for one mask at a time)."""
+CAPABILITIES: tuple[str, ...] = (
+    *("points", "negative_points", "box", "mask_feedback", "batched_prompts"),
+    *("scribbles", "lassos"),
+)
+"""What a model may declare: foreground clicks, background clicks, a box, use of its previous output, several masks
+answered in one call (without it the harness asks for one mask at a time), and the two kinds of
+:class:`~dmseg.types.Stroke`, which only recorded prompts hold."""
+STROKE_CAPABILITIES = {"scribble": "scribbles", "lasso": "lassos"}
+"""Kind of a stroke -> what a model that takes it declares."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +40,12 @@ class Prediction:
     logits: Any
     state: Sequence[Any] | None = None
     scores: Any = None
+
+
+def find_refused_strokes(prompts: Iterable[Prompts], capabilities: Collection[str]) -> list[str]:
+    """Return the kinds of strokes among the prompts that a model of these capabilities does not take."""
+    kinds = {STROKE_CAPABILITIES[stroke.kind] for given in prompts for stroke in given.strokes}
+    return sorted(kinds - set(capabilities))
 
 
 class AnswerError(Exception):
@@ -91,10 +104,26 @@ class ModelAdapter(Protocol):
             embeddings: what :meth:`encode` returned for the images of these masks.
             image_index: per mask, which embedding it belongs to.
             prompts: per mask, all prompts so far; within one call all have the same number of points, and all or none
-                has a box.
+                has a box, and all have strokes of the same kinds.
             state: per mask, its entry of the previous :attr:`Prediction.state`; None at the first step.
         """
         ...
+
+
+class Described:
+    """Says in a line what a model is, in Python and in a notebook; a base of the models that ship."""
+
+    def __repr__(self) -> str:
+        facts = []
+        if (params := getattr(self, "params", None)) is not None:
+            facts.append(f"{params / 1e6:.1f} M parameters" if params else "no weights")
+        facts.append(f"takes {', '.join(sorted(getattr(self, 'capabilities', ())))}")
+        if (device := getattr(self, "device", None)) is not None:
+            facts.append(f"on {device}")
+        return f"<model {getattr(self, 'name', type(self).__name__)}: {'; '.join(facts)}>"
+
+    def _repr_html_(self) -> str:
+        return f"<code>{escape(repr(self))}</code>"
 
 
 @runtime_checkable
@@ -115,7 +144,7 @@ class PreparingAdapter(Protocol):
         ...
 
 
-class SelfTestAdapter(ABC):
+class SelfTestAdapter(Described, ABC):
     """A model that is shown the reference, to test the harness itself; only those of this package exist.
 
     The harness calls :meth:`predict_from_reference` in place of ``predict``. Runs of such a model are refused by the

@@ -22,12 +22,13 @@ from typing import Any
 import torch
 
 from dmseg.baselines import checkpoints
-from dmseg.baselines.cards import NetworkPlace, find_object, find_shipped_weights, model_cards
+from dmseg.baselines.cards import ModelCard, NetworkPlace, find_object, find_shipped_weights, model_cards
 from dmseg.baselines.checkpoints import Checkpoint, Trained, is_trained, load_trained, read_trained
 from dmseg.baselines.networks.robust_sam import robust_on
 from dmseg.baselines.networks.sam import TABLE, PromptedNetwork
 from dmseg.baselines.pge_sam import EnhancedNetwork, enhancer_config
 from dmseg.baselines.prompted import PromptedAdapter
+from dmseg.baselines.registry import find_missing_packages
 from dmseg.errors import ModelError, UsageError, unknown_name
 from dmseg.files import sha256_file
 
@@ -286,7 +287,7 @@ def load_weights(name: str, network: PromptedNetwork, path: Path) -> str:
     if checkpoints.difference(found, checkpoints.shapes(target)):
         if is_trained(path):
             raise ModelError(f"{path}: not the weights of {name}: {contents(read_trained(path))}")
-        checkpoints.check_state(name, path, found, list_known_layouts())
+        checkpoints.check_state(name, path, found, list_known_layouts(name))
     layout = FAMILIES[name].layout
     alike = [other for other, one in FAMILIES.items() if one.layout == layout]
     twins = {other: card for other in alike if (card := model_cards()[other].checkpoint) is not None}
@@ -314,12 +315,20 @@ def contents(trained: Trained) -> str:
     return text + (f"; use --model {' or '.join(fitting)}" if fitting else "")
 
 
-def list_known_layouts() -> dict[str, Mapping[str, tuple[int, ...]]]:
-    """Return model name -> official keys and shapes, of networks built without memory."""
+def list_known_layouts(wanted: str) -> dict[str, Mapping[str, tuple[int, ...]]]:
+    """Return model name -> official keys and shapes, of networks built without memory, and of ``wanted``."""
     built: dict[str, dict[str, tuple[int, ...]]] = {}
     with torch.device("meta"):
-        own = {name: family for name, family in FAMILIES.items() if not family.bases}
+        own = {
+            name: family
+            for name, family in FAMILIES.items()
+            if not family.bases and (name == wanted or _is_known_cheaply(model_cards()[name]))
+        }
         for family in own.values():
             if family.layout not in built:
                 built[family.layout] = checkpoints.shapes(family.build().checkpoint_state_dict())
     return {name: built[family.layout] for name, family in own.items()}
+
+
+def _is_known_cheaply(card: ModelCard) -> bool:
+    return not find_missing_packages(card) and card.network is not None and not card.network.costly

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dmseg.baselines.interface import CAPABILITIES, Prediction
+from dmseg.baselines.interface import CAPABILITIES, STROKE_CAPABILITIES, Described, Prediction, find_refused_strokes
 from dmseg.baselines.user_models import source_digest
+from dmseg.errors import ModelError
 from dmseg.types import Image, Prompts
 
 PlainFunction = Callable[..., Any]
@@ -21,10 +22,10 @@ STATED = ("params", "code_url", "paper_url", "license", "input_size", "trained_o
 """What a model may state about itself as attributes."""
 
 
-class FunctionAdapter:
+class FunctionAdapter(Described):
     """Wraps a plain function; each call gets its own copy of the image, so that no mask can disturb another."""
 
-    capabilities = frozenset(CAPABILITIES) - {"batched_prompts"}
+    capabilities = frozenset(CAPABILITIES) - {"batched_prompts", *STROKE_CAPABILITIES.values()}
 
     def __init__(self, function: PlainFunction, name: str | None = None) -> None:
         self.function = function
@@ -40,6 +41,9 @@ class FunctionAdapter:
     def predict(
         self, embeddings: Sequence[Any], image_index: Sequence[int], prompts: Sequence[Prompts], state: Sequence[Any]
     ) -> Prediction:
+        refused = find_refused_strokes(prompts, self.capabilities)
+        if refused:
+            raise ModelError(f'model "{self.name}" is a plain function, which takes no {" and no ".join(refused)}')
         answers = [
             self.function(embeddings[index].copy(), given.points, given.labels, given.box, previous)
             for index, given, previous in zip(image_index, prompts, state, strict=True)

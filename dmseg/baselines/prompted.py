@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from dmseg.baselines.interface import Prediction
+from dmseg.baselines.interface import Described, Prediction, find_refused_strokes
 from dmseg.baselines.networks.precision import use_full_fp32
 from dmseg.baselines.networks.sam import TABLE, Encoded, PromptedNetwork, map_tensors, parameter_count
 from dmseg.errors import ModelError, unknown_name
@@ -75,7 +75,7 @@ def min_max(image: NDArray[Any]) -> NDArray[np.float64]:
     return np.asarray((values - low) / max(high - low, 1e-8))
 
 
-class PromptedAdapter(ABC):
+class PromptedAdapter(Described, ABC):
     """Base of the adapters; see :class:`dmseg.baselines.interface.ModelAdapter`.
 
     Args:
@@ -213,8 +213,9 @@ class PromptedAdapter(ABC):
         """Answer masks of one image that are alike: canvas logits (N, H, W), feedback (N, 1, 4E, 4E), IoU (N,)."""
         first = prompts[0]
         points, labels, box = self.select_prompts(prompts)
-        if points is None and box is None:
-            raise ModelError(f'model "{self.name}" cannot use these prompts: it needs {sorted(self.capabilities)}')
+        refused = find_refused_strokes(prompts, self.capabilities)
+        if refused or (points is None and box is None):
+            raise ModelError(f'model "{self.name}" cannot use these prompts: it takes {sorted(self.capabilities)}')
         mask_input = torch.stack(list(state)) if state[0] is not None else None
         low_res, iou = self.forward_prompts(embedding, points, labels, box, mask_input, self.multimask(first))
         best = iou.argmax(1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,13 +21,17 @@ from dmseg.baselines.user_models import check_user_model, import_user_object
 from dmseg.errors import DataError, MissingDependencyError, ModelError, UsageError, suggestion, unknown_name
 
 if TYPE_CHECKING:
+    from dmseg.baselines.exported import Exported
     from dmseg.baselines.flops import Cost
 
 ENTRY_POINT_GROUP = "dmseg.models"
 BRIDGE = "bridge:"
 """What the names of models in other environments begin with."""
+EXPORTED = ("onnx", "openvino")
+"""What the names of exported networks begin with, before a colon."""
 DEVICES = "auto, cpu, cuda or cuda:N"
 
+_OF_NETWORKS = ("torch", "segment_anything")
 _RESERVED = ("name", "weights", "device", "precision")
 
 
@@ -57,9 +61,10 @@ def load_model(
 
     Args:
         name: a name of ``dmseg models``, ``pkg.mod:Class``, ``file.py:Class``, either with a plain function
-            ``f(image, points, labels, box, previous_logits) -> logits`` in place of the class, or
-            ``bridge:FILE.toml`` (see :mod:`dmseg.baselines.bridge`); before each of them may stand ``restorer+`` (see
-            :mod:`dmseg.baselines.restorers`).
+            ``f(image, points, labels, box, previous_logits) -> logits`` in place of the class,
+            ``bridge:FILE.toml`` (see :mod:`dmseg.baselines.bridge`), or ``onnx:ENCODER,DECODER`` and
+            ``openvino:ENCODER,DECODER`` (see :mod:`dmseg.baselines.exported`); before each of them may stand
+            ``restorer+`` (see :mod:`dmseg.baselines.restorers`).
         weights: a checkpoint file; None: the installed or shipped weights, never random ones; ``"random"``: seeded
             random weights, for tests.
         device: auto, cpu, cuda or cuda:N.
@@ -79,6 +84,9 @@ def load_model(
         from dmseg.baselines.bridge import load_bridge
 
         return check_user_model(load_bridge(name.removeprefix(BRIDGE), weights, device, given, precision), name)
+    runtime, colon, place = name.partition(":")
+    if colon and runtime in EXPORTED:
+        return _load_exported(runtime, place, weights, device, given, precision)
     if ":" in name:
         return check_user_model(_construct(import_user_object(name), name, given, weights, device, precision), name)
     if name in model_cards():
@@ -104,11 +112,30 @@ def _load_cascade(
     return Restored(load_restorer(restorer, own_weights, resolve_device(device), own), inner)
 
 
+def _load_exported(runtime: str, place: str, *options: Any) -> ModelAdapter:
+    require_packages(f'model "{runtime}:{place}"', _OF_NETWORKS, runtime)
+    model: ModelAdapter = find_object("exported:load_exported")(runtime, place, *options)
+    return model
+
+
+def export_model(
+    name: str,
+    file_format: str,
+    out: Path,
+    weights: str | Path | None = None,
+    arguments: Mapping[str, Any] | None = None,
+) -> Exported:
+    """Write a SAM-style network as ONNX or OpenVINO files: see :func:`dmseg.baselines.exported.export_model`."""
+    require_packages("dmseg export-model", _OF_NETWORKS, file_format if file_format in EXPORTED else EXPORTED[0])
+    exported: Exported = find_object("exported:export_model")(name, file_format, out, weights, arguments)
+    return exported
+
+
 def _load_built_in(
     name: str, given: dict[str, Any], weights: str | Path | None, device: str, precision: str
 ) -> ModelAdapter | SelfTestAdapter:
     card = model_cards()[name]
-    _require_packages(name, card)
+    require_packages(f'model "{name}"', card.needs, card.extra)
     loader = "loading:load_trained_model" if card.bases else "loading:load_network_model"
     factory = find_object(card.factory or loader)
     _refuse_unknown(name, given, card.arguments)
@@ -118,11 +145,16 @@ def _load_built_in(
     return model
 
 
-def _require_packages(name: str, card: ModelCard) -> None:
-    missing = find_missing_packages(card)
+def require_packages(what: str, packages: Sequence[str], extra: str | None) -> None:
+    """Refuse what needs packages that are not installed.
+
+    Raises:
+        MissingDependencyError: it says which, and the extra of dmseg-bench that brings them.
+    """
+    missing = [package for package in packages if importlib.util.find_spec(package) is None]
     if missing:
-        extra = f'; install it with: pip install "dmseg-bench[{card.extra}]"' if card.extra else ""
-        raise MissingDependencyError(f'model "{name}" needs {", ".join(missing)}, not installed here{extra}')
+        advice = f'; install it with: pip install "dmseg-bench[{extra}]"' if extra else ""
+        raise MissingDependencyError(f"{what} needs {', '.join(missing)}, not installed here{advice}")
 
 
 def cost_of(name: str) -> Cost:
@@ -135,7 +167,8 @@ def cost_of(name: str) -> Cost:
     networks = [one for one, card in model_cards().items() if card.kind == "network"]
     if name not in networks:
         raise unknown_name("network", name, networks)
-    _require_packages(name, model_cards()[name])
+    card = model_cards()[name]
+    require_packages(f'model "{name}"', card.needs, card.extra)
     cost: Cost = find_object("flops:cost")(find_object("loading:FAMILIES")[name].build)
     return cost
 

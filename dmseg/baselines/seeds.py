@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dmseg.baselines.interface import Prediction
-from dmseg.types import Image, Prompts
+from dmseg.baselines.interface import Described, Prediction
+from dmseg.types import Image, Prompts, Stroke
 
 UNKNOWN, FOREGROUND, BACKGROUND = 0, 1, 2
 
@@ -32,7 +32,7 @@ class Working:
     features: Any = None
 
 
-class SeededModel(ABC):
+class SeededModel(Described, ABC):
     """A classical model: seeds from the prompts, every other pixel joins one of the two sides.
 
     Args:
@@ -43,7 +43,7 @@ class SeededModel(ABC):
     """
 
     name: str
-    capabilities = frozenset({"points", "negative_points", "box", "batched_prompts"})
+    capabilities = frozenset({"points", "negative_points", "box", "scribbles", "lassos", "batched_prompts"})
 
     def __init__(self, longest_side: int, smoothing: float, click_radius: float, core: float) -> None:
         self.longest_side = int(longest_side)
@@ -102,7 +102,26 @@ class SeededModel(ABC):
         for (x, y), label in zip(centres, prompts.labels, strict=True):
             square = np.s_[max(0, y - reach) : y + reach + 1, max(0, x - reach) : x + reach + 1]
             seeds[square] = FOREGROUND if label == 1 else BACKGROUND
+        for stroke in prompts.strokes:
+            _seed_stroke(seeds, stroke, scale, reach, self.core)
         return seeds
+
+
+def _seed_stroke(seeds: NDArray[np.int32], stroke: Stroke, scale: NDArray[np.float64], reach: int, core: float) -> None:
+    """Put a stroke into seeds: a scribble as wide as a click; a lasso as a box is, its inmost part being the core."""
+    places = np.floor((stroke.path + 0.5) * scale).astype(np.int32)
+    drawn = np.zeros(seeds.shape, np.uint8)
+    if stroke.kind == "scribble":
+        cv2.polylines(drawn, [places], False, 1, thickness=2 * reach + 1)
+        seeds[drawn > 0] = FOREGROUND if stroke.label == 1 else BACKGROUND
+        return
+    cv2.fillPoly(drawn, [places], 1)
+    if stroke.label != 1:
+        seeds[drawn > 0] = BACKGROUND
+        return
+    depth = cv2.distanceTransform(drawn, cv2.DIST_L2, 5)
+    seeds[drawn == 0] = BACKGROUND
+    seeds[(drawn > 0) & (depth >= (1 - core) * depth.max())] = FOREGROUND
 
 
 def _box_seeds(shape: tuple[int, int], corners: NDArray[np.float64], core: float) -> NDArray[np.int32]:

@@ -7,9 +7,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dmseg.cli.options import ANY_PATH, CommaList, jobs_option, seed_option, window_option
+from dmseg.cli.options import (
+    ANY_PATH,
+    CommaList,
+    complete_level,
+    complete_modality,
+    jobs_option,
+    seed_option,
+    window_option,
+)
 from dmseg.errors import DataError, UsageError
-from dmseg.types import MODALITIES, Window, check_level, check_modality
+from dmseg.types import MODALITIES, Window, check_level, check_modality, resolve_name
 
 if TYPE_CHECKING:
     from dmseg.simulators.files import Request
@@ -18,8 +26,15 @@ if TYPE_CHECKING:
 @click.command("degrade")
 @click.argument("source", metavar="IN", type=ANY_PATH)
 @click.argument("out", metavar="OUT", type=ANY_PATH)
-@click.option("--level", required=True, help="clear, lq1, lq2, lq3 or lq3plus.")
-@click.option("--modality", default=None, help=f"{', '.join(MODALITIES)}; default: what a DICOM file says.")
+@click.option("--level", default=None, shell_complete=complete_level, help="clear, lq1, lq2, lq3 or lq3plus (LQ-3+).")
+@click.option("--op", default=None, metavar="NAME", help="Instead of a level: this one operation, with --severity.")
+@click.option("--severity", default=None, help="Of --op: 1, 2 or 3 (light, medium, heavy).")
+@click.option(
+    "--modality",
+    default=None,
+    shell_complete=complete_modality,
+    help=f"{', '.join(MODALITIES)}; default: what a DICOM file says.",
+)
 @click.option("--dataset", default=None, help="Use this dataset's own degradations at lq3plus, and its window.")
 @window_option
 @click.option(
@@ -38,7 +53,13 @@ if TYPE_CHECKING:
     help="Plane to cut volumes into; default: that of acquisition.",
 )
 @click.option("--volume", type=click.IntRange(min=0), default=None, help="Which volume of a 4-D file; the others stay.")
-@click.option("--ops", type=CommaList(), default=None, help="Exactly these operations, in this order.")
+@click.option("--ops", type=CommaList(), default=None, help="Exactly these operations, in this order, at the level.")
+@click.option(
+    "--order",
+    default="paper",
+    show_default=True,
+    help="Of LQ-3+: paper (general operations, then those of the domain) or acquisition (the domain's first).",
+)
 @click.option("--key", default=None, help="Name that the draw depends on; default: the file's name.")
 @seed_option
 @click.option(
@@ -60,7 +81,9 @@ if TYPE_CHECKING:
 def command(
     source: Path,
     out: Path,
-    level: str,
+    level: str | None,
+    op: str | None,
+    severity: str | None,
     modality: str | None,
     dataset: str | None,
     window: Window | None,
@@ -69,6 +92,7 @@ def command(
     axis: str | None,
     volume: int | None,
     ops: tuple[str, ...] | None,
+    order: str,
     key: str | None,
     seed: int,
     exclude: tuple[str, ...],
@@ -81,6 +105,9 @@ def command(
     jobs: int,
 ) -> int:
     """Degrade an image file, or every image below a folder (the tree is mirrored), same format out.
+
+    To a --level, or by one operation at a severity: --op ct_ring --severity 2. The table of operations is in
+    docs/degradations.md.
 
     PNG, JPEG, TIFF, BMP, GIF (written as PNG), DICOM of one or many frames, NIfTI, MetaImage, NRRD, MGH, Analyze. Bit
     depth, alpha and geometry stay, so masks stay valid. Volumes are cut along their plane of acquisition; the files of
@@ -98,9 +125,11 @@ def command(
     Examples:
       dmseg degrade chest.dcm chest_lq3plus.dcm --level lq3plus --modality ct --window -600/1500
       dmseg degrade scans/ degraded/ --level lq2 --modality ultrasound
+      dmseg degrade knee.nii.gz ghosts.nii.gz --op mr_ghosting --severity 2
       dmseg degrade deeplesion/ degraded/ --level lq2 --modality ct --rescale hu+32768
     """
-    request = _request(level, modality, dataset, window, ops, seed)
+    level, ops, single = _resolve_operations(level, op, severity, ops)
+    request = _request(level, modality, dataset, window, ops, seed, order, single)
     request = _with_files(request, rescale, bits, axis, volume, keep_patient, keep_references, per_slice)
     if source.is_dir():
         from dmseg.cli.degrade_folder import Folder
@@ -120,6 +149,27 @@ def command(
     return 0
 
 
+def _resolve_operations(
+    level: str | None, op: str | None, severity: str | None, ops: tuple[str, ...] | None
+) -> tuple[str, tuple[str, ...] | None, bool]:
+    """Return the level, the operations or None, and whether it is one operation at a severity."""
+    from dmseg import simulators
+    from dmseg.simulators.plan import SEVERITY_LEVELS
+    from dmseg.simulators.tables import check_severity
+
+    if op is None and severity is not None:
+        raise UsageError("--severity is of one operation; name it with --op")
+    if (level is None) == (op is None):
+        raise UsageError("give either --level LEVEL, or --op NAME with --severity 1, 2 or 3")
+    if op is None:
+        return str(level), None if ops is None else tuple(simulators.operation(name).name for name in ops), False
+    if ops is not None:
+        raise UsageError("--ops are operations at a --level; with --severity give one, by --op")
+    if severity is None:
+        raise UsageError(f"--op {op}: how strong? give --severity 1, 2 or 3")
+    return SEVERITY_LEVELS[check_severity(severity)], (simulators.operation(op).name,), True
+
+
 def _request(
     level: str,
     modality: str | None,
@@ -127,13 +177,14 @@ def _request(
     window: Window | None,
     ops: tuple[str, ...] | None,
     seed: int,
+    order: str,
+    single: bool,
 ) -> Request:
     """Check names; resolve the dataset into its modality, operations and window."""
-    from dmseg import simulators
     from dmseg.simulators.files import Request
+    from dmseg.simulators.plan import ORDERS
 
-    level = check_level(level)
-    ops = None if ops is None else tuple(simulators.operation(name).name for name in ops)
+    level, order = check_level(level), resolve_name("order", order, ORDERS)
     domain = None
     if dataset is not None:
         from dmseg import datasets
@@ -144,7 +195,7 @@ def _request(
         window = window or recipe.windows.get(modality)
     elif modality is not None:
         modality = check_modality(modality)
-    return Request(level, modality, domain, ops, window, seed)
+    return Request(level, modality, domain, ops, window, seed, order=order, single=single)
 
 
 def _with_files(

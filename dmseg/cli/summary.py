@@ -97,7 +97,7 @@ def _write_run(run: Run, form: str, full: bool) -> str:
     from dmseg.results.summary import split_numbers
 
     model = str(run.info["model"]["name"])
-    tables = run.case_tables
+    tables = run.tables
     splits = [split_numbers(table) for table in tables.values()]
     if form == "csv":
         _say_notices(run, tables, err=True)
@@ -114,7 +114,7 @@ def _write_runs(runs: Sequence[Run], form: str, full: bool) -> str:
     from dmseg.results import model_table
 
     tables = model_table.build_tables(runs, model_table.LAYOUTS["full" if full else "table1"], drop=True)
-    _say_notices(runs[0], runs[0].case_tables, err=form != "markdown")
+    _say_notices(runs[0], runs[0].tables, err=form != "markdown")
     if form == "csv":
         return model_table.format_csv(tables)
     draw = model_table.format_markdown if form == "markdown" else model_table.format_latex
@@ -128,14 +128,14 @@ def _write_groups(runs: Sequence[Run], grouping: str, metric: str, form: str, be
     from dmseg.results.model_table import name_runs
 
     for run in runs[1:]:
-        require_pair(runs[0], run, runs[0].case_tables, run.case_tables)
+        require_pair(runs[0], run, runs[0].tables, run.tables)
     facts, operations = read_mask_facts(runs[0]), None
     if grouping == "operation":
         digest = runs[0].info["benchmark"]["manifest_digest"]
         published = None if benchmark is not None else find_degradations(digest)
         operations = list_operations(_read_plans(runs[0], benchmark) if published is None else published)
     names = name_runs(runs)
-    tables = [run.case_tables for run in runs]
+    tables = [run.tables for run in runs]
     _say_notices(runs[0], tables[0], err=form != "markdown")
     drops = [
         [measure_drops(table, grouping, facts, operations, metric) for table in one.values()] for one in tables
@@ -179,7 +179,7 @@ def _join(run: Run, tables: Sequence[TextTable], form: str) -> str:
     """Return tables as text; their titles say what is synthetic, wherever they are copied to."""
     from dmseg.results.notices import mark_title
 
-    datasets = {name for table in run.case_tables.values() for name in table.datasets}
+    datasets = {name for table in run.tables.values() for name in table.datasets}
     tables = [dataclasses.replace(table, title=mark_title(table.title, run.info, datasets)) for table in tables]
     return "\n\n".join(table.markdown() if form == "markdown" else table.latex() for table in tables) + "\n"
 

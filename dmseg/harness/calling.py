@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -203,7 +203,8 @@ class GuardedModel:
 
 def _private(prompts: Prompts) -> Prompts:
     box = None if prompts.box is None else prompts.box.copy()
-    return Prompts(prompts.points.copy(), prompts.labels.copy(), box, prompts.step)
+    strokes = tuple(replace(stroke, path=stroke.path.copy()) for stroke in prompts.strokes)
+    return replace(prompts, points=prompts.points.copy(), labels=prompts.labels.copy(), box=box, strokes=strokes)
 
 
 def _shape_text(logits: Any) -> str:

@@ -21,7 +21,7 @@ from dmseg.harness.sequence import ClickSession, Row
 from dmseg.manifests import thumbprint
 from dmseg.protocol import Click, candidate_prompts, first_prompts, next_click
 from dmseg.results.audit import AuditRecord, is_audited
-from dmseg.types import Mask, Prompts, as_rgb
+from dmseg.types import Mask, Prompts, Stroke, as_rgb
 
 PHASES = ("load", "encode", "predict", "prompt", "score")
 
@@ -217,7 +217,7 @@ class Engine:
         sequence.prompts = tried[chosen]
         sequence.take(answers[chosen])
 
-    def _next_click(self, sequence: ClickSession, step: int) -> Click | None:
+    def _next_click(self, sequence: ClickSession, step: int) -> Click | Stroke | None:
         if self._replay is not None:
             return self._replay.next(sequence.target.mask_id, sequence.level, step)
         if sequence.answer is None or self._rules.corrective is None:

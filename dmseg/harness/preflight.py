@@ -9,6 +9,8 @@ from dmseg.errors import DataError
 from dmseg.harness.replay import Replay, Rows
 from dmseg.harness.selection import Selection
 from dmseg.manifests import LOCAL_EDITION, TABLES, diff, find_published, list_published, manifest_digest
+from dmseg.protocol.replay import KINDS, strokes_from_rows
+from dmseg.types import STROKES, Stroke
 
 _SHOWN = 3
 
@@ -72,14 +74,15 @@ def require_prompts(replay: Replay, selection: Selection, sizes: dict[str, tuple
 
 def _require_rows(rows: Rows, step: int, size: tuple[int, int], where: str) -> None:
     height, width = size
-    if step > 1 and (len(rows) > 1 or any(row["kind"] != "point" for row in rows)):
-        raise DataError(f"{where}: {len(rows)} rows; a later step has one point at most")
+    strokes = {(row["kind"], row["index"]) for row in rows if row["kind"] in STROKES}
+    if step > 1 and (sum(row["kind"] not in STROKES for row in rows) + len(strokes) > 1 or _has_box(rows)):
+        raise DataError(f"{where}: {len(rows)} rows; a later step has one point or one stroke at most")
     if sum(row["kind"] == "box" for row in rows) > 1:
         raise DataError(f"{where}: two boxes; one at most")
     for row in rows:
         point = row["kind"] == "point"
-        if not point and row["kind"] != "box":
-            raise DataError(f'{where}: kind {ascii(row["kind"])[:40]}; "point" or "box"')
+        if row["kind"] not in KINDS:
+            raise DataError(f"{where}: kind {ascii(row['kind'])[:40]}; one of {', '.join(sorted(KINDS))}")
         names = ("x", "y") if point else ("x0", "y0", "x1", "y1")
         values = [row[name] for name in names]
         if any(value is None or not math.isfinite(value) for value in values):
@@ -87,10 +90,24 @@ def _require_rows(rows: Rows, step: int, size: tuple[int, int], where: str) -> N
         for value, side in zip(values, (width, height) * 2, strict=False):
             if not 0 <= value <= side - 1:
                 raise DataError(f"{where}: {', '.join(names)} are {values}, outside of the image ({width} x {height})")
-        if point and row["label"] not in (0, 1):
+        if row["kind"] != "box" and row["label"] not in (0, 1):
             raise DataError(f"{where}: label {row['label']}; 1 foreground or 0 background")
-        if not point and (row["x0"] > row["x1"] or row["y0"] > row["y1"]):
+        if row["kind"] == "box" and (row["x0"] > row["x1"] or row["y0"] > row["y1"]):
             raise DataError(f"{where}: the box {values} is inside out; x0 <= x1 and y0 <= y1")
+    for stroke in _find_strokes(rows, where):
+        if stroke.kind == "lasso" and len(stroke.path) < 3:
+            raise DataError(f"{where}: a lasso of {len(stroke.path)} points; 3 at least")
+
+
+def _find_strokes(rows: Rows, where: str) -> tuple[Stroke, ...]:
+    try:
+        return strokes_from_rows(rows)
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from None
+
+
+def _has_box(rows: Rows) -> bool:
+    return any(row["kind"] == "box" for row in rows)
 
 
 def read_sizes(benchmark: Benchmark) -> dict[str, tuple[int, int]]:

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from dmseg.baselines.interface import STROKE_CAPABILITIES
 from dmseg.errors import DataError
-from dmseg.protocol import Click
+from dmseg.protocol import Click, prompts_from_rows, strokes_from_rows
 from dmseg.results.columns import run_schema
 from dmseg.results.parquet import read_columns
-from dmseg.types import Prompts
+from dmseg.types import STROKES, Prompts, Stroke
 
 Rows = list[Mapping[str, Any]]
 
@@ -34,20 +33,21 @@ class Replay:
         rows = self.rows.get((mask_id, level, 1))
         if not rows:
             raise DataError(f"{self.path} has no prompts of step 1 for mask {mask_id} at level {level}")
-        points = [row for row in rows if row["kind"] == "point"]
-        boxes = [row for row in rows if row["kind"] == "box"]
-        corners = [boxes[0][name] for name in ("x0", "y0", "x1", "y1")] if boxes else None
-        return Prompts(
-            points=np.array([(row["x"], row["y"]) for row in points], dtype=np.float32).reshape(-1, 2),
-            labels=np.array([row["label"] for row in points], dtype=np.int8),
-            box=None if corners is None else np.array(corners, dtype=np.float32),
-            step=1,
-        )
+        return prompts_from_rows(rows, 1)
 
-    def next(self, mask_id: str, level: str, step: int) -> Click | None:
-        """Return the click recorded for a later step, None where none was needed or recorded."""
+    def next(self, mask_id: str, level: str, step: int) -> Click | Stroke | None:
+        """Return the click or stroke recorded for a later step, None where none was needed or recorded."""
         rows = self.rows.get((mask_id, level, step))
-        return Click(round(rows[0]["x"]), round(rows[0]["y"]), int(rows[0]["label"])) if rows else None
+        if not rows:
+            return None
+        if rows[0]["kind"] in STROKES:
+            return strokes_from_rows(rows)[0]
+        return Click(round(rows[0]["x"]), round(rows[0]["y"]), int(rows[0]["label"]))
+
+    def find_capabilities(self) -> frozenset[str]:
+        """Return what a model must declare to be given all of these rows, beside what a preset asks for."""
+        kinds = {row["kind"] for rows in self.rows.values() for row in rows}
+        return frozenset(STROKE_CAPABILITIES[kind] for kind in STROKES if kind in kinds)
 
 
 def read_replay(path: Path) -> Replay:

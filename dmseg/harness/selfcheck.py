@@ -18,7 +18,7 @@ from dmseg.baselines import CAPABILITIES, ModelAdapter, SelfTestAdapter
 from dmseg.baselines.interface import read_prediction
 from dmseg.harness.calling import Answer, CallFailure, GuardedModel, Question
 from dmseg.jobs import peak_memory
-from dmseg.types import Mask, Prompts
+from dmseg.types import Mask, Prompts, Stroke
 
 T = TypeVar("T")
 OK, WARNING, FAILED = "ok", "warning", "failed"
@@ -74,9 +74,25 @@ class CheckScene:
         corners = np.array([columns.min(), rows.min(), columns.max(), rows.max()], dtype=np.float32)
         return Prompts(np.zeros((0, 2), np.float32), np.zeros(0, np.int8), corners, 1)
 
+    def scribble(self, place: int) -> Prompts:
+        """Return a short line over disc ``place``."""
+        x, y = self.centres[place]
+        return _draw_stroke("scribble", [[x - 3, y], [x + 3, y + 2]])
+
+    def lasso(self, place: int) -> Prompts:
+        """Return an outline around disc ``place``: its tight box."""
+        rows, columns = np.nonzero(self.masks[place])
+        (x0, x1), (y0, y1) = ((int(axis.min()), int(axis.max())) for axis in (columns, rows))
+        return _draw_stroke("lasso", [[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
+
     def prompts(self, place: int, capabilities: frozenset[str]) -> Prompts:
         """Return prompts for disc ``place`` of a kind that the model takes."""
         return self.click(place) if "points" in capabilities else self.box(place)
+
+
+def _draw_stroke(kind: str, path: list[list[int]]) -> Prompts:
+    stroke = Stroke(kind, np.array(path, np.float32), 1)
+    return Prompts(np.zeros((0, 2), np.float32), np.zeros(0, np.int8), None, 1, (stroke,))
 
 
 def selfcheck(model: ModelAdapter | SelfTestAdapter, timeout: float | None = None) -> list[Check]:
@@ -240,6 +256,8 @@ def _uses_prompts(asked: _Asked, scenes: list[CheckScene], model: Model) -> Chec
     pairs: dict[str, tuple[Prompts, Prompts]] = {
         "points": (scene.click(0), scene.click(1)),
         "box": (scene.box(0), scene.box(1)),
+        "scribbles": (scene.scribble(0), scene.scribble(1)),
+        "lassos": (scene.lasso(0), scene.lasso(1)),
     }
     for name, (one, other) in pairs.items():
         if name not in model.capabilities:

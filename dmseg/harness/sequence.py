@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,9 +15,9 @@ from dmseg.harness.options import RunOptions
 from dmseg.harness.selection import SelectedImage, Target
 from dmseg.manifests import mask_sha256
 from dmseg.metrics import TOLERANCES, Score, image_diagonal, on_grid, score
-from dmseg.protocol import Click, with_click
+from dmseg.protocol import Click, with_click, with_stroke
 from dmseg.results.audit import AuditRecord, audit_record
-from dmseg.types import Mask, Prompts
+from dmseg.types import Mask, Prompts, Stroke
 
 Row = dict[str, Any]
 
@@ -41,7 +42,7 @@ class ClickSession:
     level: str
     reference: Mask
     prompts: Prompts
-    click: Click | None = None
+    click: Click | Stroke | None = None
     answer: Answer | None = None
     failure: CallFailure | None = None
     carried: bool = False
@@ -54,14 +55,16 @@ class ClickSession:
         return self.failure is None and not self.carried
 
     @property
-    def group(self) -> tuple[int, bool]:
-        """Number of points and whether there is a box: only equal ones may share a call."""
-        return len(self.prompts.points), self.prompts.box is not None
+    def group(self) -> tuple[int, bool, tuple[str, ...]]:
+        """Number of points, whether there is a box, and the strokes: only equal ones may share a call."""
+        return len(self.prompts.points), self.prompts.box is not None, tuple(one.kind for one in self.prompts.strokes)
 
-    def give(self, click: Click | None) -> None:
-        """Add the click of the next step; None carries the last prediction forward from here on."""
+    def give(self, click: Click | Stroke | None) -> None:
+        """Add the click or stroke of the next step; None carries the last prediction forward from here on."""
         self.click = click
-        if click is not None:
+        if isinstance(click, Stroke):
+            self.prompts = with_stroke(self.prompts, click)
+        elif click is not None:
             self.prompts = with_click(self.prompts, click)
         elif self.answer is not None and not self.carried:
             self.carried = True
@@ -77,18 +80,18 @@ class ClickSession:
 
     def step_row(self, step: int, options: RunOptions) -> Row:
         """Return the row of steps.parquet for the state after ``step``."""
-        labels = self.prompts.labels
+        labels, click = self.prompts.labels, self.click if isinstance(self.click, Click) else None
         if not self._scores:
             self._scores = self._score_columns(options)
         return {
             **self._identity(options.seed),
             "step": step,
-            "prompt_kind": "points" if self.prompts.box is None else "box",
+            "prompt_kind": self._find_kind(),
             "points_pos": int((labels == 1).sum()),
             "points_neg": int((labels == 0).sum()),
-            "new_x": self.click.x if self.click else None,
-            "new_y": self.click.y if self.click else None,
-            "new_label": self.click.label if self.click else None,
+            "new_x": click.x if click else None,
+            "new_y": click.y if click else None,
+            "new_label": click.label if click else None,
             "perfect": self.perfect,
             "gt_area": int(np.count_nonzero(self.reference)),
             **self._scores,
@@ -97,6 +100,8 @@ class ClickSession:
     def prompt_rows(self, step: int, seed: int) -> list[Row]:
         """Return the rows of prompts.parquet for what this step gave."""
         place = {"mask_id": self.target.mask_id, "level": self.level, "seed": seed, "step": step}
+        if isinstance(self.click, Stroke):
+            return _stroke_rows(place, len(self.prompts.strokes) - 1, self.click)
         if step > 1:
             first = len(self.prompts.points) - 1
             return [_point_row(place, first, self.prompts)] if self.click else []
@@ -104,7 +109,14 @@ class ClickSession:
         if self.prompts.box is not None:
             corners = dict(zip(("x0", "y0", "x1", "y1"), map(float, self.prompts.box), strict=True))
             rows.append({**place, "index": 0, "kind": "box", "x": None, "y": None, "label": None, **corners})
+        for index, stroke in enumerate(self.prompts.strokes):
+            rows += _stroke_rows(place, index, stroke)
         return rows
+
+    def _find_kind(self) -> str:
+        if self.prompts.box is not None:
+            return "box"
+        return "points" if len(self.prompts.points) or not self.prompts.strokes else self.prompts.strokes[0].kind
 
     def audit(self, step: int, seed: int) -> AuditRecord | None:
         """Return the kept prediction of this step, None after a failure."""
@@ -188,6 +200,18 @@ def _millimetres(
     if spacing[0] == spacing[1]:
         return result.hd95 * spacing[0]
     return scored(spacing=spacing).hd95
+
+
+def _stroke_rows(place: Row, index: int, stroke: Stroke) -> list[Row]:
+    """Return one row per piece of a stroke; a dot is one piece of no length."""
+    path = stroke.path.tolist() if len(stroke.path) > 1 else stroke.path.tolist() * 2
+    return [
+        {
+            **{**place, "index": index, "kind": stroke.kind, "x": None, "y": None, "label": stroke.label},
+            **dict(zip(("x0", "y0", "x1", "y1"), (*start, *end), strict=True)),
+        }
+        for start, end in itertools.pairwise(path)
+    ]
 
 
 def _point_row(place: Row, index: int, prompts: Prompts) -> Row:

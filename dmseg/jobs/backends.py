@@ -14,6 +14,7 @@ import queue
 import re
 import signal
 import threading
+import time
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -34,13 +35,16 @@ _AHEAD = 3
 """Units given out per worker: one is worked on, the others wait beside it."""
 _END_S = 2.0
 _DASK_WAIT = "20s"
+_NO_WORKER_S = 20.0
+_LOOK_S = 5.0
+"""So often it is looked whether there are still workers."""
 
 
 class WorkerLostError(MachineError):
     """A worker process was ended by the system, not by dmseg."""
 
 
-def worker_lost(reason: object) -> WorkerLostError:
+def explain_lost_worker(reason: object) -> WorkerLostError:
     """Return the error for a worker that was lost, with what is known of the reason."""
     text = str(reason) or type(reason).__name__
     ends = re.search(r"{.*}", text)  # loky's exit codes, in a paragraph of its own words
@@ -125,7 +129,7 @@ def _collect(
             waiting[executor.submit(function, unit)] = number
         if not waiting:
             return
-        for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+        for future in wait(waiting, _LOOK_S, return_when=FIRST_COMPLETED).done:
             ready[waiting.pop(future)] = _result(future)
         for number in sorted(ready):
             if ordered and number != following:
@@ -138,10 +142,10 @@ def _result(future: Future[R]) -> R:
     try:
         return future.result()
     except (BrokenProcessPool, CancelledError) as error:
-        raise worker_lost(error) from None
+        raise explain_lost_worker(error) from None
     except Exception as error:
         if type(error).__name__ in ("KilledWorker", "CommClosedError", "FutureCancelledError"):  # of dask
-            raise worker_lost(error) from None
+            raise explain_lost_worker(error) from None
         raise
 
 
@@ -238,20 +242,28 @@ def _warm_processes(jobs: int, parent: int) -> Any:
 
 @contextlib.contextmanager
 def _dask(backend: Backend) -> Pool:
-    with _dask_client(backend) as client:
+    with _dask_client(backend) as (client, own):
         executor = client.get_executor(pure=False, retries=0)
+        without_since: float | None = None
 
-        def capacity() -> int:
-            return max(int(sum(client.nthreads().values())), backend.jobs)
+        def count_workers() -> int:
+            nonlocal without_since
+            found = int(sum(client.nthreads().values()))
+            # A cluster of others may wait for its machines; in one of our own, nobody starts new workers.
+            without_since = None if found or not own else without_since or time.monotonic()
+            if without_since is not None and time.monotonic() - without_since > _NO_WORKER_S:
+                raise explain_lost_worker("all of them, and dask starts no new ones")
+            return max(found, backend.jobs)
 
         try:
-            yield executor, capacity
+            yield executor, count_workers
         finally:
             executor.shutdown(wait=False)
 
 
 @contextlib.contextmanager
-def _dask_client(backend: Backend) -> Iterator[Any]:
+def _dask_client(backend: Backend) -> Iterator[tuple[Any, bool]]:
+    """Yield a client, and whether its cluster is our own."""
     try:
         import dask
         from distributed import Client, LocalCluster, get_client
@@ -262,14 +274,21 @@ def _dask_client(backend: Backend) -> Iterator[Any]:
         with contextlib.suppress(ValueError):
             present = get_client()
     if present is not None:
-        yield present
+        yield present, False
         return
     named = backend.scheduler or dask.config.get("scheduler-address", None)
+    own = named is None
     with contextlib.ExitStack() as stack:
         stack.enter_context(_quiet_logs("distributed", "tornado.application"))
-        if named is None:
+        if own:
+            # As loky has it: no limit of memory but the machine's, and a unit that ends its worker is not tried thrice.
+            stack.enter_context(dask.config.set({"distributed.scheduler.allowed-failures": 0}))
             cluster = LocalCluster(
-                n_workers=backend.jobs, threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL
+                n_workers=backend.jobs,
+                threads_per_worker=1,
+                memory_limit=None,
+                dashboard_address="127.0.0.1:0",
+                silence_logs=logging.CRITICAL,
             )
             named = stack.enter_context(cluster).scheduler_address
             stack.push(functools.partial(_end_workers, cluster))
@@ -277,7 +296,7 @@ def _dask_client(backend: Backend) -> Iterator[Any]:
             client = Client(named, timeout=_DASK_WAIT)
         except (OSError, ValueError) as error:
             raise UsageError(f"no dask scheduler answers at {named} ({error}); give --scheduler its address") from None
-        yield stack.enter_context(client)
+        yield stack.enter_context(client), own
 
 
 def _end_workers(cluster: Any, kind: Any, error: Any, trace: Any) -> None:

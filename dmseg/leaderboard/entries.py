@@ -94,7 +94,7 @@ class Entry:
     @cached_property
     def tables(self) -> dict[str, CaseTable]:
         """The rows by split."""
-        return open_run(self.folder).case_tables
+        return open_run(self.folder).tables
 
     @property
     def model(self) -> str:

@@ -66,7 +66,7 @@ def compare_runs(entry: Run, again: Run) -> Agreement:
     digests = run_digest(entry.path), run_digest(again.path)
     if digests[0] == digests[1]:
         return Agreement(digests[1], True, 0.0, 1.0)
-    first, second = entry.case_tables, again.case_tables
+    first, second = entry.tables, again.tables
     gaps: list[float] = []
     ones, twos = [], []
     for split, table in first.items():

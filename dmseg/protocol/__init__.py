@@ -3,10 +3,10 @@
 Everything is a pure function of the masks, the seed and the mask's id; ``docs/protocol.md`` gives the rules and why.
 """
 
-from dmseg.protocol.clicks import Click, next_click, with_click
+from dmseg.protocol.clicks import Click, next_click, with_click, with_stroke
 from dmseg.protocol.first import candidate_prompts, first_prompts
 from dmseg.protocol.presets import CORRECTIVE_RULES, PRESETS, PROTOCOL_ID, Preset, preset
-from dmseg.protocol.replay import prompts_from_rows
+from dmseg.protocol.replay import prompts_from_rows, strokes_from_rows
 
 __all__ = [
     "CORRECTIVE_RULES",
@@ -19,5 +19,7 @@ __all__ = [
     "next_click",
     "preset",
     "prompts_from_rows",
+    "strokes_from_rows",
     "with_click",
+    "with_stroke",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from dmseg.errors import UsageError, unknown_name
 from dmseg.protocol.presets import CORRECTIVE_RULES, stream
 from dmseg.protocol.regions import MISSED, SURPLUS, Pixel, Region, error_region
-from dmseg.types import Mask, Prompts
+from dmseg.types import Mask, Prompts, Stroke
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +72,17 @@ def next_click(
 
 def with_click(prompts: Prompts, click: Click) -> Prompts:
     """Return the prompts of the next step: everything so far and one more click."""
-    return Prompts(
+    return dataclasses.replace(
+        prompts,
         points=np.concatenate([prompts.points, np.array([[click.x, click.y]], dtype=np.float32)]),
         labels=np.concatenate([prompts.labels, np.array([click.label], dtype=np.int8)]),
-        box=prompts.box,
         step=prompts.step + 1,
     )
+
+
+def with_stroke(prompts: Prompts, stroke: Stroke) -> Prompts:
+    """Return the prompts of the next step: everything so far and one more scribble or lasso."""
+    return dataclasses.replace(prompts, strokes=(*prompts.strokes, stroke), step=prompts.step + 1)
 
 
 def _deepest(error: Region, prompts: Prompts | None) -> Pixel:

@@ -26,7 +26,7 @@ def render_comparison(runs: Sequence[Run]) -> str:
     """Return the body of the page of several runs (see :func:`dmseg.report.write_comparison`)."""
     names = name_runs(runs)
     headline = build_tables(runs, ("dice", "iou", "nsd_2", "hd95"), drop=True)  # refuses runs that do not pair
-    tables = [run.case_tables for run in runs]
+    tables = [run.tables for run in runs]
     facts, operations = read_mask_facts(runs[0]), read_operations(runs[0], None)
     splits = []
     for table in headline:

@@ -55,7 +55,7 @@ class RunPage:
     @cached_property
     def tables(self) -> dict[str, CaseTable]:
         """The rows by split."""
-        return self.run.case_tables
+        return self.run.tables
 
     @cached_property
     def facts(self) -> pd.DataFrame:

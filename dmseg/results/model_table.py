@@ -101,8 +101,8 @@ def build_tables(
     if over not in OVERS:
         raise unknown_name("mean", over, OVERS)
     for run in runs[1:]:
-        require_pair(runs[0], run, runs[0].case_tables, run.case_tables)
-    tables = [run.case_tables for run in runs]
+        require_pair(runs[0], run, runs[0].tables, run.tables)
+    tables = [run.tables for run in runs]
     names = name_runs(runs)
     return [
         _build_table(split, runs[0].info, names, [one[split] for one in tables], list(metrics), over, average, drop)

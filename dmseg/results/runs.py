@@ -52,9 +52,9 @@ _RowChoice = Callable[[pa.RecordBatch], pa.BooleanArray]
 _DIGEST_ORDER = ("level", "mask_id", "seed", "step")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
-    """A finished run. Tables are read when they are asked for; ``case_tables`` and ``select`` also of large runs.
+    """A finished run. Tables are read when they are asked for; ``tables`` and ``select`` also of large runs.
 
     Attributes:
         path: the folder.
@@ -64,14 +64,23 @@ class Run:
     path: Path
     info: Mapping[str, Any]
 
+    def __repr__(self) -> str:
+        info, benchmark = self.info, self.info["benchmark"]
+        errors = f", {info['n_errors']} rows with errors" if info["n_errors"] else ""
+        return (
+            f"{type(self).__name__}({info['model']['name']} on {benchmark['edition']} {benchmark['version']}: "
+            f"{info['n_masks']} objects, {len(benchmark['levels'])} levels, {info['protocol']['steps']} steps{errors}; "
+            f"{self.path})"
+        )
+
     @functools.cached_property
     def steps(self) -> pd.DataFrame:
         """One row per object, level and step; columns as in ``dmseg.results.columns.STEPS``. About 1.5 KB a row."""
         return self._frame("steps")
 
     @functools.cached_property
-    def case_tables(self) -> dict[str, CaseTable]:
-        """The rows of ``steps`` by split, arranged (:func:`~dmseg.results.cases.case_tables`). About 80 bytes a row."""
+    def tables(self) -> dict[str, CaseTable]:
+        """The rows of ``steps`` by split, arranged (:func:`~dmseg.results.cases.tables`). About 80 bytes a row."""
         return read_case_tables(self.path / "steps.parquet")
 
     @functools.cached_property
@@ -103,7 +112,7 @@ class Run:
 
     def list_masks(self) -> list[str]:
         """Return the ids of the masks that ``steps`` has rows of, sorted within their split."""
-        return [mask_id for table in self.case_tables.values() for mask_id in table.mask_ids]
+        return [mask_id for table in self.tables.values() for mask_id in table.mask_ids]
 
     def select(
         self, name: str, columns: Sequence[str], rows: Callable[[pa.RecordBatch], pa.BooleanArray]

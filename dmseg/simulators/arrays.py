@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from dmseg import imaging
 from dmseg.errors import UsageError
-from dmseg.simulators.plan import Plan, plan
+from dmseg.simulators.operations import operation
+from dmseg.simulators.plan import SEVERITY_LEVELS, Given, Plan, plan, plan_operations
+from dmseg.simulators.tables import check_severity
 from dmseg.types import LEVEL_LABELS, MODALITIES, Image, Window, check_level
 
 
@@ -88,6 +90,7 @@ def degrade(
     window: Window | None = None,
     geometry: Mapping[str, Any] | None = None,
     bits: int | None = None,
+    order: str = "paper",
 ) -> Image:
     """Return one image at one level; see :func:`~dmseg.simulators.plan` and :meth:`Plan.apply`.
 
@@ -103,7 +106,58 @@ def degrade(
     """
     level = check_level(level)
     check_domain(level, modality, given=domain is not None or ops is not None)
+    drawn = plan(
+        key, modality=modality, domain=domain, seed=seed, window=window, geometry=geometry, ops=ops, order=order
+    )
+    return _apply_to_any(drawn, image, level, bits)
+
+
+def _apply_to_any(drawn: Plan, image: Any, level: str, bits: int | None) -> Image:
     plain = plain_pixels(image)
-    scale = spread(plain, bits) if isinstance(plain, np.ndarray) else None
-    drawn = plan(key, modality=modality, domain=domain, seed=seed, window=window, geometry=geometry, ops=ops)
-    return apply_within(drawn, image, level, scale)
+    return apply_within(drawn, image, level, spread(plain, bits) if isinstance(plain, np.ndarray) else None)
+
+
+def corrupt(
+    image: Any,
+    op: str,
+    severity: int | str = 1,
+    *,
+    modality: str | None = None,
+    key: str = "",
+    seed: int = 0,
+    window: Window | None = None,
+    geometry: Mapping[str, Any] | None = None,
+    bits: int | None = None,
+    **parameters: Given,
+) -> Image:
+    """Return an image with one degradation at one severity.
+
+    Args:
+        image: (H, W) or (H, W, 3); uint8, uint16, float32 in [0, 1], or int16 with a window; at least 16 px.
+        op: name of an operation (:data:`OPS`), as people type it: ``"ct_ring"``, ``"CT ring"``.
+        severity: 1, 2 or 3, or ``light``, ``medium`` or ``heavy``: what the operation is at LQ-1, LQ-2 and LQ-3. The
+            ranges are those of ``levels.toml``.
+        modality: default: the first one that has the operation; general operations need none.
+        key, seed: what the draw depends on; the same ones give the same pixels anywhere.
+        window: grey window of CT and X-ray values; default: the modality's.
+        geometry: ultrasound scan geometry instead of the estimate.
+        bits: significant bits of unsigned samples, such as 12 in uint16; default: all of the type.
+        **parameters: of the operation, a number or (low, high) to draw from, at every severity; lengths in px at a
+            512-px short side. Where none is given, the visibility cap holds as at the levels.
+
+    Returns:
+        A new array of the same shape, type and range. Nothing moves, so masks stay valid.
+
+    Raises:
+        UsageError: an unknown operation, severity or parameter, a value outside its limits, an unusable image.
+
+    >>> import numpy as np
+    >>> clear = np.tile(np.arange(64, dtype=np.uint8) * 3, (64, 1))
+    >>> weak, strong = (corrupt(clear, "gaussian noise", severity, key="case-7") for severity in (1, 3))
+    >>> bool(np.abs(weak.astype(int) - clear).mean() < np.abs(strong.astype(int) - clear).mean())
+    True
+    """
+    level = SEVERITY_LEVELS[check_severity(severity)]
+    name = operation(op).name
+    drawn = plan_operations(key, {name: parameters}, modality=modality, seed=seed, window=window, geometry=geometry)
+    return _apply_to_any(drawn, image, level, bits)

@@ -27,7 +27,7 @@ from dmseg.simulators.tomography import (
     ramp_filter,
     starve,
 )
-from dmseg.types import Image
+from dmseg.types import Image, Window
 
 WATER_PER_MM = 0.0192
 """Linear attenuation of water at 70 keV (NIST XCOM), 1/mm."""
@@ -150,14 +150,22 @@ def ct_ring(
         field_of_view: mm along the short side.
     """
     height, width = image.shape[:2]
-    radii = math.ceil(math.hypot(height, width) / 2 * 1.05) + 2
-    log_gain = detector_errors(scene, radii, int(channels), gain, drift)
-    profile = ring_profile(log_gain)
-    water_per_px = WATER_PER_MM * field_of_view / min(height, width)
-    profile *= np.float32(1000.0 / water_per_px / scene.window.width)
+    profile = make_ring_profile(scene, (height, width), channels, gain, drift, field_of_view)
     rings = np.empty((height, width), np.float32)
     _spread(profile, np.float32(RADIAL_STEP), np.float32(x * (width - 1)), np.float32(y * (height - 1)), rings)
     return add_hounsfield(image, scene, rings)
+
+
+def make_ring_profile(
+    scene: Scene, shape: tuple[int, int], channels: float, gain: float, drift: float, field_of_view: float
+) -> NDArray[np.float32]:
+    """Return the rings' profile along the radius, of full scale, float32; see :func:`ct_ring`."""
+    height, width = shape
+    radii = math.ceil(math.hypot(height, width) / 2 * 1.05) + 2
+    profile = ring_profile(detector_errors(scene, radii, int(channels), gain, drift))
+    water_per_px = WATER_PER_MM * field_of_view / min(height, width)
+    profile *= np.float32(1000.0 / water_per_px / scene.window.width)
+    return profile
 
 
 GRID = 192
@@ -232,14 +240,19 @@ def add_hounsfield(image: Image, scene: Scene, offset: Array) -> Image:
         scene: the window and Clear.
         offset: float32 (H, W), of full scale; changed in place.
     """
-    window, table = scene.window, spectrum_table()
-    below = min(table.air_hu - (window.center - window.width / 2), 0.0) / window.width
-    above = max(table.clipped_hu - (window.center + window.width / 2), 0.0) / window.width
+    below, above = find_clipped(scene.window)
     clear, now = (np.ascontiguousarray(each if each.ndim == 2 else each[..., 0]) for each in (scene.clear, image))
     tops = np.array([pixels.top(clear), pixels.top(now)], np.float32)
     local = cv2.blur(now, (5, 5), borderType=cv2.BORDER_REFLECT)
     _keep_clipped(offset, clear, now, local, tops, np.float32(below), np.float32(above))
     return pixels.affine(image, None, offset)
+
+
+def find_clipped(window: Window) -> tuple[float, float]:
+    """Return how far air lies below black and dense bone above white, of full scale; 0 where inside the window."""
+    table = spectrum_table()
+    below = min(table.air_hu - (window.center - window.width / 2), 0.0) / window.width
+    return below, max(table.clipped_hu - (window.center + window.width / 2), 0.0) / window.width
 
 
 def _add_error(scene: Scene, image: Image, error: Array, px_mm: float) -> Image:
@@ -255,7 +268,7 @@ def _add_error(scene: Scene, image: Image, error: Array, px_mm: float) -> Image:
 
 def _px_mm(scene: Scene, shape: tuple[int, ...], object_size: float, size: int) -> float:
     """Return mm per px of the error grid when the object's longer side is ``object_size`` mm."""
-    return object_size / float(scene.observed["body_width"]) * max(shape[:2]) / size
+    return object_size / float(scene.get_measured("body_width", "ct")) * max(shape[:2]) / size
 
 
 def beam_hardening(image: Image, scene: Scene, **values: float) -> Image:

@@ -14,10 +14,11 @@ from dmseg import canonical, imaging
 from dmseg.errors import DataError, UsageError
 from dmseg.imaging import Derivation, StoredImage
 from dmseg.simulators.arrays import check_domain
+from dmseg.simulators.operations import home_modality
 from dmseg.simulators.plan import Plan, plan
 from dmseg.simulators.tables import default_window, tables_digest
 from dmseg.simulators.volumes import plan_volume
-from dmseg.types import Window
+from dmseg.types import LEVEL_LABELS, LEVELS, Window
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class Request:
         plane: plane that volumes are cut into; None: that of acquisition.
         keep_patient: keep the patient module of DICOM files.
         keep_references: keep the identifiers of DICOM files, so that what refers to them still fits.
+        order: of LQ-3+, as in :func:`dmseg.simulators.plan`.
+        single: one operation at one severity is asked for, which ``ops`` and ``level`` hold.
         per_slice: each slice of a volume gets a draw of its own, as in the benchmark; else one plan holds for all.
     """
 
@@ -52,11 +55,26 @@ class Request:
     plane: str | None = None
     keep_references: bool = False
     per_slice: bool = False
+    order: str = "paper"
+    single: bool = False
+
+    @property
+    def title(self) -> str:
+        """What is asked for in words: a level, or a severity."""
+        return f"severity {LEVELS.index(self.level)}" if self.single else LEVEL_LABELS[self.level]
+
+    def find_modality(self, code: str | None) -> str | None:
+        """Return the modality of a file with this DICOM tag: as asked for, the tag's, or that of the operations."""
+        homes = (home_modality(name) for name in self.ops or ())
+        found = self.modality or imaging.modality_of(code)
+        return found or next((home for home in homes if home is not None), None)
 
     def series(self) -> str:
         """Return what all files of one request have in common: it names the derived DICOM series."""
         window = None if self.window is None else [self.window.center, self.window.width]
         more = [value for value in (self.rescale, self.bits, self.plane, self.per_slice or None) if value is not None]
+        if self.order != "paper":
+            more.append(self.order)
         asked = [self.level, self.modality, self.domain, self.ops, window, self.seed, self.keep_patient, *more]
         return canonical.digest([*asked, tables_digest()])
 
@@ -78,7 +96,7 @@ class Report:
 
 
 @dataclass(frozen=True)
-class _View:
+class _WorkingView:
     """How the values of a file are looked at: after a conversion, through a window; None: 8 bit as it is."""
 
     values: NDArray[Any]
@@ -148,11 +166,13 @@ class ShownFile:
         pixels: uint8 (H, W) or (H, W, 3).
         window: what the values were seen through; None: 8 bit as it is.
         number: which slice, page or frame of a stack; None: the file holds one image.
+        modality: as asked for, or that of the DICOM tag; None: neither.
     """
 
     pixels: NDArray[np.uint8]
     window: Window | None
     number: int | None
+    modality: str | None
 
 
 def show_file(source: Path, request: Request, number: int | None = None) -> ShownFile:
@@ -163,12 +183,11 @@ def show_file(source: Path, request: Request, number: int | None = None) -> Show
         DmsegError: as :func:`degrade_file`.
     """
     stored = imaging.open_stored(source, volume=request.volume, plane=request.plane)
-    view = _view(
-        stored, replace(request, modality=request.modality or imaging.modality_of(stored.modality)), str(source)
-    )
+    view = _view(stored, replace(request, modality=request.find_modality(stored.modality)), str(source))
     number = stored.choose_slice(number, source)
     values = view.values if number is None else view.values[number]
-    return ShownFile(values if view.window is None else imaging.apply_window(values, view.window), view.window, number)
+    pixels = values if view.window is None else imaging.apply_window(values, view.window)
+    return ShownFile(pixels, view.window, number, view.modality)
 
 
 def _derivation(request: Request, digest: str) -> Derivation:
@@ -182,7 +201,7 @@ def _report_copy(where: str, stored: StoredImage) -> Report:
 
 def _degrade_stored(stored: StoredImage, request: Request, key: str, where: str) -> tuple[NDArray[Any], str, Report]:
     """Return new values for an open file, the digest of what was done, and words."""
-    modality = request.modality or imaging.modality_of(stored.modality)
+    modality = request.find_modality(stored.modality)
     check_domain(request.level, modality, given=request.domain is not None or request.ops is not None)
     if request.level == "clear":
         drawn = plan(key, modality=modality, domain=request.domain, ops=request.ops, seed=request.seed)
@@ -202,11 +221,10 @@ def _degrade_stored(stored: StoredImage, request: Request, key: str, where: str)
 
 
 def _operations(drawn: Plan, level: str) -> list[str]:
-    steps = (*drawn.general, *(drawn.domain if level == "lq3plus" else ()))
-    return [step.operation for step in steps]
+    return [step.operation for step, _ in drawn.steps(level)]
 
 
-def _view(stored: StoredImage, request: Request, where: str) -> _View:
+def _view(stored: StoredImage, request: Request, where: str) -> _WorkingView:
     """Choose how a file is looked at; see :class:`Request` for the rules.
 
     Raises:
@@ -221,11 +239,11 @@ def _view(stored: StoredImage, request: Request, where: str) -> _View:
     image = values if stored.padding is None else values[~stored.padding]
     rescale = _rescale(request, image, colour, where)
     if rescale is None and values.dtype == np.uint8:
-        return _View(values, None, request.modality, None, tuple(notes))
+        return _WorkingView(values, None, request.modality, None, tuple(notes))
     if rescale is not None:
         values, image = rescale.to_hu(values), rescale.to_hu(image)
     window, said = _window(stored, request, image, colour, where)
-    return _View(values, window, request.modality, rescale, (*notes, *said))
+    return _WorkingView(values, window, request.modality, rescale, (*notes, *said))
 
 
 def _rescale(request: Request, image: NDArray[Any], colour: bool, where: str) -> imaging.Rescale | None:
@@ -281,7 +299,9 @@ def _full_window(image: NDArray[Any], bits: int | None) -> Window:
     return Window(white / 2, white)
 
 
-def _degrade_image(values: NDArray[Any], request: Request, key: str, view: _View) -> tuple[NDArray[Any], Plan, str]:
+def _degrade_image(
+    values: NDArray[Any], request: Request, key: str, view: _WorkingView
+) -> tuple[NDArray[Any], Plan, str]:
     """Return one degraded image in the type and units of the view, its plan, and words.
 
     8-bit images are degraded as they are. Deeper ones (CT, MR, 16 bit) are degraded as they look in the window, and
@@ -297,9 +317,10 @@ def _degrade_image(values: NDArray[Any], request: Request, key: str, view: _View
         image=image,
         seed=request.seed,
         window=window or request.window,
+        order=request.order,
     )
     degraded = drawn.apply(image, request.level)
-    words = drawn.describe(request.level)
+    words = drawn.describe(request.level, request.title)
     if window is None:
         return degraded, drawn, words
     if "grey window" not in words:
@@ -307,7 +328,9 @@ def _degrade_image(values: NDArray[Any], request: Request, key: str, view: _View
     return imaging.add_change(values, image, degraded, window), drawn, words
 
 
-def _degrade_stack(view: _View, request: Request, key: str, what: str) -> tuple[NDArray[Any], str, str, list[str]]:
+def _degrade_stack(
+    view: _WorkingView, request: Request, key: str, what: str
+) -> tuple[NDArray[Any], str, str, list[str]]:
     """Return a degraded stack of slices, pages or frames, its digest, words and operations; blank ones are copied."""
     blank = [bool(one.min() == one.max() or not np.isfinite(one).any()) for one in view.values]
     copied = f", {sum(blank)} blank ones copied" if any(blank) else ""
@@ -319,7 +342,7 @@ def _degrade_stack(view: _View, request: Request, key: str, what: str) -> tuple[
 
 
 def _degrade_together(
-    view: _View, request: Request, key: str, blank: Sequence[bool]
+    view: _WorkingView, request: Request, key: str, blank: Sequence[bool]
 ) -> tuple[NDArray[Any], str, str, list[str]]:
     """Degrade a stack by one plan: the same settings everywhere, smooth fields, fresh noise."""
     window = view.window
@@ -332,17 +355,18 @@ def _degrade_together(
         ops=request.ops,
         seed=request.seed,
         window=window or request.window,
+        order=request.order,
     )
     after = drawn.apply(before, request.level)
     made = np.array(view.values)
     for z in np.flatnonzero(np.logical_not(blank)):
         made[z] = after[z] if window is None else imaging.add_change(view.values[z], before[z], after[z], window)
-    words = drawn.plan.describe(request.level)
+    words = drawn.plan.describe(request.level, request.title)
     return made, drawn.digest(request.level), f"one plan for all:\n{words}", _operations(drawn.plan, request.level)
 
 
 def _degrade_each(
-    view: _View, request: Request, key: str, blank: Sequence[bool]
+    view: _WorkingView, request: Request, key: str, blank: Sequence[bool]
 ) -> tuple[NDArray[Any], str, str, list[str]]:
     """Degrade every image of a stack by a draw of its own, as the benchmark does; keys are ``<key>_z012``."""
     made = np.array(view.values)
@@ -356,7 +380,7 @@ def _degrade_each(
     return made, canonical.digest(digests), f"each its own draw; the middle one:\n{words}", operations
 
 
-def _return(stored: StoredImage, view: _View, made: NDArray[Any], bits: int | None) -> NDArray[Any]:
+def _return(stored: StoredImage, view: _WorkingView, made: NDArray[Any], bits: int | None) -> NDArray[Any]:
     """Return degraded values in the type and units of the file; what did not change, and padding, exactly."""
     same = made == view.values
     new = made

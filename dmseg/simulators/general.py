@@ -179,10 +179,15 @@ def gaussian_blur(image: Image, scene: Scene, *, sigma: float) -> Image:
     Args:
         sigma: standard deviation, px of the image.
     """
+    taps = make_gaussian_taps(sigma)
+    return np.asarray(cv2.sepFilter2D(image, -1, taps, taps, borderType=cv2.BORDER_REFLECT))
+
+
+def make_gaussian_taps(sigma: float) -> NDArray[np.float32]:
+    """Return a normal point spread, cut at 3 standard deviations, of sum 1, float32 (2 R + 1,)."""
     radius = max(1, math.ceil(3 * sigma))
     taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) / max(sigma, 1e-3)) ** 2)
-    taps = (taps / taps.sum()).astype(np.float32)
-    return np.asarray(cv2.sepFilter2D(image, -1, taps, taps, borderType=cv2.BORDER_REFLECT))
+    return np.asarray(taps / taps.sum(), np.float32)
 
 
 ROOM = 0.35
@@ -190,7 +195,7 @@ ROOM = 0.35
 would turn black at once."""
 FULL_SIGNAL = 0.12
 """Local mean grey from which a pixel counts as signal: a shift towards white acts there in full, and not on black."""
-_NEIGHBOURS = 7
+NEIGHBOURS = 7
 
 
 @numba.njit(cache=True, nogil=True)
@@ -216,17 +221,32 @@ def brightness_contrast(image: Image, scene: Scene, *, brightness: float, contra
     lifted = mean * (1 - contrast) + brightness  # the curve's value at black
     if lifted <= 0:
         return pixels.pointwise(image, lambda value: contrast * (value - mean) + mean + brightness)
-    local = cv2.blur(image, (_NEIGHBOURS, _NEIGHBOURS), borderType=cv2.BORDER_REFLECT)
+    local = cv2.blur(image, (NEIGHBOURS, NEIGHBOURS), borderType=cv2.BORDER_REFLECT)
     if image.dtype == np.float32:
         share = _unlit(local)
         return pixels.to_type_of(contrast * (image - mean) + mean + brightness - lifted * share, image)
     white = int(pixels.top(image))
-    greys = np.arange(white + 1) / white
-    curve = np.floor((contrast * (greys - mean) + mean + brightness) * white + 0.5).astype(np.int32)
-    lift = np.floor(lifted * _unlit(greys) * white + 0.5).astype(np.int32)
+    curve, lift = make_curves(white, mean, brightness, contrast)
     out = np.empty_like(image)
     _curves(image.reshape(-1), local.reshape(-1), curve, lift, np.int32(white), out.reshape(-1))
     return out
+
+
+def make_curves(
+    white: int, mean: float, brightness: float, contrast: float
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Return the stretch of every grey, and what is taken away again at every local mean, int32 (white + 1,) each.
+
+    Args:
+        white: the largest grey.
+        mean: of Clear, in [0, 1].
+        brightness: shift that acts, see :func:`effective_shift`.
+        contrast: factor.
+    """
+    greys = np.arange(white + 1) / white
+    curve = np.floor((contrast * (greys - mean) + mean + brightness) * white + 0.5).astype(np.int32)
+    lifted = max(mean * (1 - contrast) + brightness, 0.0)
+    return curve, np.floor(lifted * _unlit(greys) * white + 0.5).astype(np.int32)
 
 
 def effective_shift(brightness: float, mean: float) -> float:
@@ -248,6 +268,8 @@ def gamma(image: Image, scene: Scene, *, gamma: float) -> Image:
     Args:
         gamma: exponent; above 1 darkens.
     """
+    if image.dtype == np.float32:
+        return pixels.to_type_of(np.power(image, np.float32(gamma)), image)
     return pixels.pointwise(image, lambda value: np.power(value, gamma))
 
 
@@ -294,7 +316,8 @@ def jpeg(image: Image, scene: Scene, *, quality: float) -> Image:
 LOBE_CUT = 4.0
 UNCONFINED = (None, "microscopy")
 """Modalities whose dark background is part of what the camera sees: there the veil reaches everywhere."""
-_MAP = 64
+MAP_SIDE = 64
+LIT_GREY = 0.04
 
 
 def measure_scanned_share(clear: Image) -> NDArray[np.float32]:
@@ -303,10 +326,10 @@ def measure_scanned_share(clear: Image) -> NDArray[np.float32]:
     Small dark parts count as inside; the rise is soft and lies inside the outline.
     """
     grey = clear if clear.ndim == 2 else clear.max(axis=2)
-    small = cv2.resize(grey, (_MAP, _MAP), interpolation=cv2.INTER_AREA).astype(np.float32) / np.float32(
+    small = cv2.resize(grey, (MAP_SIDE, MAP_SIDE), interpolation=cv2.INTER_AREA).astype(np.float32) / np.float32(
         pixels.top(clear)
     )
-    lit = (small > 0.04).astype(np.uint8)
+    lit = (small > LIT_GREY).astype(np.uint8)
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (7, 7))
     closed = cv2.morphologyEx(cv2.copyMakeBorder(lit, 8, 8, 8, 8, cv2.BORDER_REPLICATE), cv2.MORPH_CLOSE, kernel)
     inner = cv2.erode(closed, np.ones((5, 5), np.uint8)).astype(np.float32)
@@ -326,12 +349,20 @@ def glare(image: Image, scene: Scene, *, intensity: float, size: float, x: float
         aspect: standard deviation along y over that along x.
     """
     height, width = image.shape[:2]
-    spread = size * min(height, width)
-    across = (np.arange(width, dtype=np.float64) - x * (width - 1)) / spread
-    down = (np.arange(height, dtype=np.float64) - y * (height - 1)) / (spread * aspect)
-    rows, columns = (np.exp(-(part**2) / 2).astype(np.float32) for part in (down, across))
+    rows, columns = make_lobe((height, width), size, x, y, aspect)
     _, lobe = cv2.threshold(np.outer(rows, columns), math.exp(-(LOBE_CUT**2) / 2), 0, cv2.THRESH_TOZERO)
     veil = np.asarray(lobe, np.float32) * np.float32(intensity)
     if scene.modality not in UNCONFINED:
         veil *= cv2.resize(measure_scanned_share(scene.clear), (width, height), interpolation=cv2.INTER_LINEAR)
     return pixels.affine(image, None, veil)
+
+
+def make_lobe(
+    shape: tuple[int, int], size: float, x: float, y: float, aspect: float
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the two factors of an elliptic normal lobe, float32 (H,) and (W,); see :func:`glare`."""
+    height, width = shape
+    spread = size * min(height, width)
+    across = (np.arange(width, dtype=np.float64) - x * (width - 1)) / spread
+    down = (np.arange(height, dtype=np.float64) - y * (height - 1)) / (spread * aspect)
+    return np.exp(-(down**2) / 2).astype(np.float32), np.exp(-(across**2) / 2).astype(np.float32)

@@ -101,33 +101,48 @@ class _Slab:
         return np.asarray(self.coefficients @ along)
 
 
-def bias_gain(scene: Scene, shape: tuple[int, ...], ratio: float, depth_share: float) -> NDArray[np.float32]:
-    """Return the gain field, float32 (H, W): mean log 0, largest over smallest value exactly ``ratio``."""
-    height, width = shape[:2]
+@dataclass(frozen=True)
+class Coefficients:
+    """The log field ``sum c_ij P_i(y) P_j(x)`` of one image; of a slice, also the extremes over its volume."""
+
+    plane: NDArray[np.float64]
+    ends: tuple[float, float] | None
+
+
+def draw_coefficients(scene: Scene) -> Coefficients:
+    """Draw a bias field: 1 <= i + j <= 3, weaker for the higher degrees, float64 (4, 4)."""
     stream = scene.stream("coefficients")
-    coefficients = np.zeros((DEGREE + 1, DEGREE + 1))
+    plane = np.zeros((DEGREE + 1, DEGREE + 1))
     for i in range(DEGREE + 1):
         for j in range(DEGREE + 1 - i):
             if i + j > 0:
-                coefficients[i, j] = stream.normal() / (i + j)
+                plane[i, j] = stream.normal() / (i + j)
+    if scene.z is None:
+        return Coefficients(plane, None)
+    volume = _Slab.of(scene, plane)
+    return Coefficients(volume.at(scene.z), (volume.low, volume.high))
+
+
+def bias_gain(scene: Scene, shape: tuple[int, ...], ratio: float, depth_share: float) -> NDArray[np.float32]:
+    """Return the gain field, float32 (H, W): mean log 0, largest over smallest value exactly ``ratio``."""
+    height, width = shape[:2]
+    drawn = draw_coefficients(scene)
+    coefficients, ends = drawn.plane, drawn.ends
     down, across = legendre(height), legendre(width)
-    volume = None if scene.z is None else _Slab.of(scene, coefficients)
-    if volume is not None and scene.z is not None:
-        coefficients = volume.at(scene.z)
     field = np.empty((height, width), np.float32)
     single = (down.astype(np.float32), across.astype(np.float32), coefficients.astype(np.float32))
     low, high = _log_field(*single, field)
-    if volume is not None:
-        low, high = volume.low, volume.high
+    if ends is not None:
+        low, high = ends
     if depth_share > 0:
         where = scene.beams(shape)
         slope = np.float32(depth_share / max(where.deepest, 1))
         spread = np.float32((1 - depth_share) / max(high - low, 1e-6))
         low, high = map(float, _lean(field, where.depth, spread, slope, np.float32(depth_share)))
         mean = float(field.mean(dtype=np.float64))
-        if volume is not None:
+        if ends is not None:
             low, high, mean = -depth_share, 1 - depth_share, -depth_share / 2
-    elif volume is not None:
+    elif ends is not None:
         mean = 0.0
     else:
         mean = float(down.mean(axis=1) @ coefficients @ across.mean(axis=1))
@@ -220,9 +235,7 @@ def mr_ghosting(image: Image, scene: Scene, *, intensity: float, ghosts: float, 
     """
     along = image if axis == 0 else np.ascontiguousarray(np.swapaxes(image, 0, 1))
     height = along.shape[0]
-    if ghosts == 2:
-        phase = 0.0 if math.cos(math.radians(phase)) >= 0 else 180.0
-    turn = math.radians(phase)
+    turn = choose_phase(ghosts, phase)
     white = pixels.top(image)
     half = 0.5 if white > 1 else 0.0
     out = np.empty_like(along)
@@ -236,6 +249,13 @@ def mr_ghosting(image: Image, scene: Scene, *, intensity: float, ghosts: float, 
         out.reshape(height, -1),
     )
     return out if axis == 0 else np.ascontiguousarray(np.swapaxes(out, 0, 1))
+
+
+def choose_phase(ghosts: float, phase: float) -> float:
+    """Return the phase in radians; the nearer of 0 and 180 degrees where both ghosts coincide."""
+    if ghosts == 2:
+        return 0.0 if math.cos(math.radians(phase)) >= 0 else math.pi
+    return math.radians(phase)
 
 
 @numba.njit(cache=True, nogil=True)

@@ -76,13 +76,18 @@ class Operation:
         needs = (*self.needs, *self.needs_in.get(observed["modality"], ()))
         return next((reasons[need][1] for need in needs if reasons[need][0]), None)
 
-    def __call__(self, image: Image, where: Scene, values: Mapping[str, float]) -> Image:
-        """Apply to a working image (uint8, uint16, float32); lengths in ``values`` are at a 512-px short side."""
+    def scale(self, values: Mapping[str, float], shape: tuple[int, ...]) -> dict[str, float]:
+        """Return the values, lengths in px of an image of this shape; numbers beyond the limits are refused."""
         arguments = {}
         for name, value in values.items():
             parameter = self.parameters[name]
             number = parameter.check(float(value), f"{self.name}: {name}")
-            arguments[name] = scene.pixels(number, image.shape, parameter.floor) if parameter.length else number
+            arguments[name] = scene.pixels(number, shape, parameter.floor) if parameter.length else number
+        return arguments
+
+    def __call__(self, image: Image, where: Scene, values: Mapping[str, float]) -> Image:
+        """Apply to a working image (uint8, uint16, float32); lengths in ``values`` are at a 512-px short side."""
+        arguments = self.scale(values, image.shape)
         if image.ndim == 3 and pixels.is_grey(image):
             result = self.function(image[..., 0].copy(), where, **arguments)
             return result[..., None].repeat(3, axis=2)

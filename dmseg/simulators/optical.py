@@ -35,6 +35,16 @@ def vignette(image: Image, scene: Scene, *, transmission: float, x: float, y: fl
 
 def lens_gain(scene: Scene, shape: tuple[int, ...], transmission: float, x: float, y: float) -> NDArray[np.float32]:
     """Return the cos**4 gain, float32 (H, W)."""
+    down, across = make_lens_factors(scene, shape, transmission, x, y)
+    gain = across[None, :] + (down[:, None] + np.float32(1))
+    np.multiply(gain, gain, out=gain)
+    return np.asarray(np.reciprocal(gain, out=gain), np.float32)
+
+
+def make_lens_factors(
+    scene: Scene, shape: tuple[int, ...], transmission: float, x: float, y: float
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the two terms of (r / f)**2, float32 (H,) and (W,); see :func:`vignette`."""
     height, width = shape[:2]
     left, upper, right, lower = scene.observed.get("field_of_view", [0, 0, width, height])
     centre_x = (left + right - 1) / 2 + x * (right - left)
@@ -43,9 +53,7 @@ def lens_gain(scene: Scene, shape: tuple[int, ...], transmission: float, x: floa
     focal = corner / (transmission**-0.5 - 1)  # squared
     across = ((np.arange(width) - centre_x) ** 2 / focal).astype(np.float32)
     down = ((np.arange(height) - centre_y) ** 2 / focal).astype(np.float32)
-    gain = across[None, :] + (down[:, None] + np.float32(1))
-    np.multiply(gain, gain, out=gain)
-    return np.asarray(np.reciprocal(gain, out=gain), np.float32)
+    return down, across
 
 
 _COARSE = 8
@@ -187,13 +195,18 @@ def fog(image: Image, scene: Scene, *, transmission: float, airlight: float) -> 
         transmission: t0, kept contrast where d = 1.
         airlight: brightness of the veil over the bright level (95th percentile) of Clear.
     """
-    surface = smooth_field(scene, "fog")
-    low, high = surface.min(), surface.max()
-    path = np.float32(0.5) + (surface - low) / max(high - low, np.float32(1e-6))
-    share = np.exp(np.float32(math.log(transmission)) * path)
+    share = make_fog_share(scene, transmission)
     share = cv2.resize(share, (image.shape[1], image.shape[0]), interpolation=cv2.INTER_LINEAR)
     veil = np.float32(airlight * float(scene.observed.get("bright", 1.0)))
     return pixels.affine(image, share, (1 - share) * veil)
+
+
+def make_fog_share(scene: Scene, transmission: float) -> NDArray[np.float32]:
+    """Return the share of the light that passes the fog, float32 (64, 64); see :func:`fog`."""
+    surface = smooth_field(scene, "fog")
+    low, high = surface.min(), surface.max()
+    path = np.float32(0.5) + (surface - low) / max(high - low, np.float32(1e-6))
+    return np.asarray(np.exp(np.float32(math.log(transmission)) * path), np.float32)
 
 
 def dead_pixels(image: Image, scene: Scene, *, share: float, lines: float) -> Image:

@@ -7,6 +7,7 @@ import functools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from typing import Any
 
 from dmseg import canonical, imaging
@@ -16,11 +17,18 @@ from dmseg.simulators import general, tables, visibility
 from dmseg.simulators.observe import look, make_working
 from dmseg.simulators.operations import GENERAL, home_modality, operation
 from dmseg.simulators.scene import Scene
-from dmseg.types import LEVEL_LABELS, LEVELS, Image, Window, check_level, check_modality
+from dmseg.types import LEVEL_LABELS, LEVELS, Image, Window, check_level, check_modality, resolve_name
 
 FORMAT = 1
 _SEVERITY: dict[str, str] = {"lq1": "light", "lq2": "medium", "lq3": "heavy", "lq3plus": "heavy"}
+SEVERITY_LEVELS: dict[str, str] = {"light": "lq1", "medium": "lq2", "heavy": "lq3"}
+"""The level at which the operations of a plan act with a severity."""
 _GENERAL_COUNTS = (2, 3, 4)
+ORDERS: dict[str, str] = {
+    "paper": "general operations before those of the domain, as the paper defines LQ-3+",
+    "acquisition": "operations of the domain first, as they arise in the scanner, then the general ones",
+}
+"""Orders of LQ-3+. The benchmark has the paper's."""
 FRESH = ("gaussian_noise", "salt_pepper", "speckle", "rician_noise", "photon_starvation")
 """Operations whose field is drawn anew on every slice of a volume."""
 
@@ -43,7 +51,7 @@ class PlanStep:
         return {name: float(text) for name, text in self.values[severity].items()}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Plan:
     """What will be done to one image at every level.
 
@@ -55,6 +63,7 @@ class Plan:
         domain_severity: ranges that the domain operations use.
         tables: version and digest of the tables that the values were drawn from.
         observed: what was measured on Clear, or None: then it is measured on the image that is given, as Clear.
+        order: of LQ-3+, one of :data:`ORDERS`.
         place: number of the slice and of all slices where the plan is one slice's of a volume; None: an image.
         visibility: factor of the visibility cap; None: it is found when the image is observed.
         channel: number of the channel where channels are images of their own; their noise differs.
@@ -71,6 +80,7 @@ class Plan:
     visibility: float | None = None
     window: Window | None = None
     geometry: dict[str, Any] | None = field(default=None)
+    order: str = "paper"
     place: tuple[int, int] | None = field(default=None, compare=False)
     channel: int | None = field(default=None, compare=False)
 
@@ -82,9 +92,13 @@ class Plan:
     def look(self, clear: Any) -> Plan:
         """Return :meth:`observe` with facts that are measured when an operation asks for them."""
         facts = look(clear, modality=self.modality, geometry=self.geometry, window=self.window)
-        seen = dataclasses.replace(self, observed=facts)
         decided = self.visibility if self.observed is None else None
-        return dataclasses.replace(seen, visibility=seen.find_visibility(clear) if decided is None else decided)
+        if decided is None and not any(step.operation in visibility.CAPPED for step in self.general):
+            decided = 1.0
+        if decided is not None:
+            return dataclasses.replace(self, observed=facts, visibility=decided)
+        seen = dataclasses.replace(self, observed=facts)
+        return dataclasses.replace(seen, visibility=seen.find_visibility(clear))
 
     def find_visibility(self, clear: Any) -> float:
         """Return the factor of the visibility cap for an undegraded image, once its facts are known."""
@@ -100,31 +114,39 @@ class Plan:
 
     def at_channel(self, channel: int) -> Plan:
         """Return the plan of one channel where channels are images of their own: the same, with other noise."""
-        return dataclasses.replace(self, channel=channel)
+        return self if channel == (self.channel or 0) else dataclasses.replace(self, channel=channel)
 
     def _window(self) -> Window | None:
         declared = (self.observed or {}).get("window")
         return None if declared is None else Window(float(declared[0]), float(declared[1]))
 
+    def make_scene(self, step: PlanStep, clear: Image) -> Scene:
+        """Return what an operation of this plan may know besides the pixels.
+
+        Raises:
+            UsageError: the plan was made for another version of the operation.
+        """
+        entry = operation(step.operation)
+        if entry.version != step.version:
+            raise UsageError(
+                f"the plan was made for {step.operation} version {step.version}, installed is version "
+                f"{entry.version}; install the dmseg that made it, or plan anew"
+            )
+        parts: tuple[str | int, ...] = (self.seed, self.key, step.operation)
+        z = None
+        if self.place is not None:
+            number, slices = self.place
+            z = 2 * number / max(slices - 1, 1) - 1
+            parts += (f"slice {number}",) if step.operation in FRESH else ()
+        if self.channel and step.operation in FRESH:
+            parts += (f"channel {self.channel}",)
+        return Scene(self.observed or {}, parts, clear, z)
+
     def _chain(self, steps: Sequence[PlanStep], image: Image, factor: float, severity: str, clear: Image) -> Image:
         """Apply steps in order to a working image."""
         for step in steps:
-            entry = operation(step.operation)
-            if entry.version != step.version:
-                raise UsageError(
-                    f"the plan was made for {step.operation} version {step.version}, installed is version "
-                    f"{entry.version}; install the dmseg that made it, or plan anew"
-                )
-            parts: tuple[str | int, ...] = (self.seed, self.key, step.operation)
-            z = None
-            if self.place is not None:
-                number, slices = self.place
-                z = 2 * number / max(slices - 1, 1) - 1
-                parts += (f"slice {number}",) if step.operation in FRESH else ()
-            if self.channel and step.operation in FRESH:
-                parts += (f"channel {self.channel}",)
-            where = Scene(self.observed or {}, parts, clear, z)
-            image = entry(image, where, visibility.weaker(step.operation, step.numbers(severity), factor))
+            values = visibility.weaker(step.operation, step.numbers(severity), factor)
+            image = operation(step.operation)(image, self.make_scene(step, clear), values)
         return image
 
     def apply(self, image: Any, level: str) -> Image:
@@ -151,12 +173,14 @@ class Plan:
             if level == "clear":
                 results[level] = image
                 continue
-            if level in ("lq3", "lq3plus") and heavy is not None:
+            domain_first = level == "lq3plus" and plan.order == "acquisition"
+            if level in ("lq3", "lq3plus") and heavy is not None and not domain_first:
                 made = heavy
             else:
-                made = plan._chain(plan.general, base, plan.visibility or 1.0, _SEVERITY[level], base)
-                heavy = made if _SEVERITY[level] == "heavy" else heavy
-            if level == "lq3plus":
+                first = plan._chain(plan.domain, base, 1.0, plan.domain_severity, base) if domain_first else base
+                made = plan._chain(plan.general, first, plan.visibility or 1.0, _SEVERITY[level], base)
+                heavy = made if _SEVERITY[level] == "heavy" and not domain_first else heavy
+            if level == "lq3plus" and not domain_first:
                 made = plan._chain(plan.domain, made, 1.0, plan.domain_severity, base)
             results[level] = plan._to_given_type(image, base, made)
         return results
@@ -174,7 +198,10 @@ class Plan:
         if level == "clear":
             return []
         steps = [(step, _SEVERITY[level]) for step in self.general]
-        return steps + ([(step, self.domain_severity) for step in self.domain] if level == "lq3plus" else [])
+        if level != "lq3plus":
+            return steps
+        added = [(step, self.domain_severity) for step in self.domain]
+        return added + steps if self.order == "acquisition" else steps + added
 
     def inert(self) -> dict[str, str]:
         """Return operation -> why it cannot change this image (constant, black, white); empty for real images."""
@@ -185,11 +212,20 @@ class Plan:
         }
         return {name: reason for name, reason in reasons.items() if reason is not None}
 
+    def __repr__(self) -> str:
+        names = [step.operation for step in (*self.general, *self.domain)]
+        where = self.modality or "any modality"
+        return f'Plan("{self.key}", {where}, seed {self.seed}, tables {self.tables["version"]}: {", ".join(names)})'
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(self.describe('lq3plus'))}</pre>"
+
     def digest(self, level: str) -> str:
         """Return the sha256 (64 hex digits) of what is sampled at a level; nothing that was observed enters it."""
         level = check_level(level)
         acting = [[step.operation, step.version, step.values[severity]] for step, severity in self.steps(level)]
-        return canonical.digest([FORMAT, self.tables, self.key, self.seed, level, acting])
+        order = [] if self.order == "paper" or level != "lq3plus" else [self.order]
+        return canonical.digest([FORMAT, self.tables, self.key, self.seed, level, acting, *order])
 
     def to_json(self, level: str | None = None) -> str:
         """Return the plan as canonical JSON; with ``level``, only what acts there (it replays that level alone)."""
@@ -224,6 +260,8 @@ class Plan:
             record["effective"] = effective
         if level is not None:
             record["level"] = level
+        if self.order != "paper":
+            record["order"] = self.order
         if self.window is not None:
             record["window"] = [self.window.center, self.window.width]
         if self.geometry is not None:
@@ -268,6 +306,7 @@ class Plan:
                 visibility=record["visibility"],
                 window=None if window is None else Window(*window),
                 geometry=record.get("geometry"),
+                order=resolve_name("order", record.get("order", "paper"), ORDERS),
             )
         except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise DataError(f"not a degradation plan: {error!r}; expected the text of Plan.to_json()") from None
@@ -281,10 +320,13 @@ class Plan:
             values = {**values, "brightness": shift}
         return values
 
-    def describe(self, level: str) -> str:
-        """Return in words what is done at a level, one line per operation."""
+    def describe(self, level: str, title: str | None = None) -> str:
+        """Return in words what is done at a level, one line per operation; ``title`` replaces the level's label."""
         level = check_level(level)
-        lines = [f'{LEVEL_LABELS[level]} of "{self.key}" (seed {self.seed}, tables {self.tables["version"]})']
+        said = ", order of acquisition" if self.order == "acquisition" and level == "lq3plus" else ""
+        lines = [
+            f'{title or LEVEL_LABELS[level]} of "{self.key}" (seed {self.seed}, tables {self.tables["version"]}{said})'
+        ]
         inert = self.inert()
         factor = self.visibility if self.visibility is not None else 1.0
         for number, (step, severity) in enumerate(self.steps(level), 1):
@@ -392,6 +434,7 @@ def plan(
     geometry: Mapping[str, Any] | None = None,
     ops: Sequence[str] | None = None,
     domain_severity: str = "heavy",
+    order: str = "paper",
 ) -> Plan:
     """Draw the plan of one image.
 
@@ -405,6 +448,8 @@ def plan(
         geometry: ultrasound scan geometry instead of the estimate.
         ops: exactly these operations, in this order, at every level, instead of drawing k general ones.
         domain_severity: ``light``, ``medium`` or ``heavy`` for the domain operations (the paper has heavy only).
+        order: ``paper``: general operations before those of the domain, as in the benchmark; ``acquisition``: the
+            domain's first, as they arise in the scanner, then the general ones. It differs at LQ-3+ alone.
 
     Returns:
         The plan; coupled levels: same operations, order and fields at LQ-1 to LQ-3, parameters strictly ordered.
@@ -435,5 +480,6 @@ def plan(
         tables={"version": tables.TABLES_VERSION, "digest": tables.tables_digest()},
         window=window,
         geometry=None if geometry is None else dict(geometry),
+        order=resolve_name("order", order, ORDERS),
     )
     return drawn if image is None else drawn.observe(image)

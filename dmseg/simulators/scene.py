@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from dmseg.errors import UsageError
 from dmseg.rng import Stream, key_words
 from dmseg.simulators.geometry import Beams, beams
 from dmseg.types import Image, Window
@@ -78,5 +79,21 @@ class Scene:
     @property
     def window(self) -> Window:
         """Grey window in the units of the scanner (CT: HU)."""
-        center, width = self.observed["window"]
+        if self.modality not in (None, "ct"):  # another modality's window is not in HU
+            raise self._misplaced("ct")
+        center, width = self.get_measured("window", "ct")
         return Window(float(center), float(width))
+
+    def get_measured(self, fact: str, modality: str) -> Any:
+        """Return what was measured on Clear for operations of one modality.
+
+        Raises:
+            UsageError: the image is of another modality.
+        """
+        if self.observed.get(fact) is None:
+            raise self._misplaced(modality)
+        return self.observed[fact]
+
+    def _misplaced(self, modality: str) -> UsageError:
+        given = self.modality or "an image without a modality"
+        return UsageError(f'{self.parts[2]} is an operation of {modality}, not of {given}; give modality="{modality}"')

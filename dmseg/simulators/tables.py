@@ -254,11 +254,15 @@ def draw(
         severity -> parameter -> value as a decimal string of 6 significant digits.
 
     Raises:
-        UsageError: a given parameter that the operation has not, or not for this modality; numbers beyond its limits.
+        UsageError: an operation that is of other modalities only; a given parameter that the operation has not, or not
+            for this modality; numbers beyond its limits.
     """
     own = {
         label: parameter for label, parameter in parameters.items() if not parameter.only or modality in parameter.only
     }
+    if parameters and not own:
+        known = sorted({modality for parameter in parameters.values() for modality in parameter.only})
+        raise UsageError(f"{name} is an operation of {', '.join(known)}, not of {modality or 'no modality'}")
     for label in given or ():
         if label not in parameters:
             raise unknown_name(f"parameter of {name}", label, parameters)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmseg.simulators import fields, pixels
+from dmseg.simulators.geometry import Beams
 from dmseg.simulators.scene import Scene
 from dmseg.types import Image
 
@@ -183,7 +184,7 @@ def _shadow(depth, lateral, inside, across, begin, onset, out):  # type: ignore[
 def shadow_places(scene: Scene, count: int) -> list[tuple[float, float]]:
     """Return (lateral position, depth as a share) of each shadow; three in four begin at the beam's brightest echo."""
     stream = scene.stream("shadows")
-    bright = scene.observed["reflectors"]
+    bright = scene.get_measured("reflectors", "ultrasound")
     places = []
     for _ in range(count):
         lateral, from_reflector, depth = stream.uniform(0.12, 0.88), stream.uniform() < 0.75, stream.uniform(0.1, 0.5)
@@ -263,16 +264,29 @@ def acoustic_shadow(
         dynamic_range: DR, dB between black and white.
     """
     where = scene.beams(image.shape)
+    across, begin, rise = make_shadow_tables(scene, where, shadows, loss, width, onset, dynamic_range)
+    drop = np.empty(image.shape[:2], np.float32)
+    _shadow(where.depth, where.lateral, where.inside, across, begin, rise, drop)
+    floor = image.dtype.type(noise_floor * pixels.top(image))
+    return np.asarray(np.maximum(pixels.affine(image, None, drop), np.minimum(image, floor)))
+
+
+def make_shadow_tables(
+    scene: Scene, where: Beams, shadows: float, loss: float, width: float, onset: float, dynamic_range: float
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Return what :func:`acoustic_shadow` looks up.
+
+    Returns:
+        the loss over the fan (of full scale) and the depth in px at which each shadow begins, float32 (shadows, 4096)
+        each; the share of the loss along the depth, 4 steps a px, float32.
+    """
     across, begin = shadow_profiles(shadow_places(scene, int(shadows)), width, where.deepest, where.width)
     across *= shadow_shares(scene, len(across))[:, None]
     behind = np.arange(int(where.deepest * PER_PX) + 2) / PER_PX
     inside_cap = np.clip(behind / max(CAP_SHARE * onset, 1e-3), 0, 1)
     cap = CAP_DECIBELS / max(loss, 1e-3) * np.sin(np.pi * inside_cap) ** 2
     rise = (1 - np.exp(-behind / max(onset, 1e-3)) - cap).astype(np.float32)
-    drop = np.empty(image.shape[:2], np.float32)
-    _shadow(where.depth, where.lateral, where.inside, across * np.float32(-loss / dynamic_range), begin, rise, drop)
-    floor = image.dtype.type(noise_floor * pixels.top(image))
-    return np.asarray(np.maximum(pixels.affine(image, None, drop), np.minimum(image, floor)))
+    return across * np.float32(-loss / dynamic_range), begin, rise
 
 
 ECHOES = 4
@@ -317,7 +331,7 @@ def gel_reflection(image: Image, scene: Scene, *, decay: float, spacing: float) 
         spacing: d, px of the image.
     """
     where = scene.beams(image.shape)
-    start = float(scene.observed["interface"]) * where.deepest
+    start = float(scene.get_measured("interface", "ultrasound")) * where.deepest
     echoes = np.empty(image.shape[:2], np.float32)
     grey = image if image.ndim == 2 else np.ascontiguousarray(image[..., 1])
     window = np.hanning(HANN_STEPS + 1)

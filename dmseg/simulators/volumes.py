@@ -49,9 +49,9 @@ class VolumePlan:
         """Return the sha256 of what is sampled at a level."""
         return self.plan.digest(level)
 
-    def describe(self, level: str) -> str:
-        """Return in words what is done at a level."""
-        return f"{self.slices} axial slices, one plan for all\n{self.plan.describe(level)}"
+    def describe(self, level: str, title: str | None = None) -> str:
+        """Return in words what is done at a level; ``title`` replaces its label."""
+        return f"{self.slices} axial slices, one plan for all\n{self.plan.describe(level, title)}"
 
 
 def plan_volume(
@@ -64,11 +64,12 @@ def plan_volume(
     seed: int = 0,
     window: Window | None = None,
     geometry: Mapping[str, Any] | None = None,
+    order: str = "paper",
 ) -> VolumePlan:
     """Draw one plan for a volume, and measure its greys and geometry over all slices.
 
     Args:
-        key, modality, domain, ops, seed, window, geometry: as in :func:`dmseg.simulators.plan`.
+        key, modality, domain, ops, seed, window, geometry, order: as in :func:`dmseg.simulators.plan`.
         volume: (D, H, W) or (D, H, W, 3), axial slices first: uint8, uint16, float32 in [0, 1], int16 with a window.
 
     Raises:
@@ -79,7 +80,9 @@ def plan_volume(
     >>> plan_volume("scan 3", volume, modality="mri").apply(volume, "lq2").shape
     (4, 32, 32)
     """
-    drawn = plan(key, modality=modality, domain=domain, ops=ops, seed=seed, window=window, geometry=geometry)
+    drawn = plan(
+        key, modality=modality, domain=domain, ops=ops, seed=seed, window=window, geometry=geometry, order=order
+    )
     return look_at_volume(drawn, volume)
 
 

@@ -28,17 +28,24 @@ def grid_banding(
         tilt: degrees from the x axis.
         phase: degrees.
     """
-    height, width = image.shape[:2]
-    per_px = min(frequency / length_scale(image.shape), _HIGHEST_FREQUENCY)
-    angle, offset = np.radians(tilt), np.radians(phase)
-    across = 2 * np.pi * per_px * np.cos(angle) * np.arange(width) + offset
-    down = 2 * np.pi * per_px * np.sin(angle) * np.arange(height)
-    # cos(a + b) as an outer product of rank 2.
-    half = np.float32(modulation / 2)
-    gain = np.outer((-half * np.cos(down)).astype(np.float32), np.cos(across).astype(np.float32))
-    gain += np.outer((half * np.sin(down)).astype(np.float32), np.sin(across).astype(np.float32))
-    gain += np.float32(1) - half
+    down, across = make_grid_factors(image.shape, modulation, frequency, tilt, phase)
+    gain = np.outer(down[0], across[0])
+    gain += np.outer(down[1], across[1])
+    gain += np.float32(1) - np.float32(modulation / 2)
     return pixels.affine(image, gain)
+
+
+def make_grid_factors(
+    shape: tuple[int, ...], modulation: float, frequency: float, tilt: float, phase: float
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return ``-m / 2 cos(a + b)`` of :func:`grid_banding` as an outer product, float32 (2, H) and (2, W)."""
+    per_px = min(frequency / length_scale(shape), _HIGHEST_FREQUENCY)
+    angle, offset = np.radians(tilt), np.radians(phase)
+    across = 2 * np.pi * per_px * np.cos(angle) * np.arange(shape[1]) + offset
+    down = 2 * np.pi * per_px * np.sin(angle) * np.arange(shape[0])
+    half = np.float32(modulation / 2)
+    rows = np.stack([-half * np.cos(down), half * np.sin(down)])
+    return rows.astype(np.float32), np.stack([np.cos(across), np.sin(across)]).astype(np.float32)
 
 
 def projection_hardening(image: Image, *, beta: float) -> Image:

@@ -105,7 +105,7 @@ def _apply(
     image: NDArray[Any], slices: bool, drawn: Degradation, settings: Settings, scale: Window | None, channel: int
 ) -> NDArray[Any]:
     given = np.ascontiguousarray(image)
-    working = given if scale is None else imaging.normalise(given, scale)
+    working = given if scale is None else _normalise(given, scale)
     if not slices:
         made = drawn.apply(working, channel=channel)
     elif settings.per_slice:
@@ -114,7 +114,25 @@ def _apply(
         )
     else:
         made = drawn.apply_to_volume(working, channel=channel)
-    return made if scale is None else imaging.add_change(given, working, made, scale)
+    return made if scale is None else _add_change(given, working, made, scale)
+
+
+def _normalise(values: NDArray[Any], scale: Window) -> NDArray[np.float32]:
+    """Return the image of 0..1 that a window shows; in single precision for single-precision values."""
+    if values.dtype != np.float32:
+        return imaging.normalise(values, scale)
+    image = (values - np.float32(scale.center - scale.width / 2)) * np.float32(1 / scale.width)
+    return np.clip(image, 0, 1, out=image)
+
+
+def _add_change(values: NDArray[Any], before: NDArray[np.float32], after: NDArray[Any], scale: Window) -> NDArray[Any]:
+    """Return the values with the change of the shown image; see :func:`dmseg.imaging.add_change`."""
+    black, white = scale.center - scale.width / 2, scale.center + scale.width / 2
+    if values.dtype != np.float32 or values.min() < black or values.max() > white:
+        return imaging.add_change(values, before, after, scale)
+    made = (after - before) * np.float32(scale.width)
+    made += values
+    return np.clip(made, black, white, out=made)
 
 
 def find_scale(image: NDArray[Any], settings: Settings, convention: tuple[float, float] | None) -> Window | None:
@@ -126,25 +144,26 @@ def find_scale(image: NDArray[Any], settings: Settings, convention: tuple[float,
     kind, given = image.dtype, settings.value_range
     if kind.kind not in "iuf":
         raise UsageError(f"cannot degrade values of type {kind.name}; give integers or floats")
-    if kind.kind == "f" and not np.isfinite(image).all():
+    ends = (float(image.min()), float(image.max())) if kind.kind == "f" else (0.0, 0.0)
+    if not np.isfinite(ends).all():
         raise UsageError("the image contains NaN or infinity; replace them before degrading")
     if given is None and kind in (np.uint8, np.uint16):
         return None
     if isinstance(given, str):
         return _measure(image, given)
     if given is not None:
-        return _spanning(*given)
+        return _find_span(kind, ends, *given)
     stated = settings.window if kind.kind == "f" else settings.window or default_window(settings.modality)
     if isinstance(stated, Window) and kind.kind != "u":
         return None if kind == np.int16 else stated
     if convention is None or kind.kind != "f":
         raise UsageError(_ask(image))
     black, white = convention
-    low, high = float(image.min()), float(image.max())
+    low, high = ends
     slack = _SLACK * (white - black)
     if low < black - slack or high > white + slack:
         raise UsageError(f"values {low:g}..{high:g}, where {black:g}..{white:g} are defined; {_ask(image)}")
-    return _spanning(black, white)
+    return _find_span(kind, ends, black, white)
 
 
 def _ask(image: NDArray[Any]) -> str:
@@ -160,8 +179,14 @@ def _measure(image: NDArray[Any], how: str) -> Window:
     low, high = float(ends[0]), float(ends[1])
     if how == "percentiles" and low == high:
         low, high = float(image.min()), float(image.max())
-    return _spanning(low, high if high > low else low + 1)
+    return _make_window(low, high if high > low else low + 1)
 
 
-def _spanning(black: float, white: float) -> Window:
+def _find_span(kind: np.dtype[Any], ends: tuple[float, float], black: float, white: float) -> Window | None:
+    """Return the window from black to white; None where the simulators take the values as they are."""
+    plain = (black, white) == (0, 1) and kind == np.float32 and ends[0] >= 0 and ends[1] <= 1
+    return None if plain else _make_window(black, white)
+
+
+def _make_window(black: float, white: float) -> Window:
     return Window((black + white) / 2, white - black)

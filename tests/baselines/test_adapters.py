@@ -103,9 +103,9 @@ def test_images_of_one_size_are_encoded_in_one_pass_and_prompts_never_encode(
 
 def test_prompt_free_robust_features_are_made_once_per_image(robust: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
-    features = robust.network.mask_decoder.robust_features
+    features = robust.network.mask_decoder.fuse_features
     monkeypatch.setattr(
-        robust.network.mask_decoder, "robust_features", lambda *given: calls.append(1) or features(*given)
+        robust.network.mask_decoder, "fuse_features", lambda *given: calls.append(1) or features(*given)
     )
     embeddings = robust.encode(IMAGES)
     for count in (1, 2):

@@ -40,7 +40,7 @@ def test_regenerated_weights_give_the_official_outputs_in_all_modes() -> None:
     assert common.compare(reference["embedding"], common.summary(embedding.encoded.embedding)) == []
     stages = {str(i): common.summary(one) for i, one in enumerate(embedding.encoded.intermediate.values())}
     assert common.compare(reference["intermediate"], stages) == []
-    assert common.compare(reference["hq_features"], common.summary(embedding.encoded.fine)) == []
+    assert common.compare(reference["hq_features"], common.summary(embedding.encoded.fused)) == []
     for name, steps in reference["sequences"].items():
         mode = name.partition("/")[0]
         network.hq_only = mode == "hq"
@@ -100,7 +100,7 @@ def test_the_modes_of_the_small_size_add_up(tiny: SamHqNetwork) -> None:
     known = embedding.encoded
     with torch.no_grad():
         masks, iou = tiny.mask_decoder.decode_masks(
-            known.embedding + dense, tiny.prompt_encoder.get_dense_pe(), sparse, known.fine
+            known.embedding + dense, tiny.prompt_encoder.get_dense_pe(), sparse, known.fused
         )
     assert torch.allclose(logits["hq"], masks[:, 4:], atol=1e-4)
     assert torch.allclose(logits["fused"] - logits["hq"], masks[:, :1], atol=1e-4)

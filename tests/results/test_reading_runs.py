@@ -42,7 +42,7 @@ def shuffled(folder: Path, request: pytest.FixtureRequest, tmp_path_factory: pyt
 
 
 def test_tables_are_those_of_the_whole_frame(folder: Path, shuffled: Path) -> None:
-    wanted, found = case_tables(open_run(folder).steps), open_run(shuffled).case_tables
+    wanted, found = case_tables(open_run(folder).steps), open_run(shuffled).tables
     assert list(found) == list(wanted) == ["seen", "unseen"]
     for split, table in wanted.items():
         other = found[split]
@@ -69,7 +69,7 @@ def test_the_digest_is_that_of_all_rows_sorted_at_once(
 def test_the_digest_of_a_run_without_rows(folder: Path, tmp_path: Path) -> None:
     empty = rewrite(folder, tmp_path / "run", run_schema("steps").empty_table(), 10)
     assert run_digest(empty) == digest_rows([[column.name for column in STEPS]])
-    assert open_run(empty).case_tables == {}
+    assert open_run(empty).tables == {}
 
 
 def test_select_returns_the_rows_in_file_order(folder: Path, shuffled: Path) -> None:
@@ -100,7 +100,7 @@ def test_the_refusals_hold_for_every_batch(folder: Path, tmp_path: Path) -> None
     place = table.schema.get_field_index("dice")
     bad = rewrite(folder, tmp_path / "run", table.set_column(place, "dice", pa.array(values)), 50)
     with pytest.raises(DataError, match="dice holds NaN"):
-        _ = open_run(bad).case_tables
+        _ = open_run(bad).tables
 
 
 def test_runs_of_other_masks_or_levels_do_not_pair(folder: Path, tmp_path: Path) -> None:
@@ -111,4 +111,4 @@ def test_runs_of_other_masks_or_levels_do_not_pair(folder: Path, tmp_path: Path)
         compare(open_run(folder), fewer)
     whole = open_run(folder)
     with pytest.raises(UsageError, match=f" 0 rows are only in .*, {number} only in "):
-        require_pair(fewer, whole, fewer.case_tables, whole.case_tables)
+        require_pair(fewer, whole, fewer.tables, whole.tables)

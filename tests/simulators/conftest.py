@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+
+from dmseg.simulators import plan_operations
 
 CONVEX = {"kind": "convex", "apex": [128.0, -60.0], "angles": [-0.6, 0.55], "radii": [80.0, 300.0]}
 
@@ -68,3 +71,34 @@ def picture() -> Callable[..., np.ndarray]:
 def convex() -> dict[str, Any]:
     """The sector of the ultrasound image of 256 px."""
     return dict(CONVEX)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run every proof that applies an operation on tensors as well."""
+    if "apply" in metafunc.function.__code__.co_names and hasattr(metafunc.module, "apply"):
+        kinds = ["arrays", pytest.param("tensors", marks=pytest.mark.slow)]
+        metafunc.parametrize("backend", kinds, indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the name ``apply`` of the test's module stands for."""
+    if getattr(request, "param", "arrays") == "tensors":
+        monkeypatch.setattr(request.module, "apply", apply_on_tensors)
+
+
+_LEVELS = {"light": "lq1", "medium": "lq2", "heavy": "lq3"}
+
+
+def apply_on_tensors(op: str, image: np.ndarray, *, key: str = "", severity: str = "heavy", **given: Any) -> np.ndarray:
+    """What :func:`dmseg.simulators.apply` does, by the torch version of the operation."""
+    torch = pytest.importorskip("torch")
+    from dmseg.simulators.batched import OPERATIONS, apply_batch
+
+    if op not in OPERATIONS or image.dtype not in (np.uint8, np.float32):
+        pytest.skip("no torch version")
+    context = {name: given.pop(name) for name in ("seed", "modality", "window", "geometry") if name in given}
+    drawn = dataclasses.replace(plan_operations(key, {op: given}, image=image, **context), visibility=1.0)
+    pixels = image[None] if image.ndim == 2 else np.ascontiguousarray(image.transpose(2, 0, 1))
+    made = apply_batch(torch.from_numpy(pixels)[None], [drawn], _LEVELS[severity], on_arrays=False)[0].numpy()
+    return made[0] if image.ndim == 2 else made.transpose(1, 2, 0)

@@ -42,11 +42,18 @@ class ProtocolError(Exception):
     """What came is not a frame of this protocol."""
 
 
-class Prompts:
-    """All prompts of one mask so far: points (K, 2) x, y; labels (K,); box (4,) or None; step 1..T; text or None."""
+class Stroke:
+    """A line drawn by hand: kind (scribble or lasso), path (K, 2) x, y, label."""
 
-    def __init__(self, points: Any, labels: Any, box: Any, step: int, text: str | None = None) -> None:
-        self.points, self.labels, self.box, self.step, self.text = points, labels, box, step, text
+    def __init__(self, kind: str, path: Any, label: int) -> None:
+        self.kind, self.path, self.label = kind, path, label
+
+
+class Prompts:
+    """All prompts of one mask so far: points (K, 2) x, y; labels (K,); box (4,) or None; step 1..T; strokes."""
+
+    def __init__(self, points: Any, labels: Any, box: Any, step: int, strokes: Sequence[Stroke] = ()) -> None:
+        self.points, self.labels, self.box, self.step, self.strokes = points, labels, box, step, tuple(strokes)
 
 
 class Prediction:
@@ -145,6 +152,17 @@ class Channel:
 
 
 # ---------------------------------------------------------------- the model
+
+
+def read_answer(answer: Any) -> Any:
+    """Return a prediction, logits alone, a tuple (logits, state, scores) or a mapping of these as one prediction."""
+    if hasattr(answer, "shape"):
+        return Prediction(answer)
+    if isinstance(answer, dict) and "logits" in answer and set(answer) <= {"logits", "state", "scores"}:
+        return Prediction(**answer)
+    if isinstance(answer, tuple) and 1 <= len(answer) <= 3 and not hasattr(answer, "logits"):
+        return Prediction(*answer)
+    return answer
 
 
 class FunctionModel:
@@ -331,13 +349,15 @@ class Server:
         for given in header["prompts"]:
             points, labels = next(parts), next(parts)
             box = next(parts) if given["box"] else None
-            prompts.append(Prompts(points, labels, box, given["step"], given.get("text")))
+            strokes = [Stroke(one["kind"], next(parts), one["label"]) for one in given.get("strokes", ())]
+            prompts.append(Prompts(points, labels, box, given["step"], strokes))
         embeddings = [self._fetch(number) for number in header["embeddings"]]
         states = [self._fetch(number) for number in header["states"]]
-        prediction = self._model.predict(embeddings, header["image_index"], prompts, states)
+        given = self._model.predict(embeddings, header["image_index"], prompts, states)
+        prediction = read_answer(given)
         logits, state = getattr(prediction, "logits", None), getattr(prediction, "state", None)
         if not hasattr(logits, "shape"):
-            raise ValueError(f"the answer has no array of logits: {type(prediction).__name__}")
+            raise ValueError(f"the answer has no array of logits: {type(given).__name__}")
         scores = getattr(prediction, "scores", None)
         answer = {
             "states": None if state is None else [self._keep(value) for value in state],

@@ -16,6 +16,7 @@ from dmseg import tables
 from dmseg.baselines.bridge import dmseg_bridge
 from dmseg.baselines.bridge.adapter import START_S, Bridge, Start
 from dmseg.baselines.bridge.process import ModelProcess
+from dmseg.baselines.registry import EXPORTED
 from dmseg.errors import DataError, MissingDependencyError, UsageError, unknown_name
 
 ENGINES = ("docker", "podman", "apptainer")
@@ -194,8 +195,11 @@ def load_isolated(
 
 
 def _list_places(name: str, weights: str | Path | None) -> list[Path]:
-    file = name.rpartition(":")[0]
-    return [Path(place) for place in (file if file.endswith(".py") else None, weights) if place is not None]
+    prefix, _, given = name.partition(":")
+    files = (
+        given.split(",") if prefix in EXPORTED else [file for file in [name.rpartition(":")[0]] if file[-3:] == ".py"]
+    )
+    return [Path(place) for place in (*files, weights) if place is not None]
 
 
 def _build_walls(hidden: Sequence[Path]) -> tuple[str, ...]:

@@ -11,15 +11,13 @@ With ``clear=True`` the decoder is plain SAM; that is what the authors' own pred
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from segment_anything.modeling import MaskDecoder, PromptEncoder
-from segment_anything.modeling.common import LayerNorm2d
 from segment_anything.modeling.mask_decoder import MLP
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dmseg.baselines.networks.early_features import EarlyFeatureNetwork, build_refinement, build_upsampling
 from dmseg.baselines.networks.sam import (
     TABLE,
     Encoded,
@@ -156,24 +154,6 @@ class TokenGeneration(nn.Module):
         return result
 
 
-def _build_upsampling(channels: int, width: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.ConvTranspose2d(channels, width, 2, stride=2),
-        LayerNorm2d(width),
-        nn.GELU(),
-        nn.ConvTranspose2d(width, width // 8, 2, stride=2),
-    )
-
-
-def _refinement(width: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(width // 8, width // 4, 3, padding=1),
-        LayerNorm2d(width // 4),
-        nn.GELU(),
-        nn.Conv2d(width // 4, width // 8, 3, padding=1),
-    )
-
-
 ROBUST_PARTS = (
     "custom_robust_token",
     "robust_mlp",
@@ -193,14 +173,18 @@ class RobustMaskDecoder(MaskDecoder):  # type: ignore[misc]  # the library is un
         width = TABLE["prompt"]["width"]
         self.custom_robust_token = nn.Embedding(self.num_mask_tokens, width)
         self.robust_mlp = MLP(width, width, width // 8, 3)
-        self.fourier_mask_features = FeatureGeneration(width // 8, _refinement(width), "downsample_layer")
-        self.fourier_first_layer_features = FeatureGeneration(
-            first_width, _build_upsampling(first_width, width), "upsample_layer"
+        self.fourier_mask_features = FeatureGeneration(
+            width // 8, build_refinement(width // 8, width // 4), "downsample_layer"
         )
-        self.fourier_last_layer_features = FeatureGeneration(width, _build_upsampling(width, width), "upsample_layer")
+        self.fourier_first_layer_features = FeatureGeneration(
+            first_width, build_upsampling(first_width, width, width // 8), "upsample_layer"
+        )
+        self.fourier_last_layer_features = FeatureGeneration(
+            width, build_upsampling(width, width, width // 8), "upsample_layer"
+        )
         self.custom_token_block = TokenGeneration(self.num_mask_tokens, width // self.num_mask_tokens)
 
-    def robust_features(self, embedding: Tensor, first_block: Tensor) -> Tensor:
+    def fuse_features(self, embedding: Tensor, first_block: Tensor) -> Tensor:
         """Return the prompt-independent features (B, C / 8, 4E, 4E) of B images."""
         early: Tensor = self.fourier_first_layer_features(feature_map(first_block))
         late: Tensor = self.fourier_last_layer_features(embedding)
@@ -233,20 +217,12 @@ class RobustMaskDecoder(MaskDecoder):  # type: ignore[misc]  # the library is un
         return logits, self.iou_prediction_head(hidden[:, 0])
 
 
-@dataclass(frozen=True, slots=True)
-class RobustEncoded(Encoded):
-    """An encoding with RobustSAM's prompt-independent features (B, C / 8, 4E, 4E)."""
-
-    robust: Tensor
-
-
-class RobustNetwork(PromptedNetwork):
+class RobustNetwork(EarlyFeatureNetwork):
     """RobustSAM on any encoder; ``clear=True`` decodes as plain SAM.
 
     Args:
-        image_encoder, prompt_encoder, side: as of the base class.
-        first_block: name of the early feature, which has the embedding's grid.
-        first_width: its channels.
+        image_encoder, prompt_encoder, side, first_block: as of the base class.
+        first_width: channels of the early feature.
     """
 
     mask_decoder: RobustMaskDecoder
@@ -260,29 +236,24 @@ class RobustNetwork(PromptedNetwork):
         first_width: int,
         clear: bool = False,
     ) -> None:
-        super().__init__(image_encoder, prompt_encoder, RobustMaskDecoder(first_width), side)
-        self.first_block = first_block
+        super().__init__(image_encoder, prompt_encoder, RobustMaskDecoder(first_width), side, first_block)
         self.clear = clear
 
     def encode(self, pixels: Tensor) -> Encoded:
         """Encode images (B, 3, S, S) and their prompt-independent robust features."""
         encoded = self.encode_frozen(pixels)
-        return Encoded(encoded.embedding, {}) if self.clear else self._robust(encoded)
+        return Encoded(encoded.embedding, {}) if self.clear else self.fuse(encoded)
 
     def decode(self, encoded: Encoded, sparse: Tensor, dense: Tensor, multimask: bool) -> tuple[Tensor, Tensor]:
         """Decode N masks at once; the robust features of their image are computed here where they are not known."""
         if self.clear:
             return super().decode(encoded, sparse, dense, multimask)
-        known = encoded if isinstance(encoded, RobustEncoded) else self._robust(encoded)
+        known = self.fuse(encoded)
         logits, iou = self.mask_decoder.robust_forward(
-            known.embedding, self.prompt_encoder.get_dense_pe(), sparse, dense, known.robust
+            known.embedding, self.prompt_encoder.get_dense_pe(), sparse, dense, known.fused
         )
         chosen = slice(1, None) if multimask else slice(0, 1)
         return logits[:, chosen], iou[:, chosen]
-
-    def _robust(self, encoded: Encoded) -> RobustEncoded:
-        features = self.mask_decoder.robust_features(encoded.embedding, encoded.intermediate[self.first_block])
-        return RobustEncoded(encoded.embedding, {}, features)
 
 
 class RobustSAMNetwork(RobustNetwork):

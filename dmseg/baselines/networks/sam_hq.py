@@ -9,18 +9,16 @@ prompt, so :meth:`SamHqNetwork.encode` computes them once.
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
 
 import torch
 from segment_anything.modeling import MaskDecoder, PromptEncoder
-from segment_anything.modeling.common import LayerNorm2d
 from segment_anything.modeling.mask_decoder import MLP
 from torch import Tensor, nn
 
+from dmseg.baselines.networks.early_features import EarlyFeatureNetwork, build_refinement, build_upsampling
 from dmseg.baselines.networks.sam import (
     TABLE,
     Encoded,
-    PromptedNetwork,
     ViTEncoder,
     decoder_settings,
     feature_map,
@@ -28,15 +26,6 @@ from dmseg.baselines.networks.sam import (
     vit_prompt_encoder,
 )
 from dmseg.baselines.networks.tiny_vit import TinyViTEncoder, official_tiny_state
-
-
-def _build_upsampling(channels: int, width: int, out: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.ConvTranspose2d(channels, width, 2, stride=2),
-        LayerNorm2d(width),
-        nn.GELU(),
-        nn.ConvTranspose2d(width, out, 2, stride=2),
-    )
 
 
 class HqMaskDecoder(MaskDecoder):  # type: ignore[misc]  # the library is untyped
@@ -48,14 +37,9 @@ class HqMaskDecoder(MaskDecoder):  # type: ignore[misc]  # the library is untype
         thin = width // 8
         self.hf_token = nn.Embedding(1, width)
         self.hf_mlp = MLP(width, width, thin, 3)
-        self.compress_vit_feat = _build_upsampling(first_width, width, thin)
-        self.embedding_encoder = _build_upsampling(width, width // 4, thin)
-        self.embedding_maskfeature = nn.Sequential(
-            nn.Conv2d(thin, width // 4, 3, padding=1),
-            LayerNorm2d(width // 4),
-            nn.GELU(),
-            nn.Conv2d(width // 4, thin, 3, padding=1),
-        )
+        self.compress_vit_feat = build_upsampling(first_width, width, thin)
+        self.embedding_encoder = build_upsampling(width, width // 4, thin)
+        self.embedding_maskfeature = build_refinement(thin, width // 4)
 
     def fuse_features(self, embedding: Tensor, first_block: Tensor) -> Tensor:
         """Return the prompt-independent features (B, C / 8, 4E, 4E) of B images."""
@@ -86,23 +70,15 @@ class HqMaskDecoder(MaskDecoder):  # type: ignore[misc]  # the library is untype
         return torch.cat((plain, high[:, None]), 1), self.iou_prediction_head(hidden[:, 0])
 
 
-@dataclass(frozen=True, slots=True)
-class HqEncoded(Encoded):
-    """An encoding with SAM-HQ's prompt-independent features (B, C / 8, 4E, 4E)."""
-
-    fine: Tensor
-
-
-class SamHqNetwork(PromptedNetwork):
+class SamHqNetwork(EarlyFeatureNetwork):
     """SAM-HQ on any encoder.
 
     One mask comes out whatever is asked for: SAM's single mask, or with ``multimask`` the one of its three with the
     best predicted IoU, plus the high-quality mask's logits; with ``hq_only`` the high-quality mask alone.
 
     Args:
-        image_encoder, prompt_encoder, side: as of the base class.
-        first_block: name of the early feature, which has the embedding's grid.
-        first_width: its channels.
+        image_encoder, prompt_encoder, side, first_block: as of the base class.
+        first_width: channels of the early feature.
         hq_only: the authors' ``hq_token_only``.
     """
 
@@ -117,28 +93,23 @@ class SamHqNetwork(PromptedNetwork):
         first_width: int,
         hq_only: bool = False,
     ) -> None:
-        super().__init__(image_encoder, prompt_encoder, HqMaskDecoder(first_width), side)
-        self.first_block = first_block
+        super().__init__(image_encoder, prompt_encoder, HqMaskDecoder(first_width), side, first_block)
         self.hq_only = hq_only
 
     def encode(self, pixels: Tensor) -> Encoded:
         """Encode images (B, 3, S, S) and fuse their prompt-independent features."""
-        return self._fuse(self.encode_frozen(pixels))
+        return self.fuse(self.encode_frozen(pixels))
 
     def decode(self, encoded: Encoded, sparse: Tensor, dense: Tensor, multimask: bool) -> tuple[Tensor, Tensor]:
         """Decode N masks: logits (N, 1, 4E, 4E) and predicted IoU (N, 1)."""
-        known = encoded if isinstance(encoded, HqEncoded) else self._fuse(encoded)
+        known = self.fuse(encoded)
         position = self.prompt_encoder.get_dense_pe()
-        logits, iou = self.mask_decoder.decode_masks(known.embedding + dense, position, sparse, known.fine)
+        logits, iou = self.mask_decoder.decode_masks(known.embedding + dense, position, sparse, known.fused)
         high, logits = logits[:, -1:], logits[:, :-1]
         best = 1 + iou[:, 1:].argmax(1) if multimask else torch.zeros(len(iou), dtype=torch.int64, device=iou.device)
         rows = torch.arange(len(iou), device=iou.device)
         plain = logits[rows, best][:, None]
         return (high if self.hq_only else plain + high), iou[rows, best][:, None]
-
-    def _fuse(self, encoded: Encoded) -> HqEncoded:
-        fine = self.mask_decoder.fuse_features(encoded.embedding, encoded.intermediate[self.first_block])
-        return HqEncoded(encoded.embedding, encoded.intermediate, fine)
 
 
 class TinySamHqNetwork(SamHqNetwork):

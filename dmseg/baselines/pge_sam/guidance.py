@@ -25,8 +25,12 @@ def prompt_maps(
     Returns:
         Click map (N, 1, E, E) in [-1, 1] and box map (N, 1, E, E) in [0, 1]; None for what is not given or not used.
     """
-    clicks = _click_map(points, labels, side, grid, config) if points is not None and labels is not None else None
-    boxes = _box_map(box, side, grid, config) if box is not None else None
+    clicks = boxes = None
+    if points is not None and labels is not None and config.points != "none":
+        near, foreground = draw_near_maps(points, side, grid, config), (labels == 1)[..., None, None]
+        clicks = (near * foreground).amax(1, keepdim=True) - (near * ~foreground).amax(1, keepdim=True)
+    if box is not None and config.boxes != "none":
+        boxes = draw_box_map(box, side, grid, config)
     return clicks, boxes
 
 
@@ -35,25 +39,20 @@ def _cells(grid: int, like: Tensor) -> Tensor:
     return torch.arange(grid, device=like.device, dtype=torch.float32) + 0.5
 
 
-def _click_map(points: Tensor, labels: Tensor, side: int, grid: int, config: EnhancerConfig) -> Tensor | None:
-    if config.points == "none":
-        return None
+def draw_near_maps(points: Tensor, side: int, grid: int, config: EnhancerConfig) -> Tensor:
+    """Return how near each cell is to each point, (N, K, E, E) in [0, 1], from points (N, K, 2) in input pixels."""
     centres = (points.float() + 0.5) * (grid / side)  # N, K, 2 in cells
     cells = _cells(grid, points)
     across = (cells - centres[..., :1]) ** 2  # N, K, E
     down = (cells - centres[..., 1:]) ** 2
     squared = down[..., :, None] + across[..., None, :]  # N, K, E, E
     if config.points == "gaussian":
-        near = torch.exp(-squared / (2 * config.click_sigma**2))
-    else:
-        near = (squared <= config.click_radius**2).float()
-    foreground = (labels == 1)[..., None, None]
-    return (near * foreground).amax(1, keepdim=True) - (near * ~foreground).amax(1, keepdim=True)
+        return torch.exp(-squared / (2 * config.click_sigma**2))
+    return (squared <= config.click_radius**2).float()
 
 
-def _box_map(box: Tensor, side: int, grid: int, config: EnhancerConfig) -> Tensor | None:
-    if config.boxes == "none":
-        return None
+def draw_box_map(box: Tensor, side: int, grid: int, config: EnhancerConfig) -> Tensor:
+    """Return the box map (N, 1, E, E) in [0, 1] of boxes (N, 4) in input pixels."""
     scaled = (box.float().view(-1, 2, 2) + 0.5) * (grid / side)
     centre = scaled.mean(1)  # N, 2
     half = ((scaled[:, 1] - scaled[:, 0]) / 2).clamp_min(0.5)  # never narrower than one cell
@@ -102,6 +101,10 @@ class PromptGuidance(nn.Module):
             spatial = spatial + self.points(clicks.to(dense.dtype))
         if self.boxes is not None and boxes is not None:
             spatial = spatial + self.boxes(boxes.to(dense.dtype))
+        return self.fuse_maps(spatial, dense)
+
+    def fuse_maps(self, spatial: Tensor, dense: Tensor) -> Tensor:
+        """Return the guidance feature (N, C, E, E) of the encoded click and box maps' sum and the previous mask."""
         result: Tensor = self.fuse(torch.cat((spatial, self._mask(dense)), 1))
         return result
 
