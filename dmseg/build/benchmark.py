@@ -32,7 +32,7 @@ from dmseg.types import Image, Mask, resolve_name
 
 
 @dataclass(frozen=True, slots=True)
-class StoredImage:
+class StoredLevel:
     """Where the pixels of an image at a level are: small enough to be sent to workers, which need no index then.
 
     Attributes:
@@ -126,7 +126,7 @@ class Benchmark:
         """
         return self.find_stored_image(image_id, level).read()
 
-    def find_stored_image(self, image_id: str, level: str) -> StoredImage:
+    def find_stored_image(self, image_id: str, level: str) -> StoredLevel:
         """Return where the pixels of an image at a level are; errors as :meth:`image`."""
         level = self._check_level(level)
         dataset = self._dataset_of.get(image_id)
@@ -136,8 +136,8 @@ class Benchmark:
             return self._find_published(image_id, level, dataset)
         folder = BenchmarkFolder(self.path)
         if level in list_stored_levels(self.levels, self.info.get("storage", "png")):
-            return StoredImage(folder.locate(dataset, level, image_id), level)
-        return StoredImage(folder.locate(dataset, "clear", image_id), level, self._plan_text(image_id, level))
+            return StoredLevel(folder.locate(dataset, level, image_id), level)
+        return StoredLevel(folder.locate(dataset, "clear", image_id), level, self._plan_text(image_id, level))
 
     def _find_published(self, image_id: str, level: str, dataset: str) -> StoredImage:
         place = self._published_rows.get((image_id, level))

@@ -13,7 +13,7 @@ from dmseg.errors import MissingDependencyError, UsageError
 from dmseg.types import MODALITIES, Window
 
 if TYPE_CHECKING:
-    from dmseg.click import Gallery
+    from dmseg.click import ImageGallery
 
 
 @click.command("click")
@@ -80,7 +80,7 @@ def _open_gallery(
     mask: Path | None,
     slice_index: int | None,
     limit: int | None,
-) -> Gallery:
+) -> ImageGallery:
     from dmseg import build
     from dmseg.click import gallery_of_benchmark, gallery_of_file
 
@@ -97,7 +97,7 @@ def _open_gallery(
 
 
 def _serve(
-    gallery: Gallery, loaded: Mapping[str, Any], out: Path, names: tuple[str, ...], port: int, browser: bool
+    gallery: ImageGallery, loaded: Mapping[str, Any], out: Path, names: tuple[str, ...], port: int, browser: bool
 ) -> None:
     try:
         from dmseg.click.server import build_app, serve

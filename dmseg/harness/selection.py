@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from dmseg import imaging
-from dmseg.build import Benchmark, StoredImage
+from dmseg.build import Benchmark, StoredLevel
 from dmseg.errors import DataError, UsageError, unknown_name
 from dmseg.harness.options import RunOptions
 from dmseg.types import LEVELS, Mask
@@ -51,7 +51,7 @@ class BlockItem:
     """One image at one level: what a worker needs, without the benchmark's index."""
 
     image: SelectedImage
-    pixels: StoredImage
+    pixels: StoredLevel
     plan_digest: str
 
 
@@ -94,13 +94,13 @@ class Selection:
         """Number of objects."""
         return sum(len(image.targets) for image in self.images.values())
 
-    def blocks(self, batch_images: int) -> Blocks:
+    def blocks(self, batch_images: int) -> BlockList:
         """Return the work units: ``batch_images`` consecutive items: by image, within it by level."""
-        return Blocks(self, batch_images, range(-(-len(self.images) * len(self.levels) // batch_images)))
+        return BlockList(self, batch_images, range(-(-len(self.images) * len(self.levels) // batch_images)))
 
 
 @dataclass(frozen=True)
-class Blocks(Collection[Block]):
+class BlockList(Collection[Block]):
     """The work units of a run, or some of them by number, made when they are asked for: there are many."""
 
     selection: Selection

@@ -64,7 +64,7 @@ class Challenge:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class AuditOutcome:
     """What an answer came to.
 
     Attributes:
@@ -169,7 +169,7 @@ def _require_committed(run: Run, masks: Sequence[str], records: Sequence[AuditRe
             )
 
 
-def check_answer(challenge: Challenge, run: Run, answer: Path, manifest: Manifest) -> Outcome:
+def check_answer(challenge: Challenge, run: Run, answer: Path, manifest: Manifest) -> AuditOutcome:
     """Compare an answer with the rows of an entry.
 
     Args:
@@ -192,8 +192,8 @@ def check_answer(challenge: Challenge, run: Run, answer: Path, manifest: Manifes
     return _outcome(challenge, audit)
 
 
-def _outcome(challenge: Challenge, audit: Audit) -> Outcome:
+def _outcome(challenge: Challenge, audit: Audit) -> AuditOutcome:
     absent = set(audit.problems.get("predictions are not stored", ()))
     failed = {place for places in audit.problems.values() for place in places} - absent
     shown = len(challenge.masks) - len(audit.wrong_masks)
-    return Outcome(len(challenge.masks), shown, len(failed), tuple(audit.sentences()))
+    return AuditOutcome(len(challenge.masks), shown, len(failed), tuple(audit.sentences()))
