@@ -139,14 +139,14 @@ class Benchmark:
             return StoredLevel(folder.locate(dataset, level, image_id), level)
         return StoredLevel(folder.locate(dataset, "clear", image_id), level, self._plan_text(image_id, level))
 
-    def _find_published(self, image_id: str, level: str, dataset: str) -> StoredImage:
+    def _find_published(self, image_id: str, level: str, dataset: str) -> StoredLevel:
         place = self._published_rows.get((image_id, level))
         if place is None:
             raise DataError(
                 f"{self.path}: the pixels of {dataset} are not in this published folder: its licence does not allow "
                 f"sharing them, or the file is missing; with the raw data: dmseg build --manifest {self.path} --raw RAW"
             )
-        return StoredImage(place[0], level, row=place[1])
+        return StoredLevel(place[0], level, row=place[1])
 
     def _check_level(self, name: str) -> str:
         return resolve_name("level of this benchmark", name, self.levels)
