@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from html import escape
 from pathlib import Path
 
@@ -16,18 +15,12 @@ from dmseg.report.pictures import worst_sheet
 from dmseg.report.places import find_benchmark, open_own_benchmark
 from dmseg.report.sections import collect_sources
 from dmseg.results import Run, open_run
-from dmseg.results.cases import CaseTable, case_tables
 from dmseg.results.notices import list_notices
 from dmseg.results.shown import WORST_CASES
 
 
 class ShownRun(Run):
     """A finished run that can be looked at; everything of :class:`dmseg.results.Run`, and pictures."""
-
-    @cached_property
-    def tables(self) -> dict[str, CaseTable]:
-        """Split -> the rows as arrays, objects x levels x steps."""
-        return case_tables(self.steps)
 
     @property
     def dice(self) -> pd.DataFrame:
@@ -61,7 +54,7 @@ class ShownRun(Run):
         return Pillow.fromarray(np.concatenate(padded))
 
     def _repr_html_(self) -> str:
-        notices = list_notices(self.info, set(self.steps["dataset"]))
+        notices = list_notices(self.info, {name for table in self.tables.values() for name in table.datasets})
         told = "".join(f"<p><b>{escape(notice.title)}.</b> {escape(notice.text)}</p>" for notice in notices)
         table = (100 * self.dice).round(1).to_html(border=0)
         return f"<p><b>{escape(repr(self))}</b></p>{told}<p>Final Dice, %, mean over datasets:</p>{table}"
