@@ -63,18 +63,6 @@ class Number:
 
 
 @dataclass(frozen=True, slots=True)
-class Flag:
-    """True or false."""
-
-    def __str__(self) -> str:
-        return "true or false"
-
-    def holds(self, value: Any) -> bool:
-        """Tell whether a value is one of the two."""
-        return isinstance(value, bool)
-
-
-@dataclass(frozen=True, slots=True)
 class Either:
     """A value of one of several simple shapes."""
 

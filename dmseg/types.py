@@ -31,6 +31,19 @@ MODALITIES: tuple[str, ...] = (
     "microscopy",
 )
 SPLITS: tuple[str, ...] = ("train", "seen", "unseen")
+MEDICAL = "medical"
+TRACK_LEVELS: dict[str, tuple[str, ...]] = {
+    MEDICAL: LEVELS,
+    "natural": ("clear", "lq1", "lq2", "lq3"),
+    "natural-real": ("clear",),
+}
+"""Track -> its levels. ``natural``: photographs degraded by LQ-Seg. ``natural-real``: photographs taken in bad
+conditions, of which ``clear`` is the file itself. Tracks are never mixed in a benchmark, a run or a ranking."""
+TRACKS: tuple[str, ...] = tuple(TRACK_LEVELS)
+PHOTO = "photo"
+"""What the images of the natural tracks are; no degradation of the medical track knows them."""
+ALL_MODALITIES: tuple[str, ...] = (*MODALITIES, PHOTO)
+"""What the tables of any track may name."""
 
 Image = NDArray[Any]
 """An image: (H, W) or (H, W, 3), uint8 unless a function says otherwise."""
@@ -132,6 +145,11 @@ def check_modality(name: str) -> str:
     ('mri', 'xray', 'ultrasound')
     """
     return resolve_name("modality", name, MODALITIES, _MODALITY_NAMES)
+
+
+def check_track(name: str) -> str:
+    """Return the track that a name means, else raise :class:`~dmseg.errors.UsageError`."""
+    return resolve_name("track", name, TRACKS)
 
 
 @dataclass(frozen=True, slots=True)

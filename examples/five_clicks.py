@@ -23,8 +23,8 @@ STEPS = 5
 
 def five_clicks(model: Any, image: Image, wanted: Mask, out: Path) -> list[float]:
     """Write ``out/step_1.png`` ... and return the Dice after each click; fewer than five if one before is perfect."""
-    picture = image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
-    (embedding,) = model.encode([picture])  # the expensive part, once per image
+    rgb = image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
+    (embedding,) = model.encode([rgb])  # the expensive part, once per image
     prompts = protocol.first_prompts(protocol.preset("dmseg"), wanted, mask_id="example", seed=0)
     state = None
     dice = []
@@ -33,7 +33,7 @@ def five_clicks(model: Any, image: Image, wanted: Mask, out: Path) -> list[float
         mask = np.asarray(answer.logits)[0] > 0
         state = answer.state[0] if answer.state is not None else None  # what the model remembers of its last mask
         dice.append(dmseg.score(wanted, mask).dice)
-        imaging.write_png(out / f"step_{step}.png", figures.panel(picture, wanted, mask, prompts))
+        imaging.write_png(out / f"step_{step}.png", figures.panel(rgb, wanted, mask, prompts))
         click = protocol.next_click(wanted, mask)
         if click is None:
             break

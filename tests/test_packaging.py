@@ -100,3 +100,12 @@ def test_the_conda_recipe_asks_for_the_same_libraries_and_version_as_the_package
     assert found.pop("python") == setup["options"]["python_requires"].removeprefix(">=")
     assert found == {CONDA_NAMES.get(name, name): version for name, version in wanted.items()}
     assert f'version: "{__version__}"' in recipe
+
+
+def test_the_layers_in_contributing_are_those_that_lint_checks() -> None:
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg", encoding="utf-8")
+    layers = config["importlinter:contract:layers"]["layers"]
+    checked = [re.findall(r"\w+", line) for line in layers.split("\n") if line]
+    house = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("```")[3]
+    assert [re.findall(r"\w+", re.split("  +", line)[0]) for line in house.strip().splitlines()] == checked

@@ -4,7 +4,7 @@ What a dataset is lives in :mod:`dmseg.datasets`, what a degradation is in :mod:
 in :mod:`dmseg.manifests`.
 """
 
-from dmseg.build.benchmark import Benchmark, StoredImage, find_manifest, open_benchmark
+from dmseg.build.benchmark import Benchmark, StoredLevel, find_manifest, open_benchmark
 from dmseg.build.checks import Problem, verify
 from dmseg.build.citation import cite
 from dmseg.build.description import counts_by, level_table, measure_capped_shares, split_counts, write_histogram
@@ -25,7 +25,7 @@ __all__ = [
     "BuildEstimate",
     "BuildSummary",
     "Problem",
-    "StoredImage",
+    "StoredLevel",
     "build",
     "build_shard",
     "cache_folder",

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from html import escape
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from PIL import Image as Pillow
 
 from dmseg import imaging, simulators
 from dmseg.build.folder import BenchmarkFolder
 from dmseg.build.unit import list_stored_levels
 from dmseg.errors import DataError, unknown_name
+from dmseg.figures import contact_sheet
 from dmseg.manifests import (
     HEADER_FILE,
     TABLES,
@@ -27,11 +30,11 @@ from dmseg.manifests import (
     read_manifest,
     read_table,
 )
-from dmseg.types import Image, Mask, resolve_name
+from dmseg.types import LEVEL_LABELS, Image, Mask, resolve_name
 
 
 @dataclass(frozen=True, slots=True)
-class StoredImage:
+class StoredLevel:
     """Where the pixels of an image at a level are: small enough to be sent to workers, which need no index then.
 
     Attributes:
@@ -69,6 +72,43 @@ class Benchmark:
         self.path = path
         self.info: Mapping[str, Any] = read_header(path)
         check_tables(path)
+
+    def __repr__(self) -> str:
+        counts = self.info.get("counts") or {}
+        drawn = ", synthetic images" if self.info.get("synthetic") else ""
+        return (
+            f"Benchmark({self.info['edition']} {self.info['version']}: {counts.get('images', '?')} images, "
+            f"{counts.get('masks', '?')} objects, {len(self.levels)} levels{drawn}; {self.path})"
+        )
+
+    def _repr_html_(self) -> str:
+        counts = self.images.groupby(["split", "dataset", "modality"]).size().rename("images").reset_index()
+        return f"<p><b>{escape(repr(self))}</b></p>{counts.to_html(index=False, border=0)}"
+
+    def show(self, image_id: str, levels: Sequence[str] = (), *, outlines: bool = True) -> Pillow.Image:
+        """Return one image at its levels side by side, as a picture that a notebook shows.
+
+        Args:
+            image_id: of :attr:`images`.
+            levels: which; default: all.
+            outlines: whether its objects are outlined.
+
+        Raises:
+            UsageError: no such image or level in this benchmark.
+        """
+        shown = tuple(levels) or self.levels
+        pixels = [self.image(image_id, level) for level in shown]
+        row = self.images.loc[self.images["image_id"] == image_id].iloc[0]
+        own = self.masks.loc[self.masks["image_id"] == image_id, "mask_id"] if outlines else ()
+        banner = "Synthetic image (phantom)" if row["dataset"] in (self.info.get("synthetic") or ()) else ""
+        sheet = contact_sheet(
+            [pixels],
+            [f"{image_id}\n{row['modality']}"],
+            [LEVEL_LABELS[level] for level in shown],
+            contours=[[self.mask(mask_id) for mask_id in own]],
+            banner=banner,
+        )
+        return Pillow.fromarray(sheet)
 
     def __reduce__(self) -> tuple[type[Benchmark], tuple[Path]]:
         return Benchmark, (self.path,)
@@ -121,7 +161,7 @@ class Benchmark:
         """
         return self.find_stored_image(image_id, level).read()
 
-    def find_stored_image(self, image_id: str, level: str) -> StoredImage:
+    def find_stored_image(self, image_id: str, level: str) -> StoredLevel:
         """Return where the pixels of an image at a level are; errors as :meth:`image`."""
         level = self._check_level(level)
         dataset = self._dataset_of.get(image_id)
@@ -129,8 +169,8 @@ class Benchmark:
             raise unknown_name("image", image_id, self._near(image_id, self._dataset_of))
         folder = BenchmarkFolder(self.path)
         if level in list_stored_levels(self.levels, self.info.get("storage", "png")):
-            return StoredImage(folder.locate(dataset, level, image_id), level)
-        return StoredImage(folder.locate(dataset, "clear", image_id), level, self._plan_text(image_id, level))
+            return StoredLevel(folder.locate(dataset, level, image_id), level)
+        return StoredLevel(folder.locate(dataset, "clear", image_id), level, self._plan_text(image_id, level))
 
     def _check_level(self, name: str) -> str:
         return resolve_name("level of this benchmark", name, self.levels)

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dmseg import imaging, simulators
-from dmseg.build.benchmark import Benchmark, StoredImage
+from dmseg.build.benchmark import Benchmark, StoredLevel
 from dmseg.build.folder import BenchmarkFolder
 from dmseg.build.stored import measures
 from dmseg.build.unit import list_stored_levels
@@ -42,7 +42,7 @@ class _Check:
     image: Row
     masks: Sequence[Row]
     levels: Sequence[Row]
-    pixels: Mapping[str, StoredImage]
+    pixels: Mapping[str, StoredLevel]
 
 
 def verify(

@@ -9,8 +9,9 @@ from pathlib import Path
 from dmseg import datasets
 from dmseg.canonical import digest
 from dmseg.datasets import LeftOut, Reader, Recipe, Source, synthetic
-from dmseg.errors import DataError, unknown_name
+from dmseg.errors import DataError, UsageError, unknown_name
 from dmseg.files import sha256_file
+from dmseg.types import MEDICAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +55,38 @@ class FoundDataset:
         return self.recipe.id
 
 
-def find_datasets(raw: Path, names: Iterable[str] | None = None) -> list[FoundDataset]:
+def list_names(track: str | None = None) -> tuple[str, ...]:
+    """Return the names of the shipped datasets of a track, or of all of them."""
+    if track == MEDICAL:
+        return datasets.RECIPES
+    photos = datasets.PHOTO_RECIPES
+    return photos[track] if track else (*datasets.RECIPES, *(name for names in photos.values() for name in names))
+
+
+def choose_track(track: str | None, names: Iterable[str] | None) -> str:
+    """Return the track that a command is about: the one given, else that of the datasets named, else medical.
+
+    Raises:
+        UsageError: an unknown dataset, or datasets of another track, or of several.
+        DataError: an unusable recipe file.
+    """
+    of = {find_recipe(name).id: find_recipe(name).track for name in names or ()}
+    chosen = track or next(iter(of.values()), MEDICAL)
+    for name, own in of.items():
+        if own != chosen:
+            raise UsageError(
+                f"{name} is of the track {own}, not {chosen}; tracks are never mixed: use it apart, with --track {own}"
+            )
+    return chosen
+
+
+def find_datasets(raw: Path, names: Iterable[str] | None = None, track: str = MEDICAL) -> list[FoundDataset]:
     """Return the datasets below ``raw``, in the order of the recipes.
 
     Args:
         raw: folder with the raw downloads.
         names: datasets that must be there (own ones by the path of their recipe); None takes all that are found.
+        track: whose datasets are looked for where no names are given.
 
     Raises:
         UsageError: an unknown name.
@@ -67,11 +94,12 @@ def find_datasets(raw: Path, names: Iterable[str] | None = None) -> list[FoundDa
     """
     if not raw.is_dir():
         raise DataError(f"{raw}: no such folder; give --raw the folder that holds the raw downloads, one per dataset")
-    recipes = [find_recipe(name) for name in (datasets.RECIPES if names is None else names)]
+    recipes = [find_recipe(name) for name in (list_names(track) if names is None else names)]
     unique = {recipe.id: recipe for recipe in recipes}
+    shipped = list_names(track)
     order = sorted(
         unique,
-        key=lambda name: (datasets.RECIPES.index(name) if name in datasets.RECIPES else len(datasets.RECIPES), name),
+        key=lambda name: (shipped.index(name) if name in shipped else len(shipped), name),
     )
     entries = synthetic.read_index(raw)
     found = []
@@ -84,7 +112,8 @@ def find_datasets(raw: Path, names: Iterable[str] | None = None) -> list[FoundDa
             raise DataError(f"{raw}: dataset {recipe.id} not found; expected below it:\n{tree}")
     if not found:
         raise DataError(
-            f"{raw}: none of the datasets is in it; `dmseg datasets --raw {raw}` says what is expected where"
+            f"{raw}: none of the datasets of the track {track} is in it; `dmseg datasets --raw {raw}` says what is "
+            "expected where"
         )
     return found
 
@@ -98,11 +127,11 @@ def find_recipe(name: str) -> Recipe:
     """
     if name.lower().endswith(".toml"):
         own = datasets.from_file(Path(name))
-        if own.id in datasets.RECIPES:
+        if own.id in list_names():
             raise DataError(f'{name}: its id "{own.id}" is that of a shipped dataset; give it another')
         return own
-    if name not in datasets.RECIPES:
-        raise unknown_name("dataset", name, datasets.RECIPES)
+    if name not in list_names():
+        raise unknown_name("dataset", name, list_names())
     return datasets.recipe(name)
 
 
@@ -111,9 +140,32 @@ def _find(raw: Path, recipe: Recipe, entries: synthetic.Entries) -> FoundDataset
     root = reader.find(raw)
     if root is None:
         return None
-    sources = reader.sources(root)
+    sources, shared = _exclude_shared(raw, recipe, reader.sources(root))
     drawn = _phantom_identities(raw, root, [file for source in sources for file in source.files], entries)
-    return FoundDataset(recipe, reader, root, sources, reader.problems(root), drawn)
+    return FoundDataset(recipe, reader, root, sources, [*reader.problems(root), *shared], drawn)
+
+
+def _exclude_shared(raw: Path, recipe: Recipe, sources: list[Source]) -> tuple[list[Source], list[LeftOut]]:
+    """Leave out the images that the dataset named by ``apart_from`` has too, told by their file names.
+
+    So an image that one dataset gives to training or to ``seen`` is never ``unseen`` in another.
+    """
+    other = recipe.parameters.get("apart_from")
+    if other is None:
+        return sources, []
+    reader = datasets.reader(other)
+    root = reader.find(raw, unpack=False)
+    if root is None:
+        text = f"{other} is not in the folder: images that it has too could not be left out, and may not be unseen"
+        return sources, [LeftOut(recipe.id, text, datasets.NOTE)]
+    names = {source.files[0].name.lower() for source in reader.sources(root)}
+    kept = [source for source in sources if source.files[0].name.lower() not in names]
+    gone = [
+        LeftOut(source.files[0].as_posix(), f"{other} has it too")
+        for source in sources
+        if source.files[0].name.lower() in names
+    ]
+    return kept, gone
 
 
 def _phantom_identities(raw: Path, root: Path, files: Iterable[Path], entries: synthetic.Entries) -> dict[Path, str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dmseg.cli.options import FOLDER
+from dmseg.types import MEDICAL
 
 if TYPE_CHECKING:
     from dmseg.datasets import Recipe
@@ -36,6 +37,11 @@ def command(names: tuple[str, ...], raw: Path | None, fetch: bool, accept_licenc
     """List the datasets, show the cards of some (source, licence, tree, rules, what was found), or fetch them.
 
     A download that was cut goes on when the same command is run again.
+
+    \b
+    Examples:
+      dmseg datasets
+      dmseg datasets BUSI CHAOS --raw raw
     """
     from dmseg import datasets
     from dmseg.errors import DataError
@@ -47,9 +53,13 @@ def command(names: tuple[str, ...], raw: Path | None, fetch: bool, accept_licenc
     if names:
         click.echo("\n\n".join("\n".join(_card(datasets.recipe(name), raw)) for name in names))
         return 0
-    rows = [_row(datasets.recipe(each), raw) for each in datasets.RECIPES]
-    click.echo(_table([("dataset", "modality", "role", "images", "found" if raw else "where to get it"), *rows]))
-    click.echo("\nimages: as in the paper. Licence, expected folders, rules and citation: dmseg datasets NAME")
+    head = ("dataset", "modality", "role", "images", "found" if raw else "where to get it")
+    click.echo(_table([head, *(_row(datasets.recipe(each), raw) for each in datasets.RECIPES)]))
+    for track, others in datasets.PHOTO_RECIPES.items():
+        click.echo(f"\nThe track {track} (dmseg build --track {track}):")
+        click.echo(_table([head, *(_row(datasets.recipe(each), raw) for each in others)]))
+    click.echo("\nimages: as in the paper; of photographs, of the whole download.")
+    click.echo("Licence, expected folders, rules and citation: dmseg datasets NAME")
     click.echo(f"Next: dmseg build --raw {raw} --out BENCH" if raw else "What you have: dmseg datasets --raw DIR")
     return 0
 
@@ -84,6 +94,8 @@ def _row(recipe: Recipe, raw: Path | None) -> tuple[str, ...]:
 def _role(recipe: Recipe) -> str:
     if recipe.role == "unseen":
         return "unseen"
+    if recipe.parts:
+        return "/".join(dict.fromkeys(recipe.parts.values()))
     return "seen: train, validation" if recipe.validation else "seen: train"
 
 
@@ -118,15 +130,18 @@ def _table(rows: Sequence[tuple[str, ...]]) -> str:
 def _card(recipe: Recipe, raw: Path | None) -> Iterator[str]:
     """Yield the lines of a dataset's card."""
     yield f"{recipe.id}: {recipe.title}"
+    counted = "in the paper" if recipe.track == MEDICAL else "in the whole download"
     facts = {
+        "track": "" if recipe.track == MEDICAL else recipe.track,
         "modality": ", ".join(recipe.modalities),
         "anatomy": recipe.anatomy,
-        "role": f"{_role(recipe)}; {recipe.expected_images:,} images in the paper",
+        "role": f"{_role(recipe)}; {recipe.expected_images:,} images {counted}",
         "objects": recipe.target_rule,
         "names": ", ".join(recipe.structures) or "from the dataset's own list of categories",
         "cases": recipe.case_rule,
         "slices": recipe.slice_rule,
         "evaluated": f"at most {recipe.evaluate_at_most} objects per image" if recipe.evaluate_at_most else "",
+        "splits": "; ".join(f"{part.rstrip('.')}: {split}" for part, split in recipe.parts.items()),
         "LQ-3+": "; ".join(f"{modality}: {', '.join(names)}" for modality, names in recipe.domain.items()),
         "licence": f"{recipe.licence}. Masks may {'' if recipe.share_masks else 'not '}be in a shared manifest.",
         "link": recipe.url,

@@ -34,7 +34,7 @@ class Unit:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class FileOutcome:
     """What became of a unit: a report; or what went wrong; or why it was left alone."""
 
     unit: Unit
@@ -43,7 +43,7 @@ class Outcome:
     left: str = ""
 
 
-def degrade_unit(unit: Unit, request: Request) -> Outcome:
+def degrade_unit(unit: Unit, request: Request) -> FileOutcome:
     """Degrade one unit; what goes wrong is recorded."""
     import cv2
 
@@ -54,16 +54,16 @@ def degrade_unit(unit: Unit, request: Request) -> Outcome:
             _, report = degrade_series(unit.sources, unit.targets[0].parent, request, unit.key)
         else:
             report = degrade_file(source, unit.targets[0], request, unit.key, looks_like_labels, unit.certain)
-        return Outcome(unit, report)
+        return FileOutcome(unit, report)
     except LabelsFound as error:
-        return Outcome(unit, left=str(error))
+        return FileOutcome(unit, left=str(error))
     except OSError as error:
-        return Outcome(unit, error=f"{unit.targets[0]}: cannot be written ({error.strerror or error})")
+        return FileOutcome(unit, error=f"{unit.targets[0]}: cannot be written ({error.strerror or error})")
     except MemoryError:
-        return Outcome(unit, error=f"{source}: more pixels than this machine has memory for; cut it first")
+        return FileOutcome(unit, error=f"{source}: more pixels than this machine has memory for; cut it first")
     except DmsegError as error:
         text = str(error)
-        return Outcome(unit, error=text if str(source.parent) in text else f"{source}: {text}")
+        return FileOutcome(unit, error=text if str(source.parent) in text else f"{source}: {text}")
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Folder:
         count = sum(len(unit.sources) for unit in units)
         return self._tell(list(progress(self._outcomes(units, jobs), len(units), "degrade", "files")), count, others)
 
-    def _tell(self, outcomes: Sequence[Outcome], count: int, others: int) -> int:
+    def _tell(self, outcomes: Sequence[FileOutcome], count: int, others: int) -> int:
         """Print what became of every unit, and the sums."""
         for outcome in outcomes:
             if outcome.report.line:
@@ -212,7 +212,7 @@ class Folder:
                 found.setdefault((file.parent, tags.series), []).append(file)
         return {uid: group for (_, uid), group in found.items() if _is_volume(group)}, no_images
 
-    def _outcomes(self, units: Sequence[Unit], jobs: int) -> Iterator[Outcome]:
+    def _outcomes(self, units: Sequence[Unit], jobs: int) -> Iterator[FileOutcome]:
         """Degrade the units in order, in this process or in several; results do not depend on how many."""
         degrade = functools.partial(degrade_unit, request=self.request)
         with run(degrade, units, Backend("loky", jobs), ordered=True) as outcomes:

@@ -7,11 +7,11 @@
 from dmseg.click.answers import Answerer
 from dmseg.click.export import write_recorded_page
 from dmseg.click.recording import read_clicks, write_clicks
-from dmseg.click.views import Gallery, gallery_of_benchmark, gallery_of_file
+from dmseg.click.views import ImageGallery, gallery_of_benchmark, gallery_of_file
 
 __all__ = [
     "Answerer",
-    "Gallery",
+    "ImageGallery",
     "gallery_of_benchmark",
     "gallery_of_file",
     "read_clicks",

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from dmseg.baselines import ModelAdapter, SelfTestAdapter
-from dmseg.click.views import Entry, Gallery, View
+from dmseg.click.views import GalleryEntry, ImageGallery, ShownView
 from dmseg.errors import ModelError, UsageError
 from dmseg.types import Mask, Prompts
 
@@ -36,7 +36,7 @@ class Prompt:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ClickAnswer:
     """A mask, bool (H, W), and the milliseconds that encoding (0 where it was kept) and prediction took."""
 
     mask: Mask
@@ -82,7 +82,7 @@ class Answerer:
         models: name -> model, as the page shows them.
     """
 
-    def __init__(self, gallery: Gallery, models: Mapping[str, ModelAdapter]) -> None:
+    def __init__(self, gallery: ImageGallery, models: Mapping[str, ModelAdapter]) -> None:
         for name, model in models.items():
             if isinstance(model, SelfTestAdapter):
                 raise UsageError(f'model "{name}" is a self-test that sees the reference; give a model')
@@ -91,7 +91,7 @@ class Answerer:
         self._embeddings = {name: _Kept(KEPT_EMBEDDINGS) for name in models}
         self._steps = {name: _Kept(KEPT_STATES) for name in models}
 
-    def prepare(self, name: str, view: View) -> float:
+    def prepare(self, name: str, view: ShownView) -> float:
         """Encode an image before anybody clicks, and return the milliseconds that it took.
 
         Raises:
@@ -103,7 +103,7 @@ class Answerer:
         with self._locks[name]:
             return self._encode(name, view)[1]
 
-    def answer(self, name: str, view: View, prompts: Sequence[Prompt]) -> Answer:
+    def answer(self, name: str, view: ShownView, prompts: Sequence[Prompt]) -> ClickAnswer:
         """Return the mask after all prompts.
 
         Raises:
@@ -117,13 +117,13 @@ class Answerer:
             embedding, encode_ms = self._encode(name, view)
             begun = time.perf_counter()
             step = self._step(name, view, embedding, tuple(prompts), (entry.height, entry.width))
-            return Answer(step.mask, encode_ms, (time.perf_counter() - begun) * 1000)
+            return ClickAnswer(step.mask, encode_ms, (time.perf_counter() - begun) * 1000)
 
     def _check_model(self, name: str) -> None:
         if name not in self.models:
             raise UsageError(f'no model "{name}" on this page; one of: {", ".join(self.models)}')
 
-    def _encode(self, name: str, view: View) -> tuple[Any, float]:
+    def _encode(self, name: str, view: ShownView) -> tuple[Any, float]:
         kept = self._embeddings[name].find(view)
         if kept is not None:
             return kept[0], 0.0
@@ -133,7 +133,7 @@ class Answerer:
         return embedding, (time.perf_counter() - begun) * 1000
 
     def _step(
-        self, name: str, view: View, embedding: Any, prompts: tuple[Prompt, ...], shape: tuple[int, int]
+        self, name: str, view: ShownView, embedding: Any, prompts: tuple[Prompt, ...], shape: tuple[int, int]
     ) -> _Step:
         kept: _Step | None = self._steps[name].find((view, prompts))
         if kept is not None:
@@ -158,7 +158,7 @@ def _call(name: str, call: Any) -> Any:
         raise ModelError(f'model "{name}": {type(error).__name__}: {first[:300]}') from error
 
 
-def check_prompts(prompts: Sequence[Prompt], entry: Entry, capabilities: frozenset[str]) -> None:
+def check_prompts(prompts: Sequence[Prompt], entry: GalleryEntry, capabilities: frozenset[str]) -> None:
     """Refuse prompts that make no sense for an image or a model.
 
     Raises:

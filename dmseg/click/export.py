@@ -10,7 +10,7 @@ import numpy as np
 from dmseg.click.answers import Answerer, Prompt
 from dmseg.click.messages import describe_answer, describe_gallery, run_lengths
 from dmseg.click.page import build_page
-from dmseg.click.views import View
+from dmseg.click.views import ShownView
 from dmseg.errors import UsageError
 from dmseg.figures import embed_png
 from dmseg.files import write_text
@@ -44,7 +44,7 @@ def write_recorded_page(answerer: Answerer, out: Path, steps: int = 5) -> None:
         references[mask_id] = run_lengths(reference)
         images[entry.image_id], prompts[entry.image_id], answers[entry.image_id] = {}, {}, {}
         for level in LEVELS if entry.modality else LEVELS[:-1]:
-            view = View(entry.image_id, level)
+            view = ShownView(entry.image_id, level)
             images[entry.image_id][level] = embed_png(np.asarray(gallery.pixels(view), np.uint8))
             given = simulate_clicks(answerer, view, reference, steps)
             prompts[entry.image_id][level] = [{"kind": one.kind, "values": list(one.values)} for one in given]
@@ -62,7 +62,7 @@ def write_recorded_page(answerer: Answerer, out: Path, steps: int = 5) -> None:
     write_text(out, build_page(gallery.title, held))
 
 
-def simulate_clicks(answerer: Answerer, view: View, reference: Mask, steps: int) -> list[Prompt]:
+def simulate_clicks(answerer: Answerer, view: ShownView, reference: Mask, steps: int) -> list[Prompt]:
     """Return the clicks of the simulated user towards a reference, by the errors of the first model."""
     model = next(iter(answerer.models))
     prediction = np.zeros_like(reference)

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from dmseg.click.answers import Answer, Prompt
-from dmseg.click.views import Entry, Gallery, View, list_operations
+from dmseg.click.answers import ClickAnswer, Prompt
+from dmseg.click.views import GalleryEntry, ImageGallery, ShownView, list_operations
 from dmseg.errors import UsageError
 from dmseg.metrics import score
 from dmseg.types import LEVEL_LABELS, Mask
@@ -17,7 +17,7 @@ from dmseg.types import LEVEL_LABELS, Mask
 MOST_OPERATIONS = 8
 
 
-def parse_view(given: Any) -> View:
+def parse_view(given: Any) -> ShownView:
     """Return the view that a message asks for.
 
     Raises:
@@ -27,7 +27,7 @@ def parse_view(given: Any) -> View:
     operations = row.get("operations", [])
     if not isinstance(operations, list) or len(operations) > MOST_OPERATIONS:
         raise UsageError(f"view.operations: give a list of at most {MOST_OPERATIONS} names")
-    return View(
+    return ShownView(
         _require_text(row, "image_id"),
         _require_text(row, "level", "clear"),
         tuple(str(name) for name in operations),
@@ -65,7 +65,7 @@ def parse_seconds(given: Any, count: int) -> tuple[float, ...]:
     return tuple(float(value) for value in given)
 
 
-def describe_gallery(gallery: Gallery, models: Mapping[str, Any], default: Sequence[str]) -> dict[str, Any]:
+def describe_gallery(gallery: ImageGallery, models: Mapping[str, Any], default: Sequence[str]) -> dict[str, Any]:
     """Return what the page begins with: images, objects, levels, operations, models."""
     return {
         "title": gallery.title,
@@ -77,7 +77,7 @@ def describe_gallery(gallery: Gallery, models: Mapping[str, Any], default: Seque
     }
 
 
-def _describe_entry(entry: Entry) -> dict[str, Any]:
+def _describe_entry(entry: GalleryEntry) -> dict[str, Any]:
     return {
         "image_id": entry.image_id,
         "dataset": entry.dataset,
@@ -89,7 +89,7 @@ def _describe_entry(entry: Entry) -> dict[str, Any]:
     }
 
 
-def describe_answer(answer: Answer, reference: Mask | None, entry: Entry) -> dict[str, Any]:
+def describe_answer(answer: ClickAnswer, reference: Mask | None, entry: GalleryEntry) -> dict[str, Any]:
     """Return an answer for the page: the mask as run lengths, and its scores where there is a reference."""
     found: dict[str, Any] = {
         "runs": run_lengths(answer.mask),

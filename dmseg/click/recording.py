@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from dmseg import imaging
 from dmseg.click.answers import Prompt
-from dmseg.click.views import View
+from dmseg.click.views import ShownView
 from dmseg.errors import DataError
 from dmseg.files import atomic_path, write_text
 from dmseg.reading import read_json
@@ -29,7 +29,7 @@ class Recorded:
     """The prompts of one object in one view: what was given, when (seconds from the first look), by whom."""
 
     mask_id: str
-    view: View
+    view: ShownView
     prompts: tuple[Prompt, ...]
     seconds: tuple[float, ...]
     alias: str = ""
@@ -94,7 +94,7 @@ def read_clicks(folder: Path) -> list[Recorded]:
         return [
             Recorded(
                 mask_id=str(row["mask_id"]),
-                view=View(**{**row["view"], "operations": tuple(row["view"]["operations"])}),
+                view=ShownView(**{**row["view"], "operations": tuple(row["view"]["operations"])}),
                 prompts=tuple(Prompt(str(one["kind"]), tuple(map(float, one["values"]))) for one in row["prompts"]),
                 seconds=tuple(map(float, row["seconds"])),
                 alias=str(row["alias"]),

@@ -37,7 +37,7 @@ from dmseg.click.messages import (
 )
 from dmseg.click.page import build_page
 from dmseg.click.recording import Recorded, write_clicks
-from dmseg.click.views import Gallery
+from dmseg.click.views import ImageGallery
 from dmseg.errors import DmsegError, ModelError, UsageError
 from dmseg.manifests import mask_id as make_mask_id
 from dmseg.reading import parse_json
@@ -48,7 +48,7 @@ LONGEST_MESSAGE = 1 << 16
 ALIAS = re.compile(r"[\w .@-]{0,40}")
 
 
-class Gate:
+class RequestGate:
     """Lets through what comes from the page: this machine's names as host, no other origin, the right token."""
 
     def __init__(self, app: ASGIApp, token: str) -> None:
@@ -178,7 +178,7 @@ async def show_error(request: Request, error: Exception) -> Response:
 
 
 def build_app(
-    gallery: Gallery, models: Mapping[str, ModelAdapter], out: Path, shown: Sequence[str] = ()
+    gallery: ImageGallery, models: Mapping[str, ModelAdapter], out: Path, shown: Sequence[str] = ()
 ) -> tuple[Starlette, str]:
     """Return the application and its token.
 
@@ -203,7 +203,7 @@ def build_app(
             Route("/gallery", pages.gallery),
             *(Route(path, end, methods=["POST"]) for path, end in asked.items()),
         ],
-        middleware=[Middleware(Gate, token=token)],
+        middleware=[Middleware(RequestGate, token=token)],
         exception_handlers={DmsegError: show_error, HTTPException: show_error},
     )
     return app, token

@@ -23,7 +23,7 @@ KEPT_VIEWS = 24
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class ShownView:
     """One image as it is shown: at a level, or with single operations at a severity (then ``level`` is ``clear``)."""
 
     image_id: str
@@ -33,7 +33,7 @@ class View:
 
 
 @dataclass(frozen=True)
-class Entry:
+class GalleryEntry:
     """One image: its facts, and how to get its pixels at a level and its objects.
 
     Attributes:
@@ -51,7 +51,7 @@ class Entry:
     window: Window | None = None
 
 
-class Gallery:
+class ImageGallery:
     """The images of one page.
 
     Args:
@@ -60,17 +60,17 @@ class Gallery:
         synthetic: whether some of them are phantoms and no scans; the page says so.
     """
 
-    def __init__(self, title: str, entries: Sequence[Entry], synthetic: bool) -> None:
+    def __init__(self, title: str, entries: Sequence[GalleryEntry], synthetic: bool) -> None:
         self.title, self.synthetic = title, synthetic
         self._entries = {entry.image_id: entry for entry in entries}
         self.pixels = functools.lru_cache(maxsize=KEPT_VIEWS)(self._pixels)
 
     @property
-    def entries(self) -> tuple[Entry, ...]:
+    def entries(self) -> tuple[GalleryEntry, ...]:
         """All images."""
         return tuple(self._entries.values())
 
-    def entry(self, image_id: str) -> Entry:
+    def entry(self, image_id: str) -> GalleryEntry:
         """Return one image.
 
         Raises:
@@ -91,7 +91,7 @@ class Gallery:
             raise unknown_name("object of this image", mask_id, masks)
         return masks[mask_id][1]()
 
-    def check(self, view: View) -> Entry:
+    def check(self, view: ShownView) -> GalleryEntry:
         """Return the image of a view.
 
         Raises:
@@ -108,7 +108,7 @@ class Gallery:
                 raise unknown_name("operation", name, list_operations(entry.modality))
         return entry
 
-    def _pixels(self, view: View) -> Image:
+    def _pixels(self, view: ShownView) -> Image:
         """Return uint8 (H, W, 3) RGB; ``pixels`` keeps the last ones."""
         entry = self.check(view)
         shown = entry.read_level(check_level(view.level))
@@ -126,7 +126,7 @@ def list_operations(modality: str | None) -> list[str]:
     return [*simulators.GENERAL, *(name for name in domain if name not in simulators.GENERAL)]
 
 
-def gallery_of_benchmark(benchmark: Benchmark, limit: int | None = None) -> Gallery:
+def gallery_of_benchmark(benchmark: Benchmark, limit: int | None = None) -> ImageGallery:
     """Return the images of a benchmark that have objects to evaluate; ``limit``: at most so many of each dataset."""
     objects = benchmark.masks[benchmark.masks["evaluate"]].groupby("image_id", sort=False)
     rows = {image_id: group.to_dict("records") for image_id, group in objects}
@@ -136,12 +136,14 @@ def gallery_of_benchmark(benchmark: Benchmark, limit: int | None = None) -> Gall
     entries = [_entry_of_benchmark(benchmark, row, rows[str(row["image_id"])]) for row in images.to_dict("records")]
     info = benchmark.info
     synthetic = bool({entry.dataset for entry in entries} & set(info.get("synthetic", ())))
-    return Gallery(f"{info['edition']} {info['version']}", entries, synthetic)
+    return ImageGallery(f"{info['edition']} {info['version']}", entries, synthetic)
 
 
-def _entry_of_benchmark(benchmark: Benchmark, row: Mapping[Any, Any], masks: Sequence[Mapping[Any, Any]]) -> Entry:
+def _entry_of_benchmark(
+    benchmark: Benchmark, row: Mapping[Any, Any], masks: Sequence[Mapping[Any, Any]]
+) -> GalleryEntry:
     image_id = str(row["image_id"])
-    return Entry(
+    return GalleryEntry(
         image_id=image_id,
         dataset=str(row["dataset"]),
         modality=str(row["modality"]),
@@ -161,7 +163,7 @@ def gallery_of_file(
     window: Window | None = None,
     reference: Path | None = None,
     slice_index: int | None = None,
-) -> Gallery:
+) -> ImageGallery:
     """Return the gallery of one image file: shown in its window, degraded when asked.
 
     Args:
@@ -187,7 +189,7 @@ def gallery_of_file(
                 f"{reference}: {given.shape} px, but {path} has {shown.pixels.shape[:2]}; give its own mask"
             )
         masks[mask_id(name, "object", 0)] = ("object", lambda: given)
-    return Gallery(path.name, [_entry_of_file(name, shown.modality, shown, masks)], synthetic=False)
+    return ImageGallery(path.name, [_entry_of_file(name, shown.modality, shown, masks)], synthetic=False)
 
 
 def _read_object(path: Path, number: int | None) -> Mask:
@@ -201,7 +203,7 @@ def _read_object(path: Path, number: int | None) -> Mask:
 
 def _entry_of_file(
     name: str, modality: str | None, shown: ShownFile, masks: Mapping[str, tuple[str, Callable[[], Mask]]]
-) -> Entry:
+) -> GalleryEntry:
     """Return the entry of a file as it is looked at, degraded by the plan that its name draws."""
 
     @functools.cache
@@ -215,4 +217,4 @@ def _entry_of_file(
         return made
 
     height, width = shown.pixels.shape[:2]
-    return Entry(name, "own", modality, height, width, masks, read_level, shown.window)
+    return GalleryEntry(name, "own", modality, height, width, masks, read_level, shown.window)

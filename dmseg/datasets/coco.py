@@ -10,8 +10,8 @@ import functools
 import json
 import mmap
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +34,15 @@ class CocoIndex:
         images: file name -> (image id, height, width).
         categories: category id -> name.
         annotations: image id -> places (start, end) of its annotations in the file, in file order.
+        named: image id -> the categories of its annotations, by id.
+
+    An image without ``file_name`` (LVIS v1) has the last two parts of its ``coco_url``: folder and file.
     """
 
     images: dict[str, tuple[int, int, int]]
     categories: dict[int, str]
     annotations: dict[int, list[tuple[int, int]]]
+    named: dict[int, set[int]] = field(default_factory=dict)
 
 
 def read_index(path: Path) -> CocoIndex:
@@ -65,14 +69,21 @@ def _load_index(path: Path, size: int, changed_ns: int) -> CocoIndex:
             seen.add(array)
             element = json.loads(content[start:end])
             if array == "images":
-                index.images[element["file_name"]] = (int(element["id"]), int(element["height"]), int(element["width"]))
+                index.images[_name_image(element)] = (int(element["id"]), int(element["height"]), int(element["width"]))
             elif array == "categories":
                 index.categories[int(element["id"])] = str(element["name"])
             else:
                 index.annotations.setdefault(int(element["image_id"]), []).append((start, end))
+                if isinstance(element.get("category_id"), int):
+                    index.named.setdefault(int(element["image_id"]), set()).add(element["category_id"])
     if missing := set(_ARRAYS) - seen:
         raise ValueError(f"no entries in: {', '.join(sorted(missing))}")
     return index
+
+
+def _name_image(element: dict[str, Any]) -> str:
+    """Return an image's ``file_name``, or ``folder/file`` of its ``coco_url``."""
+    return str(element["file_name"]) if "file_name" in element else "/".join(element["coco_url"].split("/")[-2:])
 
 
 def _elements(content: mmap.mmap) -> Iterator[tuple[str, int, int]]:
@@ -110,6 +121,22 @@ def read_annotations(path: Path, places: list[tuple[int, int]]) -> list[dict[str
     except (OSError, ValueError) as error:
         raise ImageFileError(f"{path}: an annotation cannot be read ({error}); has the file changed?") from None
     return found
+
+
+def object_mask(annotation: Mapping[str, Any], size: tuple[int, int]) -> Mask:
+    """Return the mask of an annotation exactly as pycocotools makes it; polygons without an area are empty.
+
+    Raises:
+        DataError: damaged runs.
+        ValueError: neither runs nor polygons, or runs of another size.
+    """
+    segmentation = annotation.get("segmentation")
+    if not isinstance(segmentation, list):
+        return segmentation_mask(segmentation, size)
+    mask = np.zeros(size, dtype=np.bool_)
+    for polygon in segmentation:
+        mask |= shapes.coco_polygon_mask(polygon, size)
+    return mask
 
 
 def segmentation_mask(segmentation: Any, size: tuple[int, int]) -> Mask:

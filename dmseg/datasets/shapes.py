@@ -33,6 +33,59 @@ def polygon_mask(points: Sequence[tuple[float, float]], shape: tuple[int, int]) 
     return mask.astype(np.bool_)
 
 
+def coco_polygon_mask(numbers: Sequence[float], shape: tuple[int, int]) -> Mask:
+    """Return a polygon of a COCO annotation as pycocotools fills it, bool (H, W), bit for bit.
+
+    The outline is traced on a grid five times as fine, and a pixel belongs to the object where its centre lies inside.
+    Fewer than three corners give an empty mask.
+
+    Args:
+        numbers: x, y, x, y, ... in pixels from the image's corner (a pixel's centre is at .5).
+        shape: height and width.
+
+    Raises:
+        ValueError: an odd number of numbers, or one that is not finite.
+    """
+    corners = np.asarray(numbers, dtype=np.float64)
+    if corners.ndim != 1 or len(corners) % 2 or not np.isfinite(corners).all():
+        raise ValueError("a polygon needs pairs of finite numbers")
+    height, width = shape
+    if len(corners) < 6:
+        return np.zeros(shape, dtype=np.bool_)
+    fine = np.trunc(np.clip(corners, -1e6, 1e6) * 5 + 0.5).astype(np.int64).reshape(-1, 2)
+    u, v = _trace(fine)
+    # Where the outline steps to another fine column, the pixel column in the middle of that step is crossed.
+    step = np.flatnonzero(u[1:] != u[:-1]) + 1
+    column = (np.minimum(u[step], u[step - 1]) + 0.5) / 5 - 0.5
+    row = np.ceil(np.clip((np.minimum(v[step], v[step - 1]) + 0.5) / 5 - 0.5, 0, height)).astype(np.int64)
+    crossed = (column == np.floor(column)) & (column >= 0) & (column <= width - 1)
+    toggles = np.zeros(height * width + 1, dtype=np.int64)
+    np.add.at(toggles, column[crossed].astype(np.int64) * height + row[crossed], 1)
+    inside = np.cumsum(toggles[:-1]) % 2 == 1
+    return np.ascontiguousarray(inside.reshape(width, height).T)
+
+
+def _trace(corners: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return x and y of the points of a closed outline, one for each unit of an edge's longer direction."""
+    xs, ys = [], []
+    for (x0, y0), (x1, y1) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+        across, down = abs(int(x1) - int(x0)), abs(int(y1) - int(y0))
+        # Each edge is traced in the direction in which its longer coordinate grows, so that rounding has one direction.
+        turned = (across >= down and x0 > x1) or (across < down and y0 > y1)
+        (xa, ya), (xb, yb) = ((x1, y1), (x0, y0)) if turned else ((x0, y0), (x1, y1))
+        count = max(across, down)
+        along = np.arange(count + 1)
+        along = along[::-1] if turned else along
+        slope = (yb - ya) / count if across >= down and count else (xb - xa) / count if count else 0.0
+        if across >= down:
+            xs.append(along + xa)
+            ys.append(np.trunc(ya + slope * along + 0.5).astype(np.int64))
+        else:
+            ys.append(along + ya)
+            xs.append(np.trunc(xa + slope * along + 0.5).astype(np.int64))
+    return np.concatenate(xs), np.concatenate(ys)
+
+
 def starts_lengths_mask(text: str, shape: tuple[int, int]) -> Mask:
     """Return the mask of Kaggle's runs: ``start length start length ...``, column by column, 1-based.
 

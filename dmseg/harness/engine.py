@@ -258,7 +258,7 @@ class Engine:
 
 
 def _chunks(sequences: list[ClickSession], size: int) -> Iterator[list[ClickSession]]:
-    """Yield the calls to make: equal numbers of points, boxes and strokes together, in mask order, at most ``size`` each."""
+    """Yield the calls to make: equal prompts by number and kind together, in mask order, at most ``size`` each."""
     groups: dict[tuple[int, bool, tuple[str, ...]], list[ClickSession]] = {}
     for sequence in sequences:
         groups.setdefault(sequence.group, []).append(sequence)

@@ -22,7 +22,7 @@ from dmseg.harness.merging import merge
 from dmseg.harness.options import RunOptions, differences, run_info, with_defaults
 from dmseg.harness.preflight import read_sizes, require_digests, require_prompts
 from dmseg.harness.replay import Replay, read_replay
-from dmseg.harness.selection import Blocks, Selection, block_name, levels_of, select
+from dmseg.harness.selection import BlockList, Selection, block_name, levels_of, select
 from dmseg.harness.setup import ModelChoice, Setup
 from dmseg.harness.workers import loads_elsewhere, open_ledger, run_blocks
 from dmseg.jobs import Backend, Ledger, check_shard, guard_disk, session_facts, take_shard, torchrun_shard
@@ -76,7 +76,7 @@ class RunPlan:
     benchmark: Path
 
     @property
-    def blocks(self) -> Blocks:
+    def blocks(self) -> BlockList:
         """All work units of the run."""
         return self.selection.blocks(self.setup.options.batch_images)
 
@@ -215,7 +215,7 @@ def _perform(plan: RunPlan) -> RunSummary:
     return RunSummary(out, True, len(plan.selection.images), info["n_masks"], info["n_errors"], 0)
 
 
-def _do_missing(plan: RunPlan, ledger: Ledger, blocks: Blocks) -> None:
+def _do_missing(plan: RunPlan, ledger: Ledger, blocks: BlockList) -> None:
     mine = take_shard(blocks.numbers, plan.shard)
     lacking = set(ledger.find_missing(map(block_name, mine)))
     missing = dataclasses.replace(blocks, numbers=[number for number in mine if block_name(number) in lacking])
@@ -224,7 +224,7 @@ def _do_missing(plan: RunPlan, ledger: Ledger, blocks: Blocks) -> None:
     facts = session_facts(plan.setup.device, plan.setup.jobs, plan.setup.shard)
     ledger.note_session({**facts, "benchmark": str(plan.benchmark)})
     with run_blocks(plan.setup, plan.model, missing, plan.backend) as done:
-        for _ in progress(done, len(missing), "evaluate", "work units"):
+        for _ in progress(done, len(missing), f"evaluate {plan.info['model']['name']}", "work units"):
             pass
 
 

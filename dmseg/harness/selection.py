@@ -11,10 +11,10 @@ from typing import Any
 import pyarrow as pa
 
 from dmseg import imaging
-from dmseg.build import Benchmark, StoredImage
+from dmseg.build import Benchmark, StoredLevel
 from dmseg.errors import DataError, UsageError, unknown_name
 from dmseg.harness.options import RunOptions
-from dmseg.types import LEVELS, Mask
+from dmseg.types import LEVELS, Mask, check_level
 
 _IMAGE_COLUMNS = ("image_id", "dataset", "modality", "split", "case_id", "spacing_y", "spacing_x")
 _BATCH_ROWS = 20_000
@@ -51,7 +51,7 @@ class BlockItem:
     """One image at one level: what a worker needs, without the benchmark's index."""
 
     image: SelectedImage
-    pixels: StoredImage
+    pixels: StoredLevel
     plan_digest: str
 
 
@@ -94,13 +94,13 @@ class Selection:
         """Number of objects."""
         return sum(len(image.targets) for image in self.images.values())
 
-    def blocks(self, batch_images: int) -> Blocks:
+    def blocks(self, batch_images: int) -> BlockList:
         """Return the work units: ``batch_images`` consecutive items: by image, within it by level."""
-        return Blocks(self, batch_images, range(-(-len(self.images) * len(self.levels) // batch_images)))
+        return BlockList(self, batch_images, range(-(-len(self.images) * len(self.levels) // batch_images)))
 
 
 @dataclass(frozen=True)
-class Blocks(Collection[Block]):
+class BlockList(Collection[Block]):
     """The work units of a run, or some of them by number, made when they are asked for: there are many."""
 
     selection: Selection
@@ -131,6 +131,7 @@ def levels_of(benchmark: Benchmark, wanted: tuple[str, ...]) -> tuple[str, ...]:
     Raises:
         UsageError: a level that the benchmark does not have.
     """
+    wanted = tuple(check_level(level) for level in wanted)
     if set(wanted) == set(LEVELS):
         return benchmark.levels
     for level in wanted:

@@ -20,7 +20,7 @@ from dmseg.leaderboard.api import (
     recheck,
     request_text,
 )
-from dmseg.leaderboard.challenge import Challenge, Outcome, read_challenge
+from dmseg.leaderboard.challenge import AuditOutcome, Challenge, read_challenge
 from dmseg.leaderboard.checks import CODES, Finding, Verdict, find_warnings
 from dmseg.leaderboard.entries import default_root, read_entries
 from dmseg.leaderboard.show import show
@@ -28,9 +28,9 @@ from dmseg.leaderboard.show import show
 __all__ = [
     "CODES",
     "Added",
+    "AuditOutcome",
     "Challenge",
     "Finding",
-    "Outcome",
     "RefusedError",
     "Verdict",
     "add",

@@ -15,8 +15,8 @@ from dmseg.errors import DataError, UsageError, unknown_name
 from dmseg.files import write_bytes, write_text
 from dmseg.leaderboard.challenge import (
     MASKS,
+    AuditOutcome,
     Challenge,
-    Outcome,
     check_answer,
     make_challenge,
     read_challenge,
@@ -261,7 +261,7 @@ def answer(
 
 def audit(
     entry: str | Path, answer: Path, root: Path | None = None, *, benchmark: Path | Benchmark | None = None
-) -> Outcome:
+) -> AuditOutcome:
     """Compare an answer with the entry it is for; keep it and what it came to, and build the record.
 
     An entry that passes is *audited*. One that fails stays self-reported, and its row says how many masks were shown.
@@ -284,7 +284,7 @@ def audit(
     return outcome
 
 
-def _outcome(found: Entry, answer: Path, benchmark: Path | Benchmark | None) -> Outcome:
+def _outcome(found: Entry, answer: Path, benchmark: Path | Benchmark | None) -> AuditOutcome:
     findings = Findings()
     reference = reference_of(found.info, _manifest(benchmark), findings)
     if reference is None:

@@ -17,11 +17,14 @@ from dmseg.errors import DataError, UsageError, unknown_name
 from dmseg.files import TEMPORARY_PREFIX, lock, remove_temporaries, temporary_sibling
 from dmseg.jobs import Backend, guard_disk, run
 from dmseg.phantoms.folder import DrawnItem, PhantomFolder
-from dmseg.phantoms.sets import SETS, draw_item, tasks
+from dmseg.phantoms.sets import ALL_SETS, SETS, draw_item, tasks
 from dmseg.progress import progress
 
 GENERATOR_VERSION = "1"
 DATASETS: tuple[str, ...] = tuple(SETS)
+"""The data sets of the medical track."""
+ALL_DATASETS: tuple[str, ...] = tuple(ALL_SETS)
+"""The data sets of all tracks."""
 
 
 def write_phantoms(
@@ -38,7 +41,7 @@ def write_phantoms(
         out: folder of the raw data; made if missing.
         per_dataset: images of each data set, at least 1.
         seed: another seed gives other patients.
-        datasets: names out of :data:`DATASETS`; None = all.
+        datasets: names out of :data:`ALL_DATASETS`; None = those of the medical track.
         jobs: worker processes; the files do not depend on it.
 
     Returns:
@@ -52,8 +55,8 @@ def write_phantoms(
         raise UsageError(f"per_dataset is {per_dataset}; give at least 1 image per data set")
     names = tuple(dict.fromkeys(datasets)) if datasets is not None else DATASETS
     for name in names:
-        if name not in SETS:
-            raise unknown_name("data set", name, DATASETS)
+        if name not in ALL_SETS:
+            raise unknown_name("data set", name, ALL_DATASETS)
     index = read_index(out)
     for name in names:
         _check_replaceable(out / name, index)
@@ -85,7 +88,7 @@ def _write_dataset(out: Path, name: str, seed: int, items: Iterator[DrawnItem]) 
     folder = PhantomFolder(temporary, seed, name)
     try:
         temporary.mkdir(parents=True)
-        SETS[name].write(folder, items)
+        ALL_SETS[name].write(folder, items)
         _publish(out, name, temporary, {file: _entry(seed, key) for file, key in folder.keys.items()})
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

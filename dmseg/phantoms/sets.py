@@ -16,6 +16,7 @@ from dmseg.phantoms import (
     endoscopy,
     layouts_archive,
     layouts_colour,
+    layouts_photo,
     layouts_ultrasound,
     layouts_volume,
     microscopy,
@@ -23,6 +24,7 @@ from dmseg.phantoms import (
     muscle,
     nerve,
     ovary,
+    scenes,
     thyroid,
     upper_abdomen,
     xray,
@@ -129,6 +131,34 @@ def _lung_rads(case: str, key: str, number: int) -> Drawing:
     return chest.chest(Stream(key), 320, chest.CATEGORIES[number % len(chest.CATEGORIES)])
 
 
+def _thin(case: str, key: str, number: int) -> Drawing:
+    return scenes.draw_thin(key)
+
+
+def _salient(case: str, key: str, number: int) -> Drawing:
+    return scenes.draw_salient(key)
+
+
+def _weather(case: str, key: str, number: int) -> Drawing:
+    return scenes.add_weather(scenes.draw_salient(key), key)
+
+
+def _lvis(case: str, key: str, number: int) -> Drawing:
+    return scenes.draw_many(key, layouts_photo.LVIS_NAMES)
+
+
+def _coco(case: str, key: str, number: int) -> Drawing:
+    return scenes.draw_many(key, layouts_photo.COCO_NAMES)
+
+
+def _lis(case: str, key: str, number: int) -> Drawing:
+    return scenes.draw_many(key, layouts_photo.LIS_NAMES)
+
+
+def _seaclear(case: str, key: str, number: int) -> Drawing:
+    return scenes.sink(scenes.draw_many(key, layouts_photo.SEACLEAR_NAMES), key)
+
+
 # In the order of the paper's table of data sets.
 SETS: dict[str, PhantomSet] = {
     "abdominalUS": PhantomSet(_abdominal, layouts_ultrasound.abdominal),
@@ -150,10 +180,23 @@ SETS: dict[str, PhantomSet] = {
     "LungRads": PhantomSet(_lung_rads, layouts_archive.lung_rads),
 }
 
+# The sets of the natural tracks.
+PHOTO_SETS: dict[str, PhantomSet] = {
+    "ThinObject-5K": PhantomSet(_thin, layouts_photo.thin_object),
+    "LVIS": PhantomSet(_lvis, layouts_photo.lvis),
+    "ECSSD": PhantomSet(_salient, layouts_photo.ecssd),
+    "COCO": PhantomSet(_coco, layouts_photo.coco_val),
+    "MSRA-10K": PhantomSet(_salient, layouts_photo.msra),
+    "LIS": PhantomSet(_lis, layouts_photo.lis),
+    "WXSOD": PhantomSet(_weather, layouts_photo.weather),
+    "SeaClear": PhantomSet(_seaclear, layouts_photo.seaclear),
+}
+ALL_SETS: dict[str, PhantomSet] = SETS | PHOTO_SETS
+
 
 def tasks(name: str, per_dataset: int, seed: int) -> list[tuple[str, int, int, int, str, str]]:
     """Return what is to be drawn: (name, number, case, view, case key, image key), first images first."""
-    if SETS[name].stacks:
+    if ALL_SETS[name].stacks:
         cases = -(-per_dataset // IMAGES_PER_CASE)
         return [
             (name, case, case, 0, f"{name}/{seed}/case{case}", f"{name}/{seed}/case{case}") for case in range(cases)
@@ -169,5 +212,5 @@ def tasks(name: str, per_dataset: int, seed: int) -> list[tuple[str, int, int, i
 def draw_item(task: tuple[str, int, int, int, str, str]) -> DrawnItem:
     """Draw one item; a pure function of the task, safe in any process."""
     name, number, case, view, case_key, key = task
-    content: Any = SETS[name].draw(case_key, key, number)
+    content: Any = ALL_SETS[name].draw(case_key, key, number)
     return DrawnItem(number, case, view, key, content)

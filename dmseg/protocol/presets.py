@@ -50,7 +50,7 @@ class SearchNumbers:
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
+class _PresetEntry:
     """One preset as it stands in the table."""
 
     version: int
@@ -98,7 +98,7 @@ def _read() -> tuple[FirstNumbers, SearchNumbers, dict[str, Preset]]:
     table = read_packaged_table("dmseg.protocol", "presets.toml")
     presets = {}
     for name, values in table["presets"].items():
-        entry = record(_Entry, values, f"presets.toml: presets.{name}")
+        entry = record(_PresetEntry, values, f"presets.toml: presets.{name}")
         presets[name] = Preset(id=name, **dataclasses.asdict(entry), capabilities=_needs(entry.first, entry.corrective))
     return (
         record(FirstNumbers, table["first"], "presets.toml: first"),

@@ -96,7 +96,7 @@ class Report:
 
 
 @dataclass(frozen=True)
-class _View:
+class _WorkingView:
     """How the values of a file are looked at: after a conversion, through a window; None: 8 bit as it is."""
 
     values: NDArray[Any]
@@ -224,7 +224,7 @@ def _operations(drawn: Plan, level: str) -> list[str]:
     return [step.operation for step, _ in drawn.steps(level)]
 
 
-def _view(stored: StoredImage, request: Request, where: str) -> _View:
+def _view(stored: StoredImage, request: Request, where: str) -> _WorkingView:
     """Choose how a file is looked at; see :class:`Request` for the rules.
 
     Raises:
@@ -239,11 +239,11 @@ def _view(stored: StoredImage, request: Request, where: str) -> _View:
     image = values if stored.padding is None else values[~stored.padding]
     rescale = _rescale(request, image, colour, where)
     if rescale is None and values.dtype == np.uint8:
-        return _View(values, None, request.modality, None, tuple(notes))
+        return _WorkingView(values, None, request.modality, None, tuple(notes))
     if rescale is not None:
         values, image = rescale.to_hu(values), rescale.to_hu(image)
     window, said = _window(stored, request, image, colour, where)
-    return _View(values, window, request.modality, rescale, (*notes, *said))
+    return _WorkingView(values, window, request.modality, rescale, (*notes, *said))
 
 
 def _rescale(request: Request, image: NDArray[Any], colour: bool, where: str) -> imaging.Rescale | None:
@@ -299,7 +299,9 @@ def _full_window(image: NDArray[Any], bits: int | None) -> Window:
     return Window(white / 2, white)
 
 
-def _degrade_image(values: NDArray[Any], request: Request, key: str, view: _View) -> tuple[NDArray[Any], Plan, str]:
+def _degrade_image(
+    values: NDArray[Any], request: Request, key: str, view: _WorkingView
+) -> tuple[NDArray[Any], Plan, str]:
     """Return one degraded image in the type and units of the view, its plan, and words.
 
     8-bit images are degraded as they are. Deeper ones (CT, MR, 16 bit) are degraded as they look in the window, and
@@ -326,7 +328,9 @@ def _degrade_image(values: NDArray[Any], request: Request, key: str, view: _View
     return imaging.add_change(values, image, degraded, window), drawn, words
 
 
-def _degrade_stack(view: _View, request: Request, key: str, what: str) -> tuple[NDArray[Any], str, str, list[str]]:
+def _degrade_stack(
+    view: _WorkingView, request: Request, key: str, what: str
+) -> tuple[NDArray[Any], str, str, list[str]]:
     """Return a degraded stack of slices, pages or frames, its digest, words and operations; blank ones are copied."""
     blank = [bool(one.min() == one.max() or not np.isfinite(one).any()) for one in view.values]
     copied = f", {sum(blank)} blank ones copied" if any(blank) else ""
@@ -338,7 +342,7 @@ def _degrade_stack(view: _View, request: Request, key: str, what: str) -> tuple[
 
 
 def _degrade_together(
-    view: _View, request: Request, key: str, blank: Sequence[bool]
+    view: _WorkingView, request: Request, key: str, blank: Sequence[bool]
 ) -> tuple[NDArray[Any], str, str, list[str]]:
     """Degrade a stack by one plan: the same settings everywhere, smooth fields, fresh noise."""
     window = view.window
@@ -362,7 +366,7 @@ def _degrade_together(
 
 
 def _degrade_each(
-    view: _View, request: Request, key: str, blank: Sequence[bool]
+    view: _WorkingView, request: Request, key: str, blank: Sequence[bool]
 ) -> tuple[NDArray[Any], str, str, list[str]]:
     """Degrade every image of a stack by a draw of its own, as the benchmark does; keys are ``<key>_z012``."""
     made = np.array(view.values)
@@ -376,7 +380,7 @@ def _degrade_each(
     return made, canonical.digest(digests), f"each its own draw; the middle one:\n{words}", operations
 
 
-def _return(stored: StoredImage, view: _View, made: NDArray[Any], bits: int | None) -> NDArray[Any]:
+def _return(stored: StoredImage, view: _WorkingView, made: NDArray[Any], bits: int | None) -> NDArray[Any]:
     """Return degraded values in the type and units of the file; what did not change, and padding, exactly."""
     same = made == view.values
     new = made

@@ -21,7 +21,7 @@ from dmseg.baselines.networks.sam import Encoded
 from dmseg.baselines.pge_sam import EnhancedNetwork
 from dmseg.build import Benchmark
 from dmseg.errors import DmsegError
-from dmseg.jobs import end_with_parent, worker_lost
+from dmseg.jobs import end_with_parent, explain_lost_worker
 from dmseg.training.config import TrainConfig
 from dmseg.training.features import FeatureCache, Item, all_items, cache_key
 from dmseg.training.frozen import openvino_encoder
@@ -184,4 +184,4 @@ def name_lost_workers() -> Iterator[None]:
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise
-        raise worker_lost(error) from None
+        raise explain_lost_worker(error) from None

@@ -76,12 +76,11 @@ class Degrade:
         """
         pixels = as_array(image)
         layout = "HWC"[: pixels.ndim] if _is_pillow(image) else arrays.fit_layout(self.layout, pixels.shape)
-        count = pixels.shape[layout.index("B")] if "B" in layout else None
+        images = np.moveaxis(pixels, layout.index("B"), 0) if "B" in layout else pixels[None]
+        names = [key if "B" not in layout or key is None else f"{key}/{b}" for b in range(len(images))]
         if self.settings.keyed and key is None:
-            key = draws.make_pixel_key(pixels)
-        names = [key] if count is None else [None if key is None else f"{key}/{b}" for b in range(count)]
-        drawn = [self.draw(name) for name in names]
-        return like(image, self._apply(pixels, layout, drawn))
+            names = [draws.make_pixel_key(one) for one in images]
+        return like(image, self._apply(pixels, layout, [self.draw(name) for name in names]))
 
     def replay(self, image: Any, drawn: Degradation) -> Any:
         """Return an image with a given degradation: the same pixels for the same image."""

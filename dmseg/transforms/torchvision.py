@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Unpack
 
+from numpy.typing import NDArray
+
 from dmseg.errors import UsageError
 from dmseg.transforms import arrays, draws
 from dmseg.transforms.degradation import Degradation
@@ -80,12 +82,14 @@ class Degrade(v2.Transform):  # type: ignore[misc]  # torchvision has no types
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         """Draw one degradation for each image of the largest batch among the inputs."""
         counts = [each.shape[0] if _layout(each).startswith("B") else 1 for each in flat_inputs]
-        return {"drawn": [self._draw(flat_inputs[0], number) for number in range(max(counts))]}
+        first = flat_inputs[counts.index(max(counts))]
+        images = as_array(first) if _layout(first).startswith("B") else [as_array(first)]
+        return {"drawn": [self._draw(one, number) for number, one in enumerate(images)]}
 
-    def _draw(self, first: Any, number: int) -> Degradation | None:
+    def _draw(self, image: NDArray[Any], number: int) -> Degradation | None:
         if self.settings.keyed:
-            key = self._name or draws.make_pixel_key(as_array(first))
-            key = f"{key}/{number}" if number else key
+            key = self._name or draws.make_pixel_key(image)
+            key = f"{key}/{number}" if number and self._name else key
             return self.settings.draw(key) if self.settings.acts(key, self.p) else None
         word, acts = int(torch.randint(0, 2**63 - 1, ())), self.p >= 1 or float(torch.rand(())) < self.p
         return self.settings.draw(f"draw {word:016x}") if acts else None

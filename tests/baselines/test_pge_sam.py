@@ -31,7 +31,7 @@ from dmseg.baselines.networks.sam import (  # noqa: E402
     prompt_encoder,
 )
 from dmseg.baselines.pge_sam import EnhancedNetwork, EnhancerConfig, enhancer_config, prompt_maps  # noqa: E402
-from dmseg.baselines.pge_sam.enhancer import EBlock, EnhancerBlock, NAFBlock  # noqa: E402
+from dmseg.baselines.pge_sam.enhancer import EBlock, EnhancerBlock, PlainBlock  # noqa: E402
 from dmseg.baselines.sam import SamAdapter  # noqa: E402
 from dmseg.errors import DataError, UsageError  # noqa: E402
 
@@ -191,7 +191,7 @@ def test_every_ablation_answers_and_changes_the_embedding(changes: dict[str, Any
     assert varies == network.config.guidance  # without guidance no prompt has a say
 
 
-@pytest.mark.parametrize("block", [EBlock, NAFBlock])
+@pytest.mark.parametrize("block", [EBlock, PlainBlock])
 def test_a_block_is_nearly_the_identity_at_the_start(block: Any) -> None:
     torch.manual_seed(0)
     features = torch.randn(2, 96, 8, 8)

@@ -18,7 +18,7 @@ from browser import open_page
 from dmseg import imaging, simulators
 from dmseg.click import Answerer, gallery_of_benchmark, gallery_of_file, write_recorded_page
 from dmseg.click.server import build_app, serve
-from dmseg.click.views import Gallery
+from dmseg.click.views import ImageGallery
 from dmseg.errors import UsageError
 from dmseg.types import Window
 
@@ -140,7 +140,7 @@ def test_single_degradations_are_switched(gallery, models, tmp_path):
 
 
 def test_a_page_of_phantoms_says_so(tiny, models, tmp_path, gallery):
-    drawn = Gallery("phantoms", gallery.entries, synthetic=True)
+    drawn = ImageGallery("phantoms", gallery.entries, synthetic=True)
     with serve_page(drawn, models, tmp_path, ["disk"]) as address, visit(address) as (page, _, expect):
         expect(page.locator("#banner")).to_contain_text("Synthetic images")
 

@@ -17,7 +17,7 @@ from dmseg.click import Answerer, read_clicks
 from dmseg.click.answers import Prompt
 from dmseg.click.messages import run_lengths
 from dmseg.click.server import build_app
-from dmseg.click.views import View
+from dmseg.click.views import ShownView
 from dmseg.errors import UsageError
 from dmseg.results import open_run
 
@@ -59,7 +59,7 @@ def test_a_view_is_the_image_of_the_benchmark(page, gallery):
     import cv2
 
     pixels = cv2.imdecode(np.frombuffer(sent.content, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
-    assert np.array_equal(pixels, gallery.pixels(View(IMAGE, "lq2")))
+    assert np.array_equal(pixels, gallery.pixels(ShownView(IMAGE, "lq2")))
 
 
 def test_single_degradations_change_the_view(page):
@@ -74,7 +74,7 @@ def test_an_answer_is_the_models_own_after_all_prompts(page, gallery, models):
     told = page.post("/answer", json=message(*prompts, model="watershed", mask_id=first_mask(gallery))).json()
     fresh = Answerer(gallery, models).answer(
         "watershed",
-        View(IMAGE),
+        ShownView(IMAGE),
         [Prompt("point", (20, 20, 1)), Prompt("point", (48, 30, 0)), Prompt("point", (22, 24, 1))],
     )
     assert told["runs"] == run_lengths(fresh.mask)

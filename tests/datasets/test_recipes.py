@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dmseg import datasets
-from dmseg.datasets import READERS, RECIPES, recipe, recipes
+from dmseg.datasets import ALL_RECIPES, READERS, RECIPES, recipe, recipes
 from dmseg.errors import DataError, UsageError
 from dmseg.simulators import OPS
 from dmseg.types import MODALITIES, Window
@@ -21,7 +21,7 @@ PAPER = RECIPES[:17]
 
 def test_every_recipe_file_is_in_the_order_of_the_datasets() -> None:
     files = {path.stem for path in Path(recipes.__file__).parent.glob("*.toml")}
-    assert files == set(RECIPES), "a recipe that datasets.toml does not name is never looked for"
+    assert files == set(ALL_RECIPES), "a recipe that datasets.toml does not name is never looked for"
 
 
 def test_the_17_datasets_have_the_counts_of_the_paper() -> None:
@@ -102,3 +102,14 @@ def test_a_recipe_of_ones_own_is_checked(tmp_path: Path) -> None:
     path.write_text(text.replace('"kvasir"', '"kvasr"') + '\n[domain]\nct = ["ct_ring"]\n')
     with pytest.raises(UsageError, match='did you mean "kvasir"'):
         datasets.reader_of(datasets.from_file(path))
+
+
+def test_a_track_changes_the_digest_and_medical_recipes_have_none_in_theirs() -> None:
+    card = recipe("Kvasir-SEG")
+    assert dataclasses.replace(card, track="medical").digest == card.digest
+    photo = recipe("ECSSD")
+    assert dataclasses.replace(photo, track="natural-real").digest != photo.digest
+    with pytest.raises(UsageError, match="modality in recipe ECSSD"):
+        dataclasses.replace(photo, modalities=("ct",))
+    with pytest.raises(UsageError, match="modality"):
+        dataclasses.replace(card, modalities=("photo",))

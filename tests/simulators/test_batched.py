@@ -88,6 +88,13 @@ def test_whole_plans(modality: str, picture: Any) -> None:
         assert off.mean() < 0.1 and (off > 1).mean() < 0.01  # JPEG may carry a grey of rounding into its block
 
 
+def test_the_order_of_acquisition(picture: Any) -> None:
+    image = picture("mri", size=64)
+    drawn = plan("k", modality="mri", image=image, order="acquisition")
+    found = as_array(apply_batch(as_tensor([image]), [drawn], "lq3plus", on_arrays=False)[0])
+    assert np.abs(found.astype(int) - drawn.apply(image, "lq3plus")).mean() < 0.1
+
+
 def test_a_slice_of_a_volume_is_that_slice(picture: Any) -> None:
     image = picture("mri", size=64)
     drawn = plan_operations("v", ["bias_field", "gaussian_noise"], modality="mri", image=image).at_slice(2, 5)

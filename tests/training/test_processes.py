@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -39,22 +40,37 @@ def run(arguments: list[str]) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
 
 
-def test_a_run_killed_at_any_moment_ends_in_the_same_bytes(bench: Path, tmp_path: Path) -> None:
+def count_processes(folder: Path) -> int:
+    """Return how many processes of the run in a folder live, its readers counted."""
+    found = 0
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            found += os.fsencode(folder) in path.read_bytes()
+    return found
+
+
+def test_a_run_killed_at_any_moment_ends_in_the_same_bytes_and_leaves_no_reader(bench: Path, tmp_path: Path) -> None:
     changes = ("batches=12", "stages=[{until=0.5, side=64, batch=2}, {until=1.0, side=96, batch=2}]")
     run(command(bench, tmp_path / "whole", "mini-sam", changes=changes))
-    arguments = command(bench, tmp_path / "killed", "mini-sam", changes=changes)
+    arguments = command(bench, tmp_path / "killed", "mini-sam", "--jobs", "2", changes=changes)
     state = tmp_path / "killed" / "last.ckpt"
     for _ in range(2):
         before = state.stat().st_mtime_ns if state.exists() else 0
         process = subprocess.Popen(arguments, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        give_up = time.monotonic() + LIMIT_S
+        give_up, most = time.monotonic() + LIMIT_S, 0
         while process.poll() is None and time.monotonic() < give_up:
             if state.exists() and state.stat().st_mtime_ns > before:
                 break
+            most = max(most, count_processes(tmp_path / "killed"))
             time.sleep(0.01)
+        assert most >= 3, "the run and two readers"
         process.send_signal(signal.SIGKILL)
         process.wait()
         assert state.exists()
+        give_up = time.monotonic() + 10
+        while left := count_processes(tmp_path / "killed"):
+            assert time.monotonic() < give_up, f"{left} readers outlive their run"
+            time.sleep(0.1)
     assert not (tmp_path / "killed" / "weights.safetensors").exists(), "it was done before it was killed"
     run(arguments)
     files = [(tmp_path / name / "weights.safetensors").read_bytes() for name in ("whole", "killed")]

@@ -21,12 +21,72 @@ def test_a_keyed_call_is_the_benchmark(grey: np.ndarray) -> None:
     assert np.array_equal(out, degrade(grey, "lq3plus", modality="ct", key="case", seed=3))
 
 
+def test_a_geometry_is_used_instead_of_the_estimate(grey: np.ndarray) -> None:
+    box = {"kind": "linear", "left": 8, "right": 55, "top": 0, "bottom": 47}
+    made = Degrade("ultrasound", ops={"speckle": {"weight": 1.0}}, geometry=box, seed=1)(grey)
+    assert np.array_equal(made[:, :7], grey[:, :7]) and not np.array_equal(made, grey)
+    with pytest.raises(UsageError, match="geometry"):
+        Degrade("ultrasound", geometry={"kind": "round"})
+
+
+def test_the_order_of_acquisition(grey: np.ndarray) -> None:
+    made = [
+        Degrade("mri", levels="lq3plus", keyed=True, order=order)(grey, key="c") for order in ("paper", "acquisition")
+    ]
+    assert not np.array_equal(*made)
+
+
 def test_keyed_calls_repeat_and_follow_pixels_and_epoch(grey: np.ndarray) -> None:
     transform = Degrade("mri", keyed=True, levels="lq2")
     assert np.array_equal(transform(grey), transform(grey))
     other = transform(grey)
     transform.set_epoch(1)
     assert not np.array_equal(transform(grey), other)
+
+
+def test_keyed_images_of_a_batch_are_what_they_are_alone(grey: np.ndarray) -> None:
+    batch = np.stack([grey, 255 - grey])
+    made = Degrade("mri", keyed=True, layout="BHW")(batch)
+    assert np.array_equal(made[1], Degrade("mri", keyed=True, layout="HW")(batch[1]))
+
+
+class Cases:
+    """The same image, again and again."""
+
+    def __init__(self, image: np.ndarray, transform: Degrade) -> None:
+        self.image, self.transform = image, transform
+
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return self.transform(self.image)
+
+
+@pytest.mark.parametrize("persistent", [False, True])
+def test_workers_and_epochs_draw_apart_and_repeat(grey: np.ndarray, persistent: bool) -> None:
+    torch = pytest.importorskip("torch")
+
+    def run() -> list[bytes]:
+        torch.manual_seed(4)
+        cases: Any = Cases(grey, Degrade(ops=NOISE, seed=1))
+        loader = torch.utils.data.DataLoader(cases, batch_size=1, num_workers=2, persistent_workers=persistent)
+        return [batch.numpy().tobytes() for _ in range(2) for batch in loader]
+
+    first = run()
+    assert len(set(first)) == 8
+    assert first == run()
+
+
+def test_the_old_place_still_works(grey: np.ndarray) -> None:
+    with pytest.warns(DeprecationWarning, match="has moved"):
+        from dmseg.simulators import transforms as old
+
+        made = old.Degrade("ct", levels="lq1", channels_first=True)
+        old.Degraded  # noqa: B018
+    assert np.array_equal(made(grey[None], key="k")[0], degrade(grey, "lq1", modality="ct", key="k"))
+    with pytest.raises(AttributeError, match="no attribute"):
+        old.Nothing  # noqa: B018
 
 
 def test_every_call_draws_anew_and_a_seed_repeats_them(grey: np.ndarray) -> None:

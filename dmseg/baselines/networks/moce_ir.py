@@ -158,7 +158,7 @@ class Router(nn.Module):
         return logits
 
 
-class Adapter(nn.Module):
+class ExpertAdapter(nn.Module):
     """The experts and their router; each image passes through the one expert of its greatest logit."""
 
     def __init__(self, channels: int, frequencies: int) -> None:
@@ -197,7 +197,7 @@ class DecoderBlock(nn.Module):
         self.shared = TransposedAttention(channels, heads, kind)
         self.mixer = CrossAttention(channels, heads)
         self.ffn = GatedFeedForward(channels, kind)
-        self.adapter = Adapter(channels, frequencies)
+        self.adapter = ExpertAdapter(channels, frequencies)
 
     def forward(self, features: Tensor, frequency: Tensor, noise: Tensor | None) -> Tensor:
         """Transform (B, C, H, W)."""

@@ -19,7 +19,7 @@ from dmseg.baselines.networks.restoration import (
 )
 
 
-class Blocks(nn.Module):
+class BlockStack(nn.Module):
     """Transformer blocks under the official name ``body``."""
 
     def __init__(self, count: int, channels: int, heads: int, kind: BlockKind) -> None:
@@ -42,22 +42,22 @@ class Restormer(RestorationNetwork):
         kind = BlockKind(shape["expansion"], False, own["centred"], own["eps"], own["gate"])
         width, heads, blocks = shape["channels"], shape["heads"], shape["blocks"]
         self.patch_embed = Stem(width)
-        self.encoder_level1 = Blocks(blocks[0], width, heads[0], kind)
+        self.encoder_level1 = BlockStack(blocks[0], width, heads[0], kind)
         self.down1_2 = Resampling(width, halve=True)
-        self.encoder_level2 = Blocks(blocks[1], 2 * width, heads[1], kind)
+        self.encoder_level2 = BlockStack(blocks[1], 2 * width, heads[1], kind)
         self.down2_3 = Resampling(2 * width, halve=True)
-        self.encoder_level3 = Blocks(blocks[2], 4 * width, heads[2], kind)
+        self.encoder_level3 = BlockStack(blocks[2], 4 * width, heads[2], kind)
         self.down3_4 = Resampling(4 * width, halve=True)
-        self.latent = Blocks(blocks[3], 8 * width, heads[3], kind)
+        self.latent = BlockStack(blocks[3], 8 * width, heads[3], kind)
         self.up4_3 = Resampling(8 * width, halve=False)
         self.reduce_chan_level3 = nn.Conv2d(8 * width, 4 * width, 1, bias=False)
-        self.decoder_level3 = Blocks(blocks[2], 4 * width, heads[2], kind)
+        self.decoder_level3 = BlockStack(blocks[2], 4 * width, heads[2], kind)
         self.up3_2 = Resampling(4 * width, halve=False)
         self.reduce_chan_level2 = nn.Conv2d(4 * width, 2 * width, 1, bias=False)
-        self.decoder_level2 = Blocks(blocks[1], 2 * width, heads[1], kind)
+        self.decoder_level2 = BlockStack(blocks[1], 2 * width, heads[1], kind)
         self.up2_1 = Resampling(2 * width, halve=False)
-        self.decoder_level1 = Blocks(blocks[0], 2 * width, heads[0], kind)
-        self.refinement = Blocks(shape["refinement_blocks"], 2 * width, heads[0], kind)
+        self.decoder_level1 = BlockStack(blocks[0], 2 * width, heads[0], kind)
+        self.refinement = BlockStack(shape["refinement_blocks"], 2 * width, heads[0], kind)
         self.output = nn.Conv2d(2 * width, 3, 3, padding=1, bias=False)
 
     def forward(self, pixels: Tensor) -> Tensor:

@@ -29,7 +29,7 @@ def _project(given: int, made: int, kernel: int, stride: int = 1) -> nn.Conv2d:
 
 
 class EnhancerBlock(nn.Module, ABC):
-    """The frame of EBlock and NAFBlock (equations 4, 5): spatial-channel module, then a gated feed-forward network,
+    """The frame of EBlock and PlainBlock (equations 4, 5): spatial-channel module, then a gated feed-forward network,
     each normalised first, scaled by learned factors, and added to its input."""
 
     def __init__(self, config: EnhancerConfig) -> None:
@@ -72,7 +72,7 @@ class EBlock(EnhancerBlock):
         return weighted
 
 
-class NAFBlock(EnhancerBlock):
+class PlainBlock(EnhancerBlock):
     """NAFNet's block (the ablation): 3x3 depth-wise convolution, simple gate, simplified channel attention."""
 
     def __init__(self, config: EnhancerConfig) -> None:
@@ -145,7 +145,7 @@ class FeatureEnhancer(nn.Module):
         super().__init__()
         self.config = config
         width = config.width
-        block = EBlock if config.block == "eblock" else NAFBlock
+        block = EBlock if config.block == "eblock" else PlainBlock
         self.stages = nn.ModuleList(
             nn.Sequential(*(block(config) for _ in range(config.blocks))) for _ in config.laterals
         )

@@ -29,7 +29,7 @@ _IDS = ("instance", "inst", "cp", "nuclei", "cells", "nucleus", "cell")
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class ValueFacts:
     """What one mask file holds.
 
     Attributes:
@@ -85,7 +85,7 @@ def decide(
         names: value -> name, where a file beside the masks says so (dataset.json).
         colours: name -> RGB, where a file says so (labelmap.txt); black is no object.
     """
-    facts: list[Facts] = []
+    facts: list[ValueFacts] = []
     drawn: Counter[tuple[int, ...]] = Counter()
     cores: Counter[tuple[int, ...]] = Counter()
     broken: list[str] = []
@@ -112,12 +112,12 @@ def decide(
     return meaning
 
 
-def _facts(file: Path, values: NDArray[Any], *, flat: bool) -> Facts:
+def _facts(file: Path, values: NDArray[Any], *, flat: bool) -> ValueFacts:
     found = np.unique(values[np.isfinite(values)] if values.dtype.kind == "f" else values)
     present = tuple(float(value) for value in found if value != 0)
     wide = values.dtype.itemsize > 1
     if not flat or not present:
-        return Facts(file, present, wide=wide)
+        return ValueFacts(file, present, wide=wide)
     largest = present[-1]
     between = (values > 0) & (values < largest)
     n_flat = 0
@@ -129,10 +129,10 @@ def _facts(file: Path, values: NDArray[Any], *, flat: bool) -> Facts:
         from skimage.measure import label
 
         n_areas = int(label(values.astype(np.int64), background=0, connectivity=2).max())  # type: ignore[no-untyped-call]
-    return Facts(file, present, n_areas, int((values == largest).sum()), int(between.sum()), n_flat, wide)
+    return ValueFacts(file, present, n_areas, int((values == largest).sum()), int(between.sum()), n_flat, wide)
 
 
-def _mean_values(facts: Sequence[Facts], lossy: bool, volumes: bool) -> Meaning:
+def _mean_values(facts: Sequence[ValueFacts], lossy: bool, volumes: bool) -> Meaning:
     found = sorted({value for each in facts for value in each.values})
     said = _values_text(found, len(facts))
     several = [each for each in facts if len(each.values) > 1]
@@ -159,7 +159,7 @@ def _mean_values(facts: Sequence[Facts], lossy: bool, volumes: bool) -> Meaning:
     return _mean_labels(facts, {})
 
 
-def _top(each: Facts) -> float:
+def _top(each: ValueFacts) -> float:
     return _top_value(each.values)
 
 
@@ -167,7 +167,7 @@ def _top_value(values: Sequence[float]) -> float:
     return next((top for top in (1.0, *_WHITE) if values[-1] <= top), values[-1])
 
 
-def _is_soft(facts: Sequence[Facts], found: Sequence[float]) -> bool:
+def _is_soft(facts: Sequence[ValueFacts], found: Sequence[float]) -> bool:
     """Return whether values between black and white are edges only: seldom flat, and not many more than white."""
     between, flat = sum(each.n_between for each in facts), sum(each.n_flat for each in facts)
     white = sum(each.n_white for each in facts)
@@ -178,7 +178,7 @@ def _is_soft(facts: Sequence[Facts], found: Sequence[float]) -> bool:
     )
 
 
-def _why_ids(facts: Sequence[Facts], several: Sequence[Facts], found: Sequence[float]) -> str:
+def _why_ids(facts: Sequence[ValueFacts], several: Sequence[ValueFacts], found: Sequence[float]) -> str:
     """Return why the values are ids of objects, or an empty text where they are classes."""
     if not several or found[0] < 0:
         return ""
@@ -216,7 +216,7 @@ def _binary(above: float | str, found: Iterable[float], said: str) -> Meaning:
     return Meaning("binary", ["object"], lines, said)
 
 
-def _mean_labels(facts: Sequence[Facts], names: Mapping[float, str]) -> Meaning:
+def _mean_labels(facts: Sequence[ValueFacts], names: Mapping[float, str]) -> Meaning:
     """Return the meaning of classes: one structure per value that occurs or has a name."""
     found = sorted({value for each in facts for value in each.values} | (set(names) - {0.0}))
     labels = {value: name_of_structure(names.get(value, "")) or f"label_{_number(value)}" for value in found}

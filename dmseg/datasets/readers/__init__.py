@@ -7,9 +7,11 @@ from dmseg.datasets.readers.ddti import DdtiReader
 from dmseg.datasets.readers.dental import ToothReader
 from dmseg.datasets.readers.lungrads import LungReader
 from dmseg.datasets.readers.nuclei import NucleiReader
+from dmseg.datasets.readers.objects import CocoValReader, LisReader, LvisReader, SeaClearReader
 from dmseg.datasets.readers.own import OwnAnnotationReader, OwnDicomReader, OwnImageReader, OwnVolumeReader
 from dmseg.datasets.readers.pairs import CvcReader, IsicReader, KvasirReader, LggReader
 from dmseg.datasets.readers.paxray import PaxrayReader
+from dmseg.datasets.readers.salient import SalientReader, ThinObjectReader, WeatherReader
 from dmseg.datasets.readers.ultrasound import AbdominalReader, BusiReader, MmotuReader, MuscleReader, NerveReader
 from dmseg.datasets.readers.volumes import BratsReader, FlareReader
 from dmseg.datasets.recipes import Recipe, recipe
@@ -22,13 +24,16 @@ READERS: dict[str, type[Reader]] = {
     "brats": BratsReader,
     "busi": BusiReader,
     "chaos": ChaosReader,
+    "coco_val": CocoValReader,
     "cvc": CvcReader,
     "ddti": DdtiReader,
     "flare": FlareReader,
     "isic": IsicReader,
     "kvasir": KvasirReader,
     "lgg": LggReader,
+    "lis": LisReader,
     "lungrads": LungReader,
+    "lvis": LvisReader,
     "mmotu": MmotuReader,
     "muscle_us": MuscleReader,
     "nerve_us": NerveReader,
@@ -37,7 +42,11 @@ READERS: dict[str, type[Reader]] = {
     "own_images": OwnImageReader,
     "own_volumes": OwnVolumeReader,
     "paxray": PaxrayReader,
+    "salient": SalientReader,
+    "seaclear": SeaClearReader,
+    "thin_object": ThinObjectReader,
     "tooth": ToothReader,
+    "weather": WeatherReader,
 }
 
 

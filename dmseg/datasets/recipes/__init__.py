@@ -18,10 +18,15 @@ from dmseg import canonical
 from dmseg.errors import DataError, UsageError, unknown_name
 from dmseg.naming import require_id, require_inside
 from dmseg.tables import file_table, read_packaged_table, record
-from dmseg.types import Window, check_modality
+from dmseg.types import MEDICAL, PHOTO, SPLITS, Window, check_modality, check_track
 
-RECIPES: tuple[str, ...] = tuple(read_packaged_table("dmseg.datasets", "datasets.toml")["order"])
-"""The datasets that have a recipe and a reader, in the order of the paper's table."""
+_TABLE = read_packaged_table("dmseg.datasets", "datasets.toml")
+RECIPES: tuple[str, ...] = tuple(_TABLE["order"])
+"""The datasets of the medical track that have a recipe and a reader, in the order of the paper's table."""
+PHOTO_RECIPES: dict[str, tuple[str, ...]] = {track: tuple(names) for track, names in _TABLE["tracks"].items()}
+"""The same of the other tracks, by track."""
+ALL_RECIPES: tuple[str, ...] = (*RECIPES, *(name for names in PHOTO_RECIPES.values() for name in names))
+"""The datasets of all tracks."""
 
 ROLES = ("seen", "unseen")
 
@@ -62,6 +67,8 @@ class Recipe:
         evaluate_at_most: at most so many masks of one image are evaluated, by keyed choice; None = all.
         parameters: numbers and names that only the reader of this dataset understands.
         assumed: what is not certain about the original layout and was assumed.
+        track: one of :data:`dmseg.types.TRACKS`; the natural ones have images of modality ``photo`` and no LQ-3+.
+        parts: beginning of a case's id -> its split, where the dataset's own lists say it; empty: by role.
     """
 
     id: str
@@ -90,6 +97,8 @@ class Recipe:
     evaluate_at_most: int | None = None
     parameters: dict[str, Any] = field(default_factory=dict)
     assumed: tuple[str, ...] = ()
+    track: str = MEDICAL
+    parts: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         where = f"recipe {ascii(self.id)[1:-1][:80]}"
@@ -112,9 +121,13 @@ class Recipe:
                 raise DataError(
                     f"{where}: window {window.center}/{window.width}: a width above 0, both within a million"
                 )
-        object.__setattr__(self, "modalities", tuple(check_modality(name) for name in self.modalities))
+        object.__setattr__(self, "track", check_track(self.track))
+        object.__setattr__(self, "modalities", tuple(self._check_modality(name) for name in self.modalities))
+        for split in self.parts.values():
+            if split not in SPLITS:
+                raise unknown_name(f"split in recipe {self.id}", split, SPLITS)
         for table in ("domain", "windows"):
-            by_modality = {check_modality(name): value for name, value in getattr(self, table).items()}
+            by_modality = {self._check_modality(name): value for name, value in getattr(self, table).items()}
             object.__setattr__(self, table, by_modality)
         if self.role not in ROLES:
             raise unknown_name("role", self.role, ROLES)
@@ -123,10 +136,18 @@ class Recipe:
         if self.validation and self.role != "seen":
             raise DataError(f"recipe {self.id}: only a seen dataset can have validation images")
 
+    def _check_modality(self, name: str) -> str:
+        if self.track == MEDICAL:
+            return check_modality(name)
+        if name != PHOTO:
+            raise unknown_name(f"modality in recipe {self.id} of the track {self.track}", name, (PHOTO,))
+        return name
+
     @property
     def digest(self) -> str:
-        """sha256 (64 hex digits) of the rules; prose is outside."""
+        """sha256 (64 hex digits) of the rules; prose is outside, and so is what other tracks alone have."""
         rules = {name: getattr(self, name) for name in _RULES}
+        rules |= {name: value for name in ("track", "parts") if (value := getattr(self, name)) and value != MEDICAL}
         rules["windows"] = {key: [window.center, window.width] for key, window in self.windows.items()}
         return canonical.digest(rules)
 
@@ -141,7 +162,7 @@ class Recipe:
         if modality is None:
             choices = " and ".join(self.modalities)
             raise UsageError(f"dataset {self.id} has images of {choices}; say which with modality=")
-        known = check_modality(modality)
+        known = self._check_modality(modality)
         if known not in self.modalities:
             raise unknown_name(f"modality of dataset {self.id}", modality, self.modalities)
         return known
@@ -172,7 +193,7 @@ def recipe(name: str) -> Recipe:
     Raises:
         UsageError: no such dataset; the message suggests the nearest name.
     """
-    if name not in RECIPES:
-        raise unknown_name("dataset", name, RECIPES)
+    if name not in ALL_RECIPES:
+        raise unknown_name("dataset", name, ALL_RECIPES)
     file = f"{name}.toml"
     return from_table(read_packaged_table(__name__, file), str(resources.files(__name__).joinpath(file)))

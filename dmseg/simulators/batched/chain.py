@@ -124,9 +124,9 @@ def _list_acts(drawn: Plan, level: str, shape: Sequence[int]) -> list[_Act]:
         drawn = dataclasses.replace(drawn, observed={"modality": drawn.modality, "window": known})
     steps = drawn.steps(check_level(level))
     acts = []
-    for number, (step, severity) in enumerate(steps):
+    for step, severity in steps:
         _check(drawn, step)
-        capped = number < len(drawn.general)
+        capped = any(step is each for each in drawn.general)
         factor = 1.0 if not capped or drawn.visibility is None else drawn.visibility
         values = visibility.weaker(step.operation, step.numbers(severity), factor)
         scene = drawn.make_scene(step, _NOTHING)
