@@ -79,7 +79,7 @@ def test_every_entry_of_the_table_says_in_one_way_how_the_model_is_made():
 
 def test_cards_say_what_the_models_take():
     for name, card in model_cards().items():
-        if not card.needs and card.kind != "unpublished":
+        if not card.needs and card.kind not in ("unpublished", "bridge"):
             assert load_model(name).capabilities == set(card.capabilities), name
 
 

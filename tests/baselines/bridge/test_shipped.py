@@ -6,7 +6,9 @@ The adapter itself runs where ``DMSEG_NNINTERACTIVE_PYTHON`` names the interpret
 
 from __future__ import annotations
 
+import ast
 import os
+import re
 import subprocess
 from typing import Any
 
@@ -21,7 +23,10 @@ NAMES = [name for name, card in model_cards().items() if card.kind == "bridge"]
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_has_an_adapter_a_list_of_packages_and_says_how_to_make_its_environment(name: str) -> None:
-    assert find_class(SHIPPED / f"{name}_adapter.py")
+    adapter = SHIPPED / f"{name}_adapter.py"
+    assert find_class(adapter)
+    stated = re.search(r"^    capabilities = (\(.*\))$", adapter.read_text(), re.MULTILINE)
+    assert stated and set(ast.literal_eval(stated[1])) == set(model_cards()[name].capabilities)
     with pytest.raises(UsageError, match=r"pip install -r .*txt; then give --model-arg python="):
         load_model(name, weights="random")
     assert (SHIPPED / f"{name}.txt").is_file()
