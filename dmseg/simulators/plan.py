@@ -7,6 +7,7 @@ import functools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from typing import Any
 
 from dmseg import canonical, imaging
@@ -50,7 +51,7 @@ class PlanStep:
         return {name: float(text) for name, text in self.values[severity].items()}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Plan:
     """What will be done to one image at every level.
 
@@ -210,6 +211,14 @@ class Plan:
             step.operation: operation(step.operation).inert(self.observed) for step in self.general + self.domain
         }
         return {name: reason for name, reason in reasons.items() if reason is not None}
+
+    def __repr__(self) -> str:
+        names = [step.operation for step in (*self.general, *self.domain)]
+        where = self.modality or "any modality"
+        return f'Plan("{self.key}", {where}, seed {self.seed}, tables {self.tables["version"]}: {", ".join(names)})'
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(self.describe('lq3plus'))}</pre>"
 
     def digest(self, level: str) -> str:
         """Return the sha256 (64 hex digits) of what is sampled at a level; nothing that was observed enters it."""

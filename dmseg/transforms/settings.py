@@ -11,14 +11,13 @@ from dmseg.rng import Stream
 from dmseg.simulators import plan, plan_operations
 from dmseg.simulators.arrays import check_domain
 from dmseg.simulators.geometry import check_geometry
-from dmseg.simulators.plan import Given
+from dmseg.simulators.plan import SEVERITY_LEVELS, Given
 from dmseg.simulators.tables import check_severity
 from dmseg.transforms.degradation import Degradation
 from dmseg.types import Window, check_level, check_modality
 
 Operations = str | Sequence[str] | Mapping[str, Mapping[str, Given]]
 MEASURED = ("minmax", "percentiles")
-_LEVELS = {"light": "lq1", "medium": "lq2", "heavy": "lq3"}
 
 
 class Options(TypedDict, total=False):
@@ -106,7 +105,7 @@ class Settings:
             several = (wanted,) if isinstance(wanted, int | str) else tuple(wanted)
             if not several:
                 raise UsageError(f"severity={self.severity!r}; give 1 (light), 2, 3 (heavy) or several of them")
-            return tuple(_LEVELS[check_severity(one)] for one in several)
+            return tuple(SEVERITY_LEVELS[check_severity(one)] for one in several)
         if self.severity is not None:
             raise UsageError("severity is for ops; without ops give levels, such as levels=('lq1', 'lq3')")
         given = self.levels
