@@ -15,6 +15,7 @@ import pyarrow as pa
 from PIL import Image as Pillow
 
 from dmseg import imaging, simulators
+from dmseg.build import published
 from dmseg.build.folder import BenchmarkFolder
 from dmseg.build.unit import list_stored_levels
 from dmseg.errors import DataError, unknown_name
@@ -41,11 +42,13 @@ class StoredLevel:
         path: the stored file.
         level: level id.
         plan: JSON of the plan that makes the level from the file; None where the file is the level.
+        row: where the file is a table of a published benchmark, the image's row.
     """
 
     path: Path
     level: str
     plan: str | None = None
+    row: int | None = None
 
     def read(self) -> Image:
         """Return the pixels: uint8 (H, W) or (H, W, 3) RGB.
@@ -53,6 +56,8 @@ class StoredLevel:
         Raises:
             ImageFileError: the stored file is missing or damaged.
         """
+        if self.row is not None:
+            return published.read_row(self.path, self.row)
         pixels: Image = np.asarray(imaging.read_image(self.path).pixels)
         if self.plan is None:
             return pixels
@@ -167,10 +172,21 @@ class Benchmark:
         dataset = self._dataset_of.get(image_id)
         if dataset is None:
             raise unknown_name("image", image_id, self._near(image_id, self._dataset_of))
+        if self.info.get("storage") == published.STORAGE:
+            return self._find_published(image_id, level, dataset)
         folder = BenchmarkFolder(self.path)
         if level in list_stored_levels(self.levels, self.info.get("storage", "png")):
             return StoredLevel(folder.locate(dataset, level, image_id), level)
         return StoredLevel(folder.locate(dataset, "clear", image_id), level, self._plan_text(image_id, level))
+
+    def _find_published(self, image_id: str, level: str, dataset: str) -> StoredLevel:
+        place = self._published_rows.get((image_id, level))
+        if place is None:
+            raise DataError(
+                f"{self.path}: the pixels of {dataset} are not in this published folder: its licence does not allow "
+                f"sharing them, or the file is missing; with the raw data: dmseg build --manifest {self.path} --raw RAW"
+            )
+        return StoredLevel(place[0], level, row=place[1])
 
     def _check_level(self, name: str) -> str:
         return resolve_name("level of this benchmark", name, self.levels)
@@ -213,6 +229,10 @@ class Benchmark:
     def _dataset_of(self) -> dict[str, str]:
         images = self.table("images", ("image_id", "dataset"))
         return dict(zip(images["image_id"].to_pylist(), images["dataset"].to_pylist(), strict=True))
+
+    @cached_property
+    def _published_rows(self) -> dict[tuple[str, str], tuple[Path, int]]:
+        return published.list_rows(self.path)
 
     # Texts stay in Arrow, which holds them in a third of the room that Python strings take.
     @cached_property
