@@ -115,7 +115,7 @@ def command(data: Path | None, out: Path | None, limit: int | None, dry_run: boo
             baselines.load_model(model, **given)
         click.echo("no --data given: synthetic images, the phantom edition in the user's cache", err=True)
         data = build.phantom_benchmark(limit)
-    out = out or Path("runs") / Path(model.rpartition(":")[2]).stem
+    out = out or Path("runs") / _name_run(model)
     plan = harness.prepare(model, data, out, limit=limit, **choices)
     _warn_of_prompts(model, plan)
     if dry_run:
@@ -130,6 +130,15 @@ def command(data: Path | None, out: Path | None, limit: int | None, dry_run: boo
         return 0
     _show_summary(summary, data)
     return summary.exit_code
+
+
+def _name_run(model: str) -> str:
+    """Return the name of a run folder: that of the model, of its file, or of the folder of an exported network."""
+    runtime, _, place = model.rpartition("+")[2].partition(":")
+    if runtime in ("onnx", "openvino"):
+        first = Path(place.partition(",")[0])
+        return f"{(first.parent if first.suffix else first).resolve().name}-{runtime}"
+    return Path(model.rpartition(":")[2]).stem
 
 
 def _warn_of_prompts(model: str, plan: RunPlan) -> None:
