@@ -139,7 +139,7 @@ def speed(size: int, wrong: dict[str, list[str]]) -> tuple[dict[str, float], dic
     return grey, correct
 
 
-def hosted(name: str, library: str, image: np.ndarray) -> Callable[[], Any]:
+def host_transform(name: str, library: str, image: np.ndarray) -> Callable[[], Any]:
     """Return our transform as it is used in a peer's pipelines: drawn anew, in the peer's own types."""
     options: dict[str, Any] = {"modality": home_modality(name) or "mri", "ops": name, "severity": 2}
     if library.startswith("albumentations"):
@@ -171,7 +171,7 @@ def compare_classes(size: int, wrong: dict[str, list[str]]) -> list[str]:
     for name, library, _, call in calls(picture(size)):
         if library in SLOW or not works(name, library, call):
             continue
-        mine, theirs = in_turns([hosted(name, library, picture(size, 3 if "RGB" in library else 1)), call])
+        mine, theirs = in_turns([host_transform(name, library, picture(size, 3 if "RGB" in library else 1)), call])
         star = faulty(library, name, wrong)
         rows.setdefault(name, []).append(f"{library}{'*' * star} {mine:.2f} / {theirs:.2f}")
         if not star:

@@ -12,22 +12,57 @@ from dmseg.version import __version__
 
 if TYPE_CHECKING:
     from dmseg.api import degrade as degrade
+    from dmseg.api import evaluate as evaluate
+    from dmseg.api import explain as explain
     from dmseg.api import load_model as load_model
     from dmseg.api import open as open
+    from dmseg.api import open_run as open_run
     from dmseg.api import plan as plan
+    from dmseg.api import show as show
     from dmseg.metrics import score as score
     from dmseg.simulators import corrupt as corrupt
 
 _PUBLIC = {
     "corrupt": "dmseg.simulators",
     "degrade": "dmseg.api",
+    "evaluate": "dmseg.api",
+    "explain": "dmseg.api",
     "plan": "dmseg.api",
     "load_model": "dmseg.api",
     "open": "dmseg.api",
+    "open_run": "dmseg.api",
+    "show": "dmseg.api",
     "score": "dmseg.metrics",
 }
 
-__all__ = ["__version__", "corrupt", "degrade", "load_model", "open", "plan", "score"]
+_SUBPACKAGES = (
+    "baselines",
+    "build",
+    "datasets",
+    "harness",
+    "leaderboard",
+    "metrics",
+    "phantoms",
+    "protocol",
+    "report",
+    "results",
+    "simulators",
+    "transforms",
+)
+
+__all__ = [
+    "__version__",
+    "corrupt",
+    "degrade",
+    "evaluate",
+    "explain",
+    "load_model",
+    "open",
+    "open_run",
+    "plan",
+    "score",
+    "show",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -42,4 +77,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_PUBLIC])
+    return sorted([*__all__, *_SUBPACKAGES])

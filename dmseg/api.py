@@ -10,16 +10,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dmseg.errors import UsageError
 from dmseg.types import Image, Mask, Window
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from PIL import Image as Pillow
 
     from dmseg.baselines import ModelAdapter, SelfTestAdapter
     from dmseg.baselines.explanation import StepMaps
     from dmseg.build import Benchmark
+    from dmseg.harness.evaluating import ModelLike
     from dmseg.protocol import Click
+    from dmseg.report import ShownRun
     from dmseg.simulators import Plan
 
 
@@ -155,7 +159,7 @@ def load_model(
         ModelError: weights that are missing or unusable; the message says how to get them.
 
     >>> sorted(load_model("watershed").capabilities)
-    ['batched_prompts', 'box', 'negative_points', 'points']
+    ['batched_prompts', 'box', 'lassos', 'negative_points', 'points', 'scribbles']
     """
     from dmseg import baselines
 
@@ -190,6 +194,9 @@ def explain(
 
     Raises:
         UsageError: a model without such features, a mask of another size, prompts outside of the image, or none.
+
+    >>> model = load_model("mini-pge-sam")  # doctest: +SKIP
+    >>> picture, steps = explain(model, image, reference=mask)  # doctest: +SKIP
     """
     from dmseg.baselines import explanation
 
@@ -226,3 +233,88 @@ def open(path: str | Path) -> Benchmark:
     from dmseg import build
 
     return build.open_benchmark(Path(path))
+
+
+def evaluate(model: ModelLike, benchmark: str | Path | Benchmark, out: str | Path, **choices: Any) -> ShownRun:
+    """Run a model under the click protocol and score every step; goes on where an earlier run stopped.
+
+    Args:
+        model: a name of ``dmseg models``, ``pkg.mod:Class``, ``file.py:Class``, an adapter, or a plain function.
+        benchmark: the folder that ``dmseg build`` wrote, or the open benchmark.
+        out: the run folder: new, empty, or one that was begun with the same choices.
+        choices: ``preset``, ``splits``, ``levels``, ``seed``, ``limit``, ``jobs`` ...: see
+            :func:`dmseg.harness.prepare`.
+
+    Returns:
+        The finished run, as of :func:`open_run`. What the model did wrong are rows with a status.
+
+    Raises:
+        UsageError: an unknown name, a preset that the model cannot serve, a folder that holds another run, or a shard
+            of a run whose others are not done.
+        DataError: an unusable benchmark.
+
+    >>> import tempfile
+    >>> from dmseg import build, phantoms
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     raw, bench = Path(folder, "raw"), Path(folder, "bench")
+    ...     _ = phantoms.write_phantoms(raw, per_dataset=1, datasets=["Kvasir-SEG"])
+    ...     _ = build.build(raw, bench, levels=["clear", "lq3"])
+    ...     run = evaluate("disk", bench, Path(folder, "run"), splits=["train", "seen", "unseen"])
+    ...     run.dice.columns.tolist()
+    ['clear', 'lq3']
+    """
+    from dmseg import harness
+
+    summary = harness.evaluate(model, benchmark, out, **choices)
+    if not summary.finished:
+        raise UsageError(f"{summary.path}: {summary.blocks_left} work units are left to the other shards")
+    return open_run(summary.path)
+
+
+def open_run(path: str | Path) -> ShownRun:
+    """Open a finished run folder.
+
+    Args:
+        path: the folder that ``dmseg evaluate`` wrote.
+
+    Returns:
+        A :class:`dmseg.report.ShownRun`: ``info``, ``steps``, ``prompts`` as data frames, ``dice``,
+        ``show_worst()`` as a picture.
+
+    Raises:
+        DataError: no run there, one that is not finished, or an unknown schema version.
+
+    >>> open_run("runs/mine").show_worst()  # doctest: +SKIP
+    """
+    from dmseg.report import open_shown_run
+
+    return open_shown_run(path)
+
+
+def show(image: Image, *, mask: Mask | None = None, prediction: Mask | None = None, size: int = 384) -> Pillow.Image:
+    """Return an image with outlines as a picture that a notebook shows.
+
+    Args:
+        image: uint8 (H, W) or (H, W, 3) RGB.
+        mask: (H, W) bool, outlined in blue.
+        prediction: (H, W) bool, outlined in orange.
+        size: longest side of the picture, pixels.
+
+    Returns:
+        A Pillow image, RGB.
+
+    Raises:
+        UsageError: no such image, or a mask of another size.
+
+    >>> import numpy as np
+    >>> show(np.zeros((20, 40), np.uint8), mask=np.eye(20, 40, dtype=bool), size=80).size
+    (80, 40)
+    """
+    from PIL import Image as Pillow
+
+    from dmseg.figures import panel
+
+    try:
+        return Pillow.fromarray(panel(image, mask, prediction, None, size=size))
+    except ValueError as error:
+        raise UsageError(str(error)) from None

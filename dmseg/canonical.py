@@ -29,6 +29,7 @@ def significant(value: float, digits: int = 6) -> str:
 
 # Told by their exact types, before the dearer questions that follow: this is most of what records hold.
 _PLAIN = frozenset({str, int, bool, type(None)})
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def plain(value: Any) -> Any:
@@ -55,7 +56,7 @@ def canonical_json(value: Any) -> str:
     >>> canonical_json({"b": 1.0, "a": (np.int64(2), None)})
     '{"a":[2,null],"b":1.0}'
     """
-    return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _ENCODER.encode(plain(value))
 
 
 def digest(value: Any) -> str:

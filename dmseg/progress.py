@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -24,7 +25,8 @@ def progress(items: Iterable[T], total: int, label: str, unit: str = "items") ->
     if sys.stderr.isatty():
         from tqdm import tqdm
 
-        yield from tqdm(items, total=total, desc=label, unit=f" {unit}", dynamic_ncols=True)
+        colour = None if os.environ.get("NO_COLOR") else "green"
+        yield from tqdm(items, total=total, desc=label, unit=f" {unit}", dynamic_ncols=True, colour=colour)
         return
     start = last = time.monotonic()
     for done, item in enumerate(items, 1):
@@ -33,5 +35,8 @@ def progress(items: Iterable[T], total: int, label: str, unit: str = "items") ->
         if now - last >= _PLAIN_INTERVAL_S and done < total:
             last = now
             left = (now - start) / done * (total - done)
-            print(f"{label}: {done}/{total} {unit}, {clock(left)} left", file=sys.stderr, flush=True)
+            rate = done / (now - start)
+            ends = time.strftime("%H:%M", time.localtime(time.time() + left))
+            said = f"{label}: {done}/{total} {unit}, {rate:.3g}/s, {clock(left)} left, ends at {ends}"
+            print(said, file=sys.stderr, flush=True)
     print(f"{label}: {total} {unit} in {clock(time.monotonic() - start)}", file=sys.stderr, flush=True)

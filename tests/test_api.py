@@ -8,6 +8,7 @@ import inspect
 
 import numpy as np
 import pytest
+from tiny_benchmark import write_tiny_benchmark
 
 import dmseg
 from dmseg.errors import DataError, UsageError
@@ -115,3 +116,34 @@ def test_the_last_level_needs_a_modality_in_python_as_on_the_command_line() -> N
     with pytest.raises(UsageError, match="modality="):
         dmseg.degrade(CLEAR, "lq3plus", key="k")
     assert dmseg.degrade(CLEAR, "lq3plus", ops=["gamma"], key="k").shape == CLEAR.shape
+
+
+def test_dir_holds_nothing_but_public_names() -> None:
+    assert {"Any", "annotations", "importlib", "TYPE_CHECKING"}.isdisjoint(dir(dmseg))
+    for name in dir(dmseg):
+        assert getattr(dmseg, name) is not None
+
+
+def test_plans_and_models_say_what_they_are_in_a_line() -> None:
+    plan = dmseg.plan("case", modality="mri", image=CLEAR)
+    assert repr(plan).startswith('Plan("case", mri, seed 0') and len(repr(plan)) < 300
+    assert "LQ-3+" in plan._repr_html_()
+    model = dmseg.load_model("watershed")
+    assert repr(model).startswith("<model watershed:") and "&lt;model" in model._repr_html_()  # type: ignore[union-attr]
+
+
+def test_benchmarks_and_runs_are_looked_at(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    bench = write_tiny_benchmark(tmp_path / "bench", levels=("clear", "lq3"))
+    benchmark = dmseg.open(bench)
+    assert "2 levels" in repr(benchmark) and "<table" in benchmark._repr_html_()
+    picture = benchmark.show(benchmark.images["image_id"][0])
+    assert picture.width > 2 * 192 and picture.mode == "RGB"
+    run = dmseg.evaluate("disk", bench, tmp_path / "run")
+    assert "disk on" in repr(run) and "<table" in run._repr_html_() and list(run.dice.columns) == ["clear", "lq3"]
+    assert run.show_worst(1).width > 2 * 240
+    bench.rename(tmp_path / "moved")
+    with pytest.raises(UsageError, match="benchmark="):
+        run.show_worst()
+    assert run.show_worst(1, benchmark=tmp_path / "moved").width > 2 * 240
+    with pytest.raises(UsageError, match="does not lie"):
+        dmseg.show(CLEAR, mask=np.ones((3, 3), dtype=bool))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from dmseg.errors import UsageError
@@ -58,6 +60,13 @@ def test_modalities_and_values_of_the_dicom_tag(typed: str, modality: str) -> No
 )
 def test_operations(typed: str, name: str) -> None:
     assert operation(typed) is OPS[name]
+
+
+@pytest.mark.parametrize("spell", [str.upper, str.title, lambda name: name.replace("_", "-"), lambda name: f" {name} "])
+def test_every_id_in_other_spellings(spell: Callable[[str], str]) -> None:
+    assert [check_level(spell(name)) for name in LEVELS] == list(LEVELS)
+    assert [check_modality(spell(name)) for name in MODALITIES] == list(MODALITIES)
+    assert [operation(spell(name)).name for name in OPS] == list(OPS)
 
 
 def test_names_are_never_ambiguous() -> None:

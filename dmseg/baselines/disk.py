@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dmseg.baselines.interface import Prediction
+from dmseg.baselines.interface import Described, Prediction
 from dmseg.types import Image, Prompts
 
 
-class Disk:
+class Disk(Described):
     """The ellipse inscribed in the box, and a disc around each foreground click; background clicks cut discs out.
 
     A pixel within reach of both signs belongs to the nearer click. Logits are distances in pixels.

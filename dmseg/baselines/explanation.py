@@ -38,6 +38,8 @@ class StepMaps:
         drawn: clicks and box as they enter the guidance, -1 to 1; None without guidance.
         guidance: distance of the guidance feature from its median over all positions; None without guidance.
         change: length of the difference of the features after and before; None without an enhancer.
+        shift: the same difference along its own first principal axis, signed; None without an enhancer. Features before
+            and after look alike, since the image is most of both: this is what the enhancer added.
     """
 
     prompts: Prompts
@@ -46,6 +48,7 @@ class StepMaps:
     drawn: Map | None
     guidance: Map | None
     change: Map | None
+    shift: Map | None = None
 
 
 def explain(
@@ -98,19 +101,24 @@ def explanation_picture(image: Image, steps: Sequence[StepMaps], reference: Mask
         columns += ["prompt map", "guidance"]
     columns += ["features" if steps[0].change is None else "features before"]
     if steps[0].change is not None:
-        columns += ["features after", "change"]
-    rows = [_row(image, step, reference) for step in steps]
+        columns += ["features after", "what was added", "how much"]
+    shifts = [np.abs(step.shift) for step in steps if step.shift is not None]
+    limit = max((float(np.percentile(one, _HIGH)) for one in shifts), default=0.0)
+    rows = [_row(image, step, reference, limit) for step in steps]
     return contact_sheet(rows, [_label(step, reference) for step in steps], columns, cell=_CELL)
 
 
-def _row(image: Image, step: StepMaps, reference: Mask | None) -> list[NDArray[np.uint8]]:
+def _row(image: Image, step: StepMaps, reference: Mask | None, limit: float) -> list[NDArray[np.uint8]]:
+    """Return the cells of a step; ``limit``: of the shift's colours, the same for all steps, so that they compare."""
+    object_mask = step.mask if reference is None else reference
     row = [panel(image, reference, step.mask, step.prompts, size=_CELL)]
     if step.drawn is not None and step.guidance is not None:
         row += [draw_signed_heat(step.drawn), heat(step.guidance, 0.0, float(step.guidance.max()))]
     low, high = _span(*step.features)
     row += [heat(one, low, high) for one in step.features if one is not None]
-    if step.change is not None:
-        row.append(heat(step.change, 0.0, float(step.change.max())))
+    if step.change is not None and step.shift is not None:
+        for one in (draw_signed_heat(step.shift, max(limit, 1e-12)), heat(step.change, 0.0, float(step.change.max()))):
+            row.append(panel(one, object_mask, None, None, size=_CELL))
     return row
 
 
@@ -235,6 +243,13 @@ def _steps(embedding: Embedding, side: int, seen: Sequence[_Seen]) -> list[StepM
         return fold_to_map(((features - mean) * axis).sum(0))
 
     first = component(before)
+    moved = [None if one is None else one - before for one in after]
+    known = [one[:, rows, columns] for one in moved if one is not None]
+    _, direction = _component(known) if known else (None, axis)
+
+    def add_up(change: Tensor) -> Map:
+        return fold_to_map((change * direction).sum(0))
+
     object_mask = seen[-1].mask
     sign = -1.0 if object_mask.any() and first[object_mask].mean() < first.mean() else 1.0
     return [
@@ -244,9 +259,10 @@ def _steps(embedding: Embedding, side: int, seen: Sequence[_Seen]) -> list[StepM
             features=(sign * first, None if enhanced is None else sign * component(enhanced)),
             drawn=fold_to_map(one.watched["drawn"].float().cpu()) if "drawn" in one.watched else None,
             guidance=fold_to_map(_distance_from_median(one.watched["guidance"])) if "guidance" in one.watched else None,
-            change=None if enhanced is None else fold_to_map((enhanced - before).norm(dim=0)),
+            change=None if change is None else fold_to_map(change.norm(dim=0)),
+            shift=None if change is None else add_up(change),
         )
-        for one, enhanced in zip(seen, after, strict=True)
+        for one, enhanced, change in zip(seen, after, moved, strict=True)
     ]
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Any, Protocol, runtime_checkable
 
 from dmseg.types import Image, Mask, Prompts
@@ -109,6 +110,22 @@ class ModelAdapter(Protocol):
         ...
 
 
+class Described:
+    """Says in a line what a model is, in Python and in a notebook; a base of the models that ship."""
+
+    def __repr__(self) -> str:
+        facts = []
+        if (params := getattr(self, "params", None)) is not None:
+            facts.append(f"{params / 1e6:.1f} M parameters" if params else "no weights")
+        facts.append(f"takes {', '.join(sorted(getattr(self, 'capabilities', ())))}")
+        if (device := getattr(self, "device", None)) is not None:
+            facts.append(f"on {device}")
+        return f"<model {getattr(self, 'name', type(self).__name__)}: {'; '.join(facts)}>"
+
+    def _repr_html_(self) -> str:
+        return f"<code>{escape(repr(self))}</code>"
+
+
 @runtime_checkable
 class PreparingAdapter(Protocol):
     """What a model may offer beside :class:`ModelAdapter`, so that a GPU need not wait for the preparation of images.
@@ -127,7 +144,7 @@ class PreparingAdapter(Protocol):
         ...
 
 
-class SelfTestAdapter(ABC):
+class SelfTestAdapter(Described, ABC):
     """A model that is shown the reference, to test the harness itself; only those of this package exist.
 
     The harness calls :meth:`predict_from_reference` in place of ``predict``. Runs of such a model are refused by the

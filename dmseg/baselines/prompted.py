@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from dmseg.baselines.interface import Prediction, find_refused_strokes
+from dmseg.baselines.interface import Described, Prediction, find_refused_strokes
 from dmseg.baselines.networks.precision import use_full_fp32
 from dmseg.baselines.networks.sam import TABLE, Encoded, PromptedNetwork, map_tensors, parameter_count
 from dmseg.errors import ModelError, unknown_name
@@ -75,7 +75,7 @@ def min_max(image: NDArray[Any]) -> NDArray[np.float64]:
     return np.asarray((values - low) / max(high - low, 1e-8))
 
 
-class PromptedAdapter(ABC):
+class PromptedAdapter(Described, ABC):
     """Base of the adapters; see :class:`dmseg.baselines.interface.ModelAdapter`.
 
     Args:

@@ -21,7 +21,7 @@ import numpy as np
 from dmseg import imaging, tables
 from dmseg.baselines import checkpoints
 from dmseg.baselines.checkpoints import Checkpoint
-from dmseg.baselines.interface import ModelAdapter, Prediction, SelfTestAdapter
+from dmseg.baselines.interface import Described, ModelAdapter, Prediction, SelfTestAdapter
 from dmseg.canonical import digest
 from dmseg.errors import MissingDependencyError, UsageError, suggestion, unknown_name
 from dmseg.files import cache_folder, sha256_file
@@ -313,7 +313,7 @@ _FACTS = ("device", "precision", "mode", "card")
 """Attributes of a model that its cascade has as well."""
 
 
-class Restored:
+class Restored(Described):
     """A model that sees restored images; everything else about it is the model's own.
 
     Attributes:

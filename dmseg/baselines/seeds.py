@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dmseg.baselines.interface import Prediction
+from dmseg.baselines.interface import Described, Prediction
 from dmseg.types import Image, Prompts, Stroke
 
 UNKNOWN, FOREGROUND, BACKGROUND = 0, 1, 2
@@ -32,7 +32,7 @@ class Working:
     features: Any = None
 
 
-class SeededModel(ABC):
+class SeededModel(Described, ABC):
     """A classical model: seeds from the prompts, every other pixel joins one of the two sides.
 
     Args:

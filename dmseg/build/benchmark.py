@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from html import escape
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from PIL import Image as Pillow
 
 from dmseg import imaging
+from dmseg.build import published
 from dmseg.build.folder import BenchmarkFolder
 from dmseg.build.tracks import AnyPlan, read_plan, track_of
 from dmseg.build.unit import list_stored_levels
 from dmseg.errors import DataError, UsageError, unknown_name
+from dmseg.figures import contact_sheet
 from dmseg.manifests import (
     HEADER_FILE,
     TABLES,
@@ -28,7 +32,7 @@ from dmseg.manifests import (
     read_manifest,
     read_table,
 )
-from dmseg.types import Image, Mask, resolve_name
+from dmseg.types import LEVEL_LABELS, Image, Mask, resolve_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +43,13 @@ class StoredLevel:
         path: the stored file.
         level: level id.
         plan: JSON of the plan that makes the level from the file; None where the file is the level.
+        row: where the file is a table of a published benchmark, the image's row.
     """
 
     path: Path
     level: str
     plan: str | None = None
+    row: int | None = None
 
     def read(self) -> Image:
         """Return the pixels: uint8 (H, W) or (H, W, 3) RGB.
@@ -51,6 +57,8 @@ class StoredLevel:
         Raises:
             ImageFileError: the stored file is missing or damaged.
         """
+        if self.row is not None:
+            return published.read_row(self.path, self.row)
         pixels: Image = np.asarray(imaging.read_image(self.path).pixels)
         if self.plan is None:
             return pixels
@@ -70,6 +78,43 @@ class Benchmark:
         self.path = path
         self.info: Mapping[str, Any] = read_header(path)
         check_tables(path)
+
+    def __repr__(self) -> str:
+        counts = self.info.get("counts") or {}
+        drawn = ", synthetic images" if self.info.get("synthetic") else ""
+        return (
+            f"Benchmark({self.info['edition']} {self.info['version']}: {counts.get('images', '?')} images, "
+            f"{counts.get('masks', '?')} objects, {len(self.levels)} levels{drawn}; {self.path})"
+        )
+
+    def _repr_html_(self) -> str:
+        counts = self.images.groupby(["split", "dataset", "modality"]).size().rename("images").reset_index()
+        return f"<p><b>{escape(repr(self))}</b></p>{counts.to_html(index=False, border=0)}"
+
+    def show(self, image_id: str, levels: Sequence[str] = (), *, outlines: bool = True) -> Pillow.Image:
+        """Return one image at its levels side by side, as a picture that a notebook shows.
+
+        Args:
+            image_id: of :attr:`images`.
+            levels: which; default: all.
+            outlines: whether its objects are outlined.
+
+        Raises:
+            UsageError: no such image or level in this benchmark.
+        """
+        shown = tuple(levels) or self.levels
+        pixels = [self.image(image_id, level) for level in shown]
+        row = self.images.loc[self.images["image_id"] == image_id].iloc[0]
+        own = self.masks.loc[self.masks["image_id"] == image_id, "mask_id"] if outlines else ()
+        banner = "Synthetic image (phantom)" if row["dataset"] in (self.info.get("synthetic") or ()) else ""
+        sheet = contact_sheet(
+            [pixels],
+            [f"{image_id}\n{row['modality']}"],
+            [LEVEL_LABELS[level] for level in shown],
+            contours=[[self.mask(mask_id) for mask_id in own]],
+            banner=banner,
+        )
+        return Pillow.fromarray(sheet)
 
     def __reduce__(self) -> tuple[type[Benchmark], tuple[Path]]:
         return Benchmark, (self.path,)
@@ -133,10 +178,21 @@ class Benchmark:
         dataset = self._dataset_of.get(image_id)
         if dataset is None:
             raise unknown_name("image", image_id, self._near(image_id, self._dataset_of))
+        if self.info.get("storage") == published.STORAGE:
+            return self._find_published(image_id, level, dataset)
         folder = BenchmarkFolder(self.path)
         if level in list_stored_levels(self.levels, self.info.get("storage", "png")):
             return StoredLevel(folder.locate(dataset, level, image_id), level)
         return StoredLevel(folder.locate(dataset, "clear", image_id), level, self._plan_text(image_id, level))
+
+    def _find_published(self, image_id: str, level: str, dataset: str) -> StoredLevel:
+        place = self._published_rows.get((image_id, level))
+        if place is None:
+            raise DataError(
+                f"{self.path}: the pixels of {dataset} are not in this published folder: its licence does not allow "
+                f"sharing them, or the file is missing; with the raw data: dmseg build --manifest {self.path} --raw RAW"
+            )
+        return StoredLevel(place[0], level, row=place[1])
 
     def _check_level(self, name: str) -> str:
         return resolve_name("level of this benchmark", name, self.levels)
@@ -179,6 +235,10 @@ class Benchmark:
     def _dataset_of(self) -> dict[str, str]:
         images = self.table("images", ("image_id", "dataset"))
         return dict(zip(images["image_id"].to_pylist(), images["dataset"].to_pylist(), strict=True))
+
+    @cached_property
+    def _published_rows(self) -> dict[tuple[str, str], tuple[Path, int]]:
+        return published.list_rows(self.path)
 
     # Texts stay in Arrow, which holds them in a third of the room that Python strings take.
     @cached_property

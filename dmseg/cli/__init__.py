@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from dmseg.cli.leaving import (
     CRASHED,
@@ -42,6 +43,7 @@ COMMANDS: dict[str, str] = {
     "splits": "Images per dataset and split, beside the paper's.",
     "manifest": "Export a benchmark's manifest, or compare two.",
     "export": "Write a benchmark as COCO JSON.",
+    "publish": "Write a benchmark or a run as a folder to publish: Parquet, Croissant, card.",
     "degrade": "Degrade one image file, or a folder of them.",
     "preview": "Draw a contact sheet: image x level.",
     "models": "List the models that can be evaluated.",
@@ -62,6 +64,7 @@ COMMANDS: dict[str, str] = {
     "submit": "Check a run as a submission to the leaderboard, and pack it.",
     "leaderboard": "Add runs to the leaderboard and show it.",
     "cite": "Print BibTeX and licences of a benchmark's sources.",
+    "completion": "Print the script by which a shell completes commands and names.",
     "doctor": "Print what is installed and what was found, to paste into an issue.",
 }
 
@@ -82,6 +85,11 @@ class LazyGroup(click.Group):
         module = importlib.import_module(f"dmseg.cli.{MODULES.get(cmd_name, cmd_name.replace('-', '_'))}")
         command: click.Command = module.command
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete a command's name without importing any command."""
+        named = [CompletionItem(name, help=text) for name, text in COMMANDS.items() if name.startswith(incomplete)]
+        return named or click.Command.shell_complete(self, ctx, incomplete)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dmseg.cli.options import ANY_PATH, FILE, FOLDER, limit_option, window_option
+from dmseg.cli.options import ANY_PATH, FILE, FOLDER, complete_modality, complete_models, limit_option, window_option
 from dmseg.errors import MissingDependencyError, UsageError
 from dmseg.types import MODALITIES, Window
 
@@ -18,9 +18,18 @@ if TYPE_CHECKING:
 
 @click.command("click")
 @click.argument("source", metavar="[IMAGE|BENCH]", type=ANY_PATH, required=False)
-@click.option("--model", "models", multiple=True, metavar="NAME", help="A model; twice: two side by side.")
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=complete_models,
+    help="A model; twice: two side by side.",
+)
 @click.option("--weights", multiple=True, help="Weights of the models, in their order; default: installed or shipped.")
-@click.option("--modality", default=None, help=f"Of an image file: {', '.join(MODALITIES)}.")
+@click.option(
+    "--modality", default=None, shell_complete=complete_modality, help=f"Of an image file: {', '.join(MODALITIES)}."
+)
 @window_option
 @click.option("--mask", type=FILE, default=None, help="The object in an image file, for scores and the export.")
 @click.option("--slice", "slice_index", type=click.IntRange(min=0), default=None, help="Slice of a volume, from 0.")

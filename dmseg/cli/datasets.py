@@ -37,6 +37,11 @@ def command(names: tuple[str, ...], raw: Path | None, fetch: bool, accept_licenc
     """List the datasets, show the cards of some (source, licence, tree, rules, what was found), or fetch them.
 
     A download that was cut goes on when the same command is run again.
+
+    \b
+    Examples:
+      dmseg datasets
+      dmseg datasets BUSI CHAOS --raw raw
     """
     from dmseg import datasets
     from dmseg.errors import DataError

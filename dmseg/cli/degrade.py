@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dmseg.cli.options import ANY_PATH, CommaList, jobs_option, seed_option, window_option
+from dmseg.cli.options import (
+    ANY_PATH,
+    CommaList,
+    complete_level,
+    complete_modality,
+    jobs_option,
+    seed_option,
+    window_option,
+)
 from dmseg.errors import DataError, UsageError
 from dmseg.types import MODALITIES, Window, check_level, check_modality, resolve_name
 
@@ -18,10 +26,15 @@ if TYPE_CHECKING:
 @click.command("degrade")
 @click.argument("source", metavar="IN", type=ANY_PATH)
 @click.argument("out", metavar="OUT", type=ANY_PATH)
-@click.option("--level", default=None, help="clear, lq1, lq2, lq3 or lq3plus (LQ-3+).")
+@click.option("--level", default=None, shell_complete=complete_level, help="clear, lq1, lq2, lq3 or lq3plus (LQ-3+).")
 @click.option("--op", default=None, metavar="NAME", help="Instead of a level: this one operation, with --severity.")
 @click.option("--severity", default=None, help="Of --op: 1, 2 or 3 (light, medium, heavy).")
-@click.option("--modality", default=None, help=f"{', '.join(MODALITIES)}; default: what a DICOM file says.")
+@click.option(
+    "--modality",
+    default=None,
+    shell_complete=complete_modality,
+    help=f"{', '.join(MODALITIES)}; default: what a DICOM file says.",
+)
 @click.option("--dataset", default=None, help="Use this dataset's own degradations at lq3plus, and its window.")
 @window_option
 @click.option(

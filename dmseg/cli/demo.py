@@ -15,6 +15,8 @@ from dmseg.types import LEVEL_LABELS, SPLITS, Image
 if TYPE_CHECKING:
     from dmseg.build import Benchmark
 
+_SECONDS_PER_IMAGE = 0.55
+"""Processor seconds for one image of the demo: to draw and build it, and for each model; measured on a 2 GHz core."""
 _CLASSICAL = ("disk", "watershed")
 """Weight-free models that finish in seconds; the networks whose weights ship follow where torch is installed."""
 
@@ -32,10 +34,15 @@ def command(out: Path, per_dataset: int, jobs: int) -> int:
     Example:
       dmseg demo --out demo --jobs 2
     """
-    from dmseg import build, harness, leaderboard, report
+    from dmseg import build, datasets, harness, leaderboard, report
     from dmseg.imaging import write_png
 
     start = time.monotonic()
+    models = (*_CLASSICAL, *_list_runnable())
+    seconds = _SECONDS_PER_IMAGE * per_dataset * len(datasets.RECIPES) * (2 + len(models)) / min(jobs, 2)
+    click.echo(
+        f"this takes about {seconds:.0f} s on two free cores; {len(models)} models, each with its own bar", err=True
+    )
     raw = build.phantom_raw(per_dataset, jobs)
     click.echo(f"phantom raw data, in the original layouts: {raw}", err=True)
     benchmark_folder = out / "benchmark"
@@ -44,12 +51,11 @@ def command(out: Path, per_dataset: int, jobs: int) -> int:
     write_png(picture, _levels_sheet(build.open_benchmark(benchmark_folder)))
 
     reports, failed = [], built.exit_code
-    models = (*_CLASSICAL, *_list_runnable())
-    for name in models:
+    for number, name in enumerate(models, 1):
         run = out / "runs" / name
-        # What networks are trained on is no test of them, and most of the demo's time.
-        splits = SPLITS if name in _CLASSICAL else ("seen", "unseen")
-        summary = harness.evaluate(name, benchmark_folder, run, splits=splits, jobs=jobs)
+        click.echo(f"model {number} of {len(models)}: {name}, {time.monotonic() - start:.0f} s so far", err=True)
+        # The train split is what models are trained on and no test of them, and most of the time.
+        summary = harness.evaluate(name, benchmark_folder, run, splits=_list_splits(benchmark_folder), jobs=jobs)
         failed = max(failed, summary.exit_code)
         reports.append(report.write_report(run, benchmark_folder))
         leaderboard.add(run, out / "leaderboard")
@@ -68,6 +74,14 @@ def command(out: Path, per_dataset: int, jobs: int) -> int:
     return failed
 
 
+def _list_splits(benchmark: Path) -> tuple[str, ...]:
+    """Return the test splits that a benchmark of few images has, or all where it has none."""
+    from dmseg.build import open_benchmark
+
+    present = set(open_benchmark(benchmark).images["split"])
+    return tuple(split for split in ("seen", "unseen") if split in present) or SPLITS
+
+
 def _levels_sheet(benchmark: Benchmark) -> Image:
     """Draw the first image of each dataset and modality at every level, objects outlined."""
     from dmseg.figures import contact_sheet
@@ -79,6 +93,7 @@ def _levels_sheet(benchmark: Benchmark) -> Image:
         [f"{row.dataset}, {row.modality}" for row in first.itertuples()],
         [LEVEL_LABELS[level] for level in benchmark.levels],
         contours=[[benchmark.mask(mask) for mask in masks[image]] for image in first["image_id"]],
+        banner="Synthetic images (phantoms), no patients",
     )
 
 

@@ -85,7 +85,12 @@ def findings() -> dict[str, Any]:
 @click.command(epilog="Example: dmseg doctor --json > doctor.json")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(as_json: bool) -> None:
-    """Print what is installed and what was found, to paste into an issue."""
+    """Print what is installed and what was found, to paste into an issue.
+
+    \b
+    Example:
+      dmseg doctor
+    """
     facts = findings()
     if as_json:
         click.echo(json.dumps(facts, indent=2))

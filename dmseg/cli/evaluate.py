@@ -11,6 +11,8 @@ import click
 from dmseg.cli.options import (
     FILE,
     FOLDER,
+    complete_models,
+    complete_presets,
     engine_options,
     jobs_option,
     levels_option,
@@ -45,6 +47,7 @@ def model_arguments(ctx: click.Context, param: click.Parameter, given: tuple[str
 @click.option(
     "--model",
     required=True,
+    shell_complete=complete_models,
     help="A name of `dmseg models`, pkg.mod:Class, file.py:Class, bridge:FILE.toml, or onnx:ENCODER,DECODER; "
     "restorer+ may stand before it.",
 )
@@ -58,7 +61,13 @@ def model_arguments(ctx: click.Context, param: click.Parameter, given: tuple[str
 )
 @click.option("--weights", default=None, help="Checkpoint file; default: the installed or shipped weights.")
 @click.option("--restorer-weights", default=None, help="Checkpoint file of what stands before the plus of --model.")
-@click.option("--preset", default="dmseg", show_default=True, help="Prompt protocol: see dmseg presets.")
+@click.option(
+    "--preset",
+    default="dmseg",
+    show_default=True,
+    shell_complete=complete_presets,
+    help="Prompt protocol: see dmseg presets.",
+)
 @click.option("--corrective", default=None, help="Rule of later clicks: center, edt-max, random, mixed.")
 @split_option("seen,unseen")
 @levels_option
@@ -98,10 +107,7 @@ def command(
     """
     from dmseg import baselines, build, harness
 
-    if data is None:
-        click.echo("no --data given: using the phantom edition in the user's cache", err=True)
-        data = build.phantom_benchmark(limit, track=track or MEDICAL)
-    elif track is not None:
+    if data is not None and track is not None:
         build.require_track(build.open_benchmark(data), track)
     model = choices.pop("model")
     restorer_weights = choices.pop("restorer_weights")
@@ -109,7 +115,14 @@ def command(
         if baselines.split_cascade(model) is None:
             raise UsageError(f'model "{model}" has no restorer; leave out --restorer-weights, or give restorer+model')
         choices["arguments"] = {**choices["arguments"], f"{baselines.RESTORER_PREFIX}weights": restorer_weights}
-    out = out or Path("runs") / Path(model.rpartition(":")[2]).stem
+    if data is None:
+        if not (choices["isolate"] or model.startswith("bridge:")):
+            # What is missing is said now, and not after the phantoms are built.
+            given = {name: choices[name] for name in ("weights", "device", "precision", "arguments")}
+            baselines.load_model(model, **given)
+        click.echo("no --data given: synthetic images, the phantom edition in the user's cache", err=True)
+        data = build.phantom_benchmark(limit, track=track or MEDICAL)
+    out = out or Path("runs") / _name_run(model)
     plan = harness.prepare(model, data, out, limit=limit, **choices)
     _warn_of_prompts(model, plan)
     if dry_run:
@@ -124,6 +137,15 @@ def command(
         return 0
     _show_summary(summary, data)
     return summary.exit_code
+
+
+def _name_run(model: str) -> str:
+    """Return the name of a run folder: that of the model, of its file, or of the folder of an exported network."""
+    runtime, _, place = model.rpartition("+")[2].partition(":")
+    if runtime in ("onnx", "openvino"):
+        first = Path(place.partition(",")[0])
+        return f"{(first.parent if first.suffix else first).resolve().name}-{runtime}"
+    return Path(model.rpartition(":")[2]).stem
 
 
 def _warn_of_prompts(model: str, plan: RunPlan) -> None:

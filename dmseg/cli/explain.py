@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dmseg.cli.evaluate import model_arguments
-from dmseg.cli.options import FILE, seed_option, window_option
+from dmseg.cli.options import FILE, complete_models, seed_option, window_option
 from dmseg.errors import UsageError
 
 if TYPE_CHECKING:
@@ -46,7 +46,13 @@ def _box(ctx: click.Context, param: click.Parameter, given: str | None) -> tuple
 
 @click.command("explain")
 @click.argument("image", metavar="IMAGE", type=FILE)
-@click.option("--model", default="mini-pge-sam", show_default=True, help="A network of `dmseg models`.")
+@click.option(
+    "--model",
+    default="mini-pge-sam",
+    show_default=True,
+    shell_complete=complete_models,
+    help="A network of `dmseg models`.",
+)
 @click.option(
     "--model-arg", "arguments", multiple=True, metavar="K=V", callback=model_arguments, help="For its constructor."
 )
@@ -111,7 +117,7 @@ def command(
     click.echo(
         "answer orange, reference blue; prompt map: green 1, white 0, red -1; guidance: distance from its median;"
     )
-    click.echo(
-        "features: first principal component over all steps, one scale per row (at the left); change: its length"
-    )
+    click.echo("features: first principal component over all steps, one scale per row (at the left)")
+    click.echo("what was added: after minus before along its own first axis, green and red, one scale for all steps;")
+    click.echo("how much: its length; the object is outlined")
     click.echo(f"wrote {out}: {len(explained)} steps; look at it")

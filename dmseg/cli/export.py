@@ -6,14 +6,20 @@ from pathlib import Path
 
 import click
 
-from dmseg.cli.options import FILE, FOLDER, split_option
+from dmseg.cli.options import FILE, FOLDER, complete_level, split_option
 from dmseg.types import check_level
 
 
 @click.command("export")
 @click.argument("bench", type=FOLDER)
 @click.option("-o", "--out", type=FILE, required=True, help="The JSON file.")
-@click.option("--level", default="clear", show_default=True, help="Level whose images the file names.")
+@click.option(
+    "--level",
+    default="clear",
+    shell_complete=complete_level,
+    show_default=True,
+    help="Level whose images the file names.",
+)
 @split_option("all")
 def command(bench: Path, out: Path, level: str, splits: tuple[str, ...]) -> None:
     """Write images, objects and categories of one level as COCO JSON; file names are relative to the benchmark.

@@ -25,6 +25,10 @@ def command(folder: Path, modality: str, name: str | None, rescale: str, out: Pa
     (NIfTI, MetaImage, NRRD) with label volumes; DICOM series with segmentations (SEG), structure sets (RTSTRUCT) or
     label volumes; at any depth. What the values of masks mean is decided from all of them. There is always a recipe:
     what was not understood stands in it as comments, to be corrected by hand (exit code 1 if nothing could be paired).
+
+    \b
+    Example:
+      dmseg init-recipe raw/mine --modality ultrasound
     """
     from dmseg.datasets import own
     from dmseg.errors import UsageError

@@ -53,9 +53,17 @@ def say(text: str) -> None:
     except UnicodeEncodeError:  # half a character that is no byte of a file name
         plain = text.encode("utf-8", "backslashreplace").decode()
     try:
-        click.echo(plain, err=True)
+        click.echo(colour_error(plain), err=True)
     except (OSError, ValueError):
         drop_stream("stderr")
+
+
+def colour_error(text: str) -> str:
+    """Return a message with its "error:" in red, where stderr is a terminal and NO_COLOR is not set."""
+    prefix = "error:"
+    if not text.startswith(prefix) or os.environ.get("NO_COLOR") or not sys.stderr.isatty():
+        return text
+    return click.style(prefix, fg="red", bold=True) + text.removeprefix(prefix)
 
 
 def say_error(error: click.ClickException) -> None:

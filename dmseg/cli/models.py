@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dmseg.cli.options import complete_models
 from dmseg.errors import unknown_name
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @click.command("models")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=complete_models)
 @click.option("--flops", is_flag=True, help="Parameters and operations of the networks, counted without running them.")
 def command(name: str | None, flops: bool) -> int:
     """List the models that can be evaluated, or show all that is known about one.

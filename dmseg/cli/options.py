@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from dmseg.errors import UsageError, unknown_name
-from dmseg.types import LEVELS, SPLITS, TRACKS, Window, check_level, check_track
+from dmseg.types import LEVELS, MODALITIES, SPLITS, TRACKS, Window, check_level, check_track
 
 
 class CommaList(click.ParamType):  # type: ignore[type-arg]  # generic only from click 8.2 on
@@ -17,10 +18,42 @@ class CommaList(click.ParamType):  # type: ignore[type-arg]  # generic only from
 
     name = "name,name,..."
 
+    def __init__(self, known: Sequence[str] = ()) -> None:
+        self._known = known
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Complete the last name of the list."""
+        before, comma, last = incomplete.rpartition(",")
+        return [CompletionItem(before + comma + name) for name in self._known if name.startswith(last)]
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
         if isinstance(value, tuple):
             return value
         return tuple(part.strip() for part in str(value).split(",") if part.strip())
+
+
+def complete_models(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Complete the name of a model, for a shell."""
+    from dmseg import baselines
+
+    return [name for name in baselines.model_names() if name.startswith(incomplete)]
+
+
+def complete_presets(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Complete the name of a prompt preset, for a shell."""
+    from dmseg import protocol
+
+    return [name for name in protocol.PRESETS if name.startswith(incomplete)]
+
+
+def complete_level(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Complete a level, for a shell."""
+    return [level for level in LEVELS if level.startswith(incomplete)]
+
+
+def complete_modality(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Complete a modality, for a shell."""
+    return [modality for modality in MODALITIES if modality.startswith(incomplete)]
 
 
 def _check_levels(ctx: click.Context, param: click.Parameter, value: tuple[str, ...] | None) -> tuple[str, ...]:
@@ -44,7 +77,7 @@ def _check_splits(ctx: click.Context, param: click.Parameter, value: tuple[str, 
 def levels_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """``--levels clear,lq1,...`` -> tuple of level ids in benchmark order; default: all five."""
     return click.option(
-        "--levels", type=CommaList(), callback=_check_levels, help=f"Comma-separated; default {','.join(LEVELS)}."
+        "--levels", type=CommaList(LEVELS), callback=_check_levels, help=f"Comma-separated; default {','.join(LEVELS)}."
     )(function)
 
 
@@ -65,7 +98,7 @@ def split_option(default: str) -> Callable[[Callable[..., Any]], Callable[..., A
     return click.option(
         "--split",
         "splits",
-        type=CommaList(),
+        type=CommaList((*SPLITS, "all")),
         default=default,
         show_default=True,
         callback=_check_splits,

@@ -28,7 +28,6 @@ def command(runs: tuple[Path, ...], benchmark: Path | None, out: Path | None, sh
       dmseg report runs/disk runs/watershed --out both.html
     """
     from dmseg import leaderboard, report, results
-    from dmseg.results.cases import case_tables
 
     if len(runs) > 1:
         if benchmark is not None:
@@ -39,7 +38,7 @@ def command(runs: tuple[Path, ...], benchmark: Path | None, out: Path | None, sh
         run = runs[0]
         found = benchmark or report.find_benchmark(run)
         opened = results.open_run(run)
-        warnings = leaderboard.find_warnings(opened.info, case_tables(opened.steps))
+        warnings = leaderboard.find_warnings(opened.info, opened.tables)
         path = report.write_report(run, found, out, [str(warning) for warning in warnings])
         click.echo(f"{path}: written; open it in a browser")
         if found is None:

@@ -7,10 +7,17 @@ from typing import Any
 import click
 
 from dmseg.cli.evaluate import model_arguments
+from dmseg.cli.options import complete_models
 
 
 @click.command("selfcheck")
-@click.option("--model", "name", required=True, help="A name of `dmseg models`, pkg.mod:Class, or file.py:Class.")
+@click.option(
+    "--model",
+    "name",
+    required=True,
+    shell_complete=complete_models,
+    help="A name of `dmseg models`, pkg.mod:Class, or file.py:Class.",
+)
 @click.option(
     "--model-arg", "arguments", multiple=True, metavar="K=V", callback=model_arguments, help="For its constructor."
 )

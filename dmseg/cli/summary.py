@@ -93,12 +93,11 @@ def command(
 
 
 def _write_run(run: Run, form: str, full: bool) -> str:
-    from dmseg.results.cases import case_tables
     from dmseg.results.layout import long_csv, screen_table, summary_tables
     from dmseg.results.summary import split_numbers
 
     model = str(run.info["model"]["name"])
-    tables = case_tables(run.steps)
+    tables = run.tables
     splits = [split_numbers(table) for table in tables.values()]
     if form == "csv":
         _say_notices(run, tables, err=True)
@@ -113,10 +112,9 @@ def _write_run(run: Run, form: str, full: bool) -> str:
 
 def _write_runs(runs: Sequence[Run], form: str, full: bool) -> str:
     from dmseg.results import model_table
-    from dmseg.results.cases import case_tables
 
     tables = model_table.build_tables(runs, model_table.LAYOUTS["full" if full else "table1"], drop=True)
-    _say_notices(runs[0], case_tables(runs[0].steps), err=form != "markdown")
+    _say_notices(runs[0], runs[0].tables, err=form != "markdown")
     if form == "csv":
         return model_table.format_csv(tables)
     draw = model_table.format_markdown if form == "markdown" else model_table.format_latex
@@ -124,21 +122,20 @@ def _write_runs(runs: Sequence[Run], form: str, full: bool) -> str:
 
 
 def _write_groups(runs: Sequence[Run], grouping: str, metric: str, form: str, benchmark: Path | None) -> str:
-    from dmseg.results.cases import case_tables
     from dmseg.results.comparing import require_pair
     from dmseg.results.grouping import find_degradations, list_operations, measure_drops, read_mask_facts
     from dmseg.results.layout import groups_csv, groups_table, models_groups_table
     from dmseg.results.model_table import name_runs
 
     for run in runs[1:]:
-        require_pair(runs[0], run, runs[0].steps, run.steps)
+        require_pair(runs[0], run, runs[0].tables, run.tables)
     facts, operations = read_mask_facts(runs[0]), None
     if grouping == "operation":
         digest = runs[0].info["benchmark"]["manifest_digest"]
         published = None if benchmark is not None else find_degradations(digest)
         operations = list_operations(_read_plans(runs[0], benchmark) if published is None else published)
     names = name_runs(runs)
-    tables = [case_tables(run.steps) for run in runs]
+    tables = [run.tables for run in runs]
     _say_notices(runs[0], tables[0], err=form != "markdown")
     drops = [
         [measure_drops(table, grouping, facts, operations, metric) for table in one.values()] for one in tables
@@ -172,7 +169,7 @@ def _say_notices(run: Run, tables: Mapping[str, CaseTable], err: bool) -> None:
     from dmseg import leaderboard
     from dmseg.results.notices import format_notices, list_notices
 
-    datasets = set(run.steps["dataset"])
+    datasets = {name for table in tables.values() for name in table.datasets}
     click.echo(format_notices(list_notices(run.info, datasets)), nl=False, err=err)
     for warning in leaderboard.find_warnings(run.info, tables):
         click.echo(f"warning {warning}", err=err)
@@ -182,7 +179,7 @@ def _join(run: Run, tables: Sequence[TextTable], form: str) -> str:
     """Return tables as text; their titles say what is synthetic, wherever they are copied to."""
     from dmseg.results.notices import mark_title
 
-    datasets = set(run.steps["dataset"])
+    datasets = {name for table in run.tables.values() for name in table.datasets}
     tables = [dataclasses.replace(table, title=mark_title(table.title, run.info, datasets)) for table in tables]
     return "\n\n".join(table.markdown() if form == "markdown" else table.latex() for table in tables) + "\n"
 

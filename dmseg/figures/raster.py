@@ -22,6 +22,8 @@ from dmseg.figures.svg import nice_ticks
 from dmseg.types import Image, Mask, Prompts, as_rgb
 
 Colour = tuple[int, int, int]
+Window = tuple[int, int, int, int]
+"""x0, y0, x1, y1 in pixels, the last two exclusive."""
 
 REFERENCE: Colour = rgb("sky")
 PREDICTION: Colour = rgb("orange")
@@ -33,10 +35,13 @@ _HALO: Colour = (0, 0, 0)
 _INK: Colour = (28, 28, 32)
 _SUBDUED: Colour = (92, 92, 100)
 _EMPTY_CELL: Colour = (236, 236, 240)
+_WARNING: Colour = (138, 75, 0)
 
 _SHIFT = 4  # fractional bits of cv2's drawing coordinates
 _GAP = 4
 _PAD = 10
+_INSET = 0.42  # side of an enlarged window, as a share of its cell
+_LONGEST_LABEL = 32
 
 
 def panel(
@@ -72,6 +77,8 @@ def contact_sheet(
     column_labels: Sequence[str],
     *,
     contours: Sequence[Sequence[Mask]] | None = None,
+    zooms: Sequence[Window | None] | None = None,
+    banner: str = "",
     cell: int = 192,
 ) -> NDArray[np.uint8]:
     """Lay images out in a labelled grid on white.
@@ -80,15 +87,18 @@ def contact_sheet(
         rows: one sequence of images per row, uint8 (H, W) or (H, W, 3); None leaves a cell empty. Images keep their
             aspect ratio and are scaled to fit the cell.
         row_labels: one text per row, drawn at the left; ``\\n`` breaks the line, the second and later lines are grey.
+            Lines are shortened in the middle to 32 characters; signs that the font lacks are written in Latin letters.
         column_labels: one text per column, drawn above.
         contours: for each row the masks, on the grid of that row's images, to outline in every cell of it.
+        zooms: for each row a window (x0, y0, x1, y1), pixels of its images, shown enlarged in the corner of its cells.
+        banner: what must be known of all images, such as "Synthetic images"; a strip on top.
         cell: side of a cell, pixels.
 
     Returns:
         uint8 (H, W, 3) RGB.
 
     Raises:
-        ValueError: labels or contours do not match the rows and columns.
+        ValueError: labels, contours or zooms do not match the rows and columns.
     """
     n_columns = len(column_labels)
     if len(row_labels) != len(rows) or any(len(row) > n_columns for row in rows):
@@ -98,17 +108,24 @@ def contact_sheet(
         )
     if contours is not None and len(contours) != len(rows):
         raise ValueError(f"contours for {len(contours)} rows, but there are {len(rows)} rows")
+    if zooms is not None and len(zooms) != len(rows):
+        raise ValueError(f"zooms for {len(zooms)} rows, but there are {len(rows)} rows")
     text_size = max(11, min(18, cell // 12))
+    row_labels, column_labels = ([write_label(text) for text in texts] for texts in (row_labels, column_labels))
     left = _label_width(row_labels, text_size)
-    top = text_size * 2 + _PAD
+    strip = round(text_size * 1.9) if banner else 0
+    top = text_size * 2 + _PAD + strip
     height = top + len(rows) * (cell + _GAP) + _PAD
     width = left + n_columns * (cell + _GAP) + _PAD
     sheet = np.full((height, width, 3), 255, dtype=np.uint8)
     for r, row in enumerate(rows):
         masks = contours[r] if contours is not None else ()
+        zoom = zooms[r] if zooms is not None else None
         for c, image in enumerate(row):
             y, x = top + r * (cell + _GAP), left + c * (cell + _GAP)
-            sheet[y : y + cell, x : x + cell] = _cell(image, masks, cell)
+            sheet[y : y + cell, x : x + cell] = _cell(image, masks, cell, zoom)
+    if banner:
+        sheet = _draw_banner(sheet, write_label(banner), strip, text_size)
     return _draw_labels(sheet, row_labels, column_labels, text_size, left, top, cell)
 
 
@@ -177,18 +194,79 @@ def _draw_click(canvas: NDArray[np.uint8], x: float, y: float, positive: bool, r
         cv2.fillConvexPoly(canvas, corners, _WHITE, cv2.LINE_AA, _SHIFT)
 
 
-def _cell(image: Image | None, masks: Sequence[Mask], cell: int) -> NDArray[np.uint8]:
+def _cell(image: Image | None, masks: Sequence[Mask], cell: int, zoom: Window | None = None) -> NDArray[np.uint8]:
     """Return a (cell, cell, 3) square with the image centred in it."""
     square = np.full((cell, cell, 3), _EMPTY_CELL, dtype=np.uint8)
     if image is None:
         return square
-    canvas, _ = _fit(image, cell)
+    canvas, scale = _fit(image, cell)
     for mask in masks:
         _draw_contour(canvas, _check_mask(mask, image), REFERENCE, max(2, cell // 110))
     height, width = canvas.shape[:2]
     y, x = (cell - height) // 2, (cell - width) // 2
     square[y : y + height, x : x + width] = canvas
+    if zoom is not None:
+        _draw_zoom(square, image, zoom, (x, y), scale)
     return square
+
+
+def _draw_zoom(square: NDArray[np.uint8], image: Image, zoom: Window, corner: tuple[int, int], scale: float) -> None:
+    """Frame a window of the image in its cell, and show it enlarged in the corner that is farthest from it."""
+    cell, (x0, y0, x1, y1) = len(square), zoom
+    inset, _ = _fit(image[y0:y1, x0:x1], round(cell * _INSET))
+    height, width = inset.shape[:2]
+    at = [(start * scale + place, end * scale + place) for start, end, place in
+          ((x0, x1, corner[0]), (y0, y1, corner[1]))]  # fmt: skip
+    to_left, to_top = (low + high > cell for low, high in at)
+    x, y = (2 if to_left else cell - width - 2), (2 if to_top else cell - height - 2)
+    (left, right), (top, bottom) = ((round(low), round(high) - 1) for low, high in at)
+    for thickness, colour in ((3, _HALO), (1, _WHITE)):
+        cv2.rectangle(square, (left, top), (right, bottom), colour, thickness)
+    square[y : y + height, x : x + width] = inset
+    for thickness, colour in ((3, _HALO), (1, _WHITE)):
+        cv2.rectangle(square, (x, y), (x + width - 1, y + height - 1), colour, thickness)
+
+
+def _draw_banner(sheet: NDArray[np.uint8], text: str, height: int, text_size: int) -> NDArray[np.uint8]:
+    picture = Pillow.fromarray(sheet)
+    draw = ImageDraw.Draw(picture)
+    draw.rectangle((0, 0, sheet.shape[1], height - 4), fill=_WARNING)
+    draw.text((sheet.shape[1] / 2, height / 2 - 2), text, fill=_WHITE, font=_font(text_size), anchor="mm")
+    return np.asarray(picture, dtype=np.uint8).copy()
+
+
+def write_label(text: str) -> str:
+    """Return a label as a sheet can show it: each line short, and of signs that the font has.
+
+    >>> write_label("乳腺 12")
+    'RuXian 12'
+    >>> write_label("a-very-long-name-of-an-image-file-from-a-hospital")
+    'a-very-long-name…from-a-hospital'
+    """
+    return "\n".join(_shorten(_latinise(line)) for line in text.split("\n"))
+
+
+def _shorten(line: str) -> str:
+    half = _LONGEST_LABEL // 2
+    return line if len(line) <= _LONGEST_LABEL else f"{line[:half]}…{line[-(_LONGEST_LABEL - half - 1) :]}"
+
+
+def _latinise(line: str) -> str:
+    if line.isascii():
+        return line
+    from anyascii import anyascii
+
+    known = _find_known_signs()
+    return "".join(sign if ord(sign) in known else anyascii(sign) for sign in line)
+
+
+@cache
+def _find_known_signs() -> frozenset[int]:
+    """Return the code points that the font of the pictures has."""
+    from fontTools.ttLib import TTFont
+
+    with TTFont(_font_path(), lazy=True) as font:
+        return frozenset(font.getBestCmap())
 
 
 def draw_histogram(
@@ -226,11 +304,15 @@ def draw_histogram(
 
 @cache
 def _font(size: int) -> ImageFont.FreeTypeFont:
-    """Return DejaVu Sans, which covers what ids and labels contain; matplotlib brings it (and is not imported)."""
+    """Return DejaVu Sans; matplotlib brings it (and is not imported)."""
+    return ImageFont.truetype(_font_path(), size)
+
+
+def _font_path() -> str:
     spec = find_spec("matplotlib")
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError("matplotlib, a dependency of dmseg that brings the font of the pictures, is missing")
-    return ImageFont.truetype(str(Path(spec.origin).parent / "mpl-data/fonts/ttf/DejaVuSans.ttf"), size)
+    return str(Path(spec.origin).parent / "mpl-data/fonts/ttf/DejaVuSans.ttf")
 
 
 def _label_width(labels: Sequence[str], text_size: int) -> int:

@@ -224,7 +224,7 @@ def _do_missing(plan: RunPlan, ledger: Ledger, blocks: BlockList) -> None:
     facts = session_facts(plan.setup.device, plan.setup.jobs, plan.setup.shard)
     ledger.note_session({**facts, "benchmark": str(plan.benchmark)})
     with run_blocks(plan.setup, plan.model, missing, plan.backend) as done:
-        for _ in progress(done, len(missing), "evaluate", "work units"):
+        for _ in progress(done, len(missing), f"evaluate {plan.info['model']['name']}", "work units"):
             pass
 
 

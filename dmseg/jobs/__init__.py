@@ -5,7 +5,7 @@ A job is a pure function ``unit -> result`` and a list of units. :func:`run` app
 units are is known to the layers above: sources of a build, blocks of an evaluation, images of a phantom.
 """
 
-from dmseg.jobs.backends import BACKENDS, INLINE, Backend, WorkerLostError, run, worker_lost
+from dmseg.jobs.backends import BACKENDS, INLINE, Backend, WorkerLostError, explain_lost_worker, run
 from dmseg.jobs.ledger import Ledger, guard_disk, write_json
 from dmseg.jobs.limits import Calls, CallTimeoutError, Watched, limit_time
 from dmseg.jobs.sessions import peak_memory, session_facts
@@ -24,6 +24,7 @@ __all__ = [
     "WorkerLostError",
     "check_shard",
     "end_with_parent",
+    "explain_lost_worker",
     "guard_disk",
     "limit_time",
     "peak_memory",
@@ -32,6 +33,5 @@ __all__ = [
     "session_facts",
     "take_shard",
     "torchrun_shard",
-    "worker_lost",
     "write_json",
 ]

@@ -44,7 +44,7 @@ class WorkerLostError(MachineError):
     """A worker process was ended by the system, not by dmseg."""
 
 
-def worker_lost(reason: object) -> WorkerLostError:
+def explain_lost_worker(reason: object) -> WorkerLostError:
     """Return the error for a worker that was lost, with what is known of the reason."""
     text = str(reason) or type(reason).__name__
     ends = re.search(r"{.*}", text)  # loky's exit codes, in a paragraph of its own words
@@ -142,10 +142,10 @@ def _result(future: Future[R]) -> R:
     try:
         return future.result()
     except (BrokenProcessPool, CancelledError) as error:
-        raise worker_lost(error) from None
+        raise explain_lost_worker(error) from None
     except Exception as error:
         if type(error).__name__ in ("KilledWorker", "CommClosedError", "FutureCancelledError"):  # of dask
-            raise worker_lost(error) from None
+            raise explain_lost_worker(error) from None
         raise
 
 
@@ -252,7 +252,7 @@ def _dask(backend: Backend) -> Pool:
             # A cluster of others may wait for its machines; in one of our own, nobody starts new workers.
             without_since = None if found or not own else without_since or time.monotonic()
             if without_since is not None and time.monotonic() - without_since > _NO_WORKER_S:
-                raise worker_lost("all of them, and dask starts no new ones")
+                raise explain_lost_worker("all of them, and dask starts no new ones")
             return max(found, backend.jobs)
 
         try:

@@ -19,7 +19,7 @@ from types import FrameType
 from typing import Any
 
 from dmseg.errors import DmsegError
-from dmseg.jobs.backends import worker_lost
+from dmseg.jobs.backends import explain_lost_worker
 from dmseg.jobs.stopping import end_with_parent
 
 GRACE_S = 5.0
@@ -116,7 +116,7 @@ class Watched:
                 call = value
         except (EOFError, BrokenPipeError, ConnectionResetError):
             if call is None:
-                raise worker_lost("outside of any call of the model") from None
+                raise explain_lost_worker("outside of any call of the model") from None
             return False, (call, "crash")
 
     @contextlib.contextmanager

@@ -108,7 +108,7 @@ def make_challenge(run: Run, beacon: str | None = None, source: str = "", number
     if len(beacon) < 8:
         raise UsageError(f'beacon "{beacon}": give at least 8 characters, such as the randomness of a drand round')
     digest = run_digest(run.path)
-    masks = draw_masks(digest, beacon, run.steps["mask_id"].unique(), number)
+    masks = draw_masks(digest, beacon, run.list_masks(), number)
     challenge = Challenge(str(run.info["model"]["name"]), digest, beacon, source, masks)
     require_shape(challenge.to_json(), _SHAPE, "challenge")
     return challenge
@@ -183,7 +183,7 @@ def check_answer(challenge: Challenge, run: Run, answer: Path, manifest: Manifes
     """
     if run_digest(run.path) != challenge.run_digest:
         raise DataError(f"{run.path}: its rows are not those that the challenge was drawn for")
-    drawn = draw_masks(challenge.run_digest, challenge.beacon, run.steps["mask_id"].unique(), len(challenge.masks))
+    drawn = draw_masks(challenge.run_digest, challenge.beacon, run.list_masks(), len(challenge.masks))
     if drawn != challenge.masks:
         raise DataError("the masks of the challenge are not those that its beacon draws; make the challenge again")
     audit = examine(answer, run.info, run.steps, run.prompts, Reference(manifest), challenge.masks)

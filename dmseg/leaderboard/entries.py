@@ -23,7 +23,7 @@ from dmseg.leaderboard.run_shape import RUN
 from dmseg.naming import name_key, safe_name
 from dmseg.reading import read_json, require_regular, show_name
 from dmseg.results import open_run
-from dmseg.results.cases import CaseTable, case_tables
+from dmseg.results.cases import CaseTable
 from dmseg.schemas import SHA256, Number, Optional, Record, Text, require_shape
 
 RUN_FILES: tuple[str, ...] = ("run.json", "steps.parquet", "prompts.parquet", "inputs.parquet", "audit.jsonl.gz")
@@ -94,7 +94,7 @@ class Entry:
     @cached_property
     def tables(self) -> dict[str, CaseTable]:
         """The rows by split."""
-        return case_tables(open_run(self.folder).steps)
+        return open_run(self.folder).tables
 
     @property
     def model(self) -> str:

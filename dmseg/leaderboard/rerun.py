@@ -10,7 +10,6 @@ import numpy as np
 from dmseg.errors import UsageError
 from dmseg.naming import name_key
 from dmseg.results import Run, run_digest
-from dmseg.results.cases import case_tables
 
 LEVEL_TOLERANCE = 1e-3
 """Largest difference of mean final Dice at any level: what another device, chunk or batch size may cost."""
@@ -67,7 +66,7 @@ def compare_runs(entry: Run, again: Run) -> Agreement:
     digests = run_digest(entry.path), run_digest(again.path)
     if digests[0] == digests[1]:
         return Agreement(digests[1], True, 0.0, 1.0)
-    first, second = case_tables(entry.steps), case_tables(again.steps)
+    first, second = entry.tables, again.tables
     gaps: list[float] = []
     ones, twos = [], []
     for split, table in first.items():

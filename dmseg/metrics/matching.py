@@ -37,7 +37,7 @@ def match_files(reference: Path, prediction: Path, strip: Sequence[str] = ()) ->
     left, doubled = _masks_below(reference, strip)
     right, also_doubled = _masks_below(prediction, strip)
     pairs = {name: name for name in left.keys() & right.keys()}
-    folded = [_by_folded(side) for side in (left, right)]
+    folded = [_group_by_folded(side) for side in (left, right)]
     for key in folded[0].keys() & folded[1].keys():
         if len(folded[0][key]) == len(folded[1][key]) == 1:
             pairs.setdefault(folded[0][key][0], folded[1][key][0])
@@ -49,7 +49,7 @@ def match_files(reference: Path, prediction: Path, strip: Sequence[str] = ()) ->
     return Pairs(both, only_left, only_right, doubled | also_doubled, _hints(only_left, only_right))
 
 
-def _by_folded(files: Iterable[str]) -> dict[str, list[str]]:
+def _group_by_folded(files: Iterable[str]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for name in files:
         found.setdefault(name.casefold(), []).append(name)

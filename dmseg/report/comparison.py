@@ -14,7 +14,7 @@ from dmseg.report.artefacts import read_operations
 from dmseg.report.sections import ReportChart, make_environment, make_series, make_step_ticks
 from dmseg.results import Run
 from dmseg.results.again import write_command
-from dmseg.results.cases import CaseTable, case_tables
+from dmseg.results.cases import CaseTable
 from dmseg.results.grouping import find_hardest, measure_drops, read_mask_facts
 from dmseg.results.model_table import build_tables, format_html, name_runs
 from dmseg.results.notices import list_notices
@@ -26,7 +26,7 @@ def render_comparison(runs: Sequence[Run]) -> str:
     """Return the body of the page of several runs (see :func:`dmseg.report.write_comparison`)."""
     names = name_runs(runs)
     headline = build_tables(runs, ("dice", "iou", "nsd_2", "hd95"), drop=True)  # refuses runs that do not pair
-    tables = [case_tables(run.steps) for run in runs]
+    tables = [run.tables for run in runs]
     facts, operations = read_mask_facts(runs[0]), read_operations(runs[0], None)
     splits = []
     for table in headline:

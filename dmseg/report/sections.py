@@ -12,6 +12,7 @@ from typing import Any
 import jinja2
 import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
 from markupsafe import Markup
 
 from dmseg.build import Benchmark
@@ -21,7 +22,7 @@ from dmseg.report.pictures import Predictions, gallery
 from dmseg.results import Run, run_digest
 from dmseg.results.again import write_command
 from dmseg.results.audit import AUDIT_FILE, SHOWN_FILE, read_audit
-from dmseg.results.cases import CaseTable, case_tables
+from dmseg.results.cases import CaseTable
 from dmseg.results.grouping import Operations, read_mask_facts
 from dmseg.results.notices import find_trained, list_notices, list_synthetic, mark_dataset
 from dmseg.results.summary import TABLE_METRICS, SplitNumbers, SummaryRow, split_numbers
@@ -54,7 +55,7 @@ class RunPage:
     @cached_property
     def tables(self) -> dict[str, CaseTable]:
         """The rows by split."""
-        return case_tables(self.run.steps)
+        return self.run.tables
 
     @cached_property
     def facts(self) -> pd.DataFrame:
@@ -87,9 +88,10 @@ def make_environment() -> jinja2.Environment:
 
 def render_report(run: Run, pixels: Benchmark | None, warnings: Sequence[str]) -> str:
     """Return the body of a run's page (see :func:`dmseg.report.write_report`)."""
-    info, steps, content = run.info, run.steps, RunPage(run, pixels)
-    datasets = sorted(set(steps["dataset"]))
-    splits = [_split(table, content) for table in content.tables.values()]
+    info, content = run.info, RunPage(run, pixels)
+    tables = list(content.tables.values())
+    datasets = sorted({name for table in tables for name in table.datasets})
+    splits = [_split(table, content) for table in tables]
     return (
         make_environment()
         .get_template("report.html.j2")
@@ -99,13 +101,13 @@ def render_report(run: Run, pixels: Benchmark | None, warnings: Sequence[str]) -
             protocol=info["protocol"],
             notices=list_notices(info, datasets),
             warnings=warnings,
-            n_masks=steps["mask_id"].nunique(),
-            n_images=steps["image_id"].nunique(),
-            n_cases=steps["case_id"].nunique(),
+            n_masks=len(run.list_masks()),
+            n_images=content.facts["image_id"].nunique(),
+            n_cases=len({case for table in tables for case in table.cases}),
             n_datasets=len(datasets),
-            n_rows=len(steps),
-            n_failed=int((steps["status"] != "ok").sum()),
-            failures=_failures(steps),
+            n_rows=sum(table.failed.size for table in tables),
+            n_failed=sum(int(table.failed.sum()) for table in tables),
+            failures=_failures(run),
             facts=_facts(info, content),
             local=info["benchmark"]["edition"] == "local",
             splits=splits,
@@ -209,7 +211,7 @@ def collect_sources(
         for record in read_audit(run.path / name)
         if record.mask_id in own
     }
-    images = dict(zip(run.steps["mask_id"], run.steps["image_id"], strict=True))
+    images = read_mask_facts(run)["image_id"].to_dict()
     return table, run.prompts, images, predictions, pixels
 
 
@@ -284,9 +286,10 @@ class FailureGroup:
     masks: int
 
 
-def _failures(steps: pd.DataFrame) -> list[FailureGroup]:
+def _failures(run: Run) -> list[FailureGroup]:
     """Return what failed, most rows first; beyond the first few messages one line counts the rest."""
-    failed = steps[steps["status"] != "ok"].fillna({"error": ""})
+    failed = run.select("steps", ["mask_id", "status", "error"], lambda batch: pc.not_equal(batch["status"], "ok"))
+    failed = failed.fillna({"error": ""})
     kinds = [
         FailureGroup(str(status), str(error), len(group), group["mask_id"].nunique())
         for (status, error), group in failed.groupby(["status", "error"], sort=True)

@@ -8,24 +8,20 @@ from pathlib import Path
 
 import numpy as np
 
-from dmseg.build import Benchmark, open_benchmark
-from dmseg.errors import DataError, UsageError
+from dmseg.build import Benchmark
+from dmseg.errors import UsageError
 from dmseg.figures import page
-from dmseg.files import cache_folder, write_text
+from dmseg.files import write_text
 from dmseg.imaging import write_png
-from dmseg.manifests import HEADER_FILE, read_header
-from dmseg.reading import read_json
 from dmseg.report.comparison import render_comparison
-from dmseg.report.pictures import worst_sheet
-from dmseg.report.sections import PANELS_CLASS, collect_sources, render_report
-from dmseg.results import Run, open_run
-from dmseg.results.cases import case_tables
-from dmseg.results.columns import ENVIRONMENT_FILE
+from dmseg.report.places import find_benchmark, open_own_benchmark
+from dmseg.report.sections import PANELS_CLASS, render_report
+from dmseg.report.showing import open_shown_run
+from dmseg.results import open_run
 from dmseg.results.model_table import name_runs
 
 REPORT_FILE = "report.html"
 COMPARISON_FILE = "comparison.html"
-_MAX_ENVIRONMENT = 1 << 24
 
 
 def write_report(
@@ -49,7 +45,7 @@ def write_report(
     """
     opened = open_run(run)
     found = benchmark if benchmark is not None else find_benchmark(run)
-    pixels = None if found is None else _benchmark_of(opened, found)
+    pixels = None if found is None else open_own_benchmark(opened, found)
     path = out or run / REPORT_FILE
     if pixels is None and _has_pictures(path):
         raise UsageError(
@@ -91,47 +87,6 @@ def write_worst_cases(run: Path, benchmark: Path | Benchmark, out: Path) -> Path
 
     Arguments, result and errors are those of :func:`write_report`.
     """
-    opened = open_run(run)
-    pixels = _benchmark_of(opened, benchmark)
-    sheets = [worst_sheet(*collect_sources(table, opened, pixels)) for table in case_tables(opened.steps).values()]
-    width = max(sheet.shape[1] for sheet in sheets)
-    padding = [((0, 0), (width - sheet.shape[1], 0), (0, 0)) for sheet in sheets]  # labels are at the left
-    padded = [np.pad(sheet, edges, constant_values=255) for sheet, edges in zip(sheets, padding, strict=True)]
-    write_png(out, np.concatenate(padded))
+    picture = open_shown_run(run).show_worst(benchmark=benchmark)
+    write_png(out, np.asarray(picture, dtype=np.uint8))
     return out
-
-
-def _benchmark_of(run: Run, benchmark: Path | Benchmark) -> Benchmark:
-    """Return the open benchmark if the run was made on it."""
-    pixels = open_benchmark(benchmark) if isinstance(benchmark, Path) else benchmark
-    wanted = run.info["benchmark"]["manifest_digest"]
-    if pixels.digest != wanted:
-        raise DataError(
-            f"{pixels.path}: benchmark {pixels.digest[:8]}, but the run was made on {wanted[:8]}; "
-            "give --data the benchmark of this run"
-        )
-    return pixels
-
-
-def find_benchmark(run: Path) -> Path | None:
-    """Return the benchmark of a run: where the run was made on it, or in the user's cache; None where it is neither."""
-    wanted = open_run(run).info["benchmark"]["manifest_digest"]
-    places = [*_list_noted(run), *(cache_folder() / "benchmarks").glob(f"*/{HEADER_FILE}")]
-    for header in places:
-        try:
-            if read_header(header.parent)["manifest_digest"] == wanted:
-                return header.parent
-        except (DataError, OSError):  # moved, or another one now
-            continue
-    return None
-
-
-def _list_noted(run: Path) -> list[Path]:
-    """Return the headers of the benchmark folders that environment.json names, newest session first."""
-    try:
-        noted = read_json(run / ENVIRONMENT_FILE, limit=_MAX_ENVIRONMENT)
-    except (DataError, OSError):
-        return []
-    sessions = noted.get("sessions") if isinstance(noted, dict) else None
-    places = [session.get("benchmark") for session in sessions or () if isinstance(session, dict)]
-    return [Path(place) / HEADER_FILE for place in reversed(places) if isinstance(place, str)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dmseg.errors import UsageError, unknown_name
-from dmseg.results.cases import METRICS, CaseTable, case_tables
-from dmseg.results.grouping import name_sizes
+from dmseg.results.cases import METRICS, CaseTable, read_case_tables
+from dmseg.results.grouping import read_mask_facts
 from dmseg.results.runs import Run
 from dmseg.statistics import CaseBootstrap, Estimate
 from dmseg.types import SPLITS
@@ -59,18 +59,23 @@ def compare(first: Run, second: Run, metric: str = "dice", *, splits: Sequence[s
     """
     if metric not in METRICS:
         raise unknown_name("metric", metric, METRICS)
-    rows = [run.steps[run.steps["split"].isin(splits)] for run in (first, second)]
-    require_pair(first, second, *rows)
-    mine, theirs = map(case_tables, rows)
-    groups = _mask_groups(rows[0])
+    tables = [read_case_tables(run.path / "steps.parquet", (metric,)) for run in (first, second)]
+    mine, theirs = ({split: table for split, table in one.items() if split in splits} for one in tables)
+    require_pair(first, second, mine, theirs)
+    groups = read_mask_facts(first)
     found: list[RunDifference] = []
     for split, table in mine.items():
         found += _split_differences(table, theirs[split], groups, metric)
     return found
 
 
-def require_pair(first: Run, second: Run, first_rows: pd.DataFrame, second_rows: pd.DataFrame) -> None:
+def require_pair(
+    first: Run, second: Run, first_tables: Mapping[str, CaseTable], second_tables: Mapping[str, CaseTable]
+) -> None:
     """Refuse two runs whose rows do not pair: another protocol, benchmark or metric setting, or other objects.
+
+    Args:
+        first_tables, second_tables: their rows by split, of the splits that are compared.
 
     Raises:
         UsageError: says in what they differ.
@@ -83,20 +88,21 @@ def require_pair(first: Run, second: Run, first_rows: pd.DataFrame, second_rows:
             raise UsageError(
                 f"the runs do not pair: {part}.{key} is {one} in {first.path} and {other} in {second.path}"
             )
-    keys = ["mask_id", "level", "step"]
-    one_rows, other_rows = (set(map(tuple, rows[keys].to_numpy())) for rows in (first_rows, second_rows))
-    if one_rows != other_rows:
+    both = sum(_count_shared(table, second_tables.get(split)) for split, table in first_tables.items())
+    own, other = (sum(table.failed.size for table in one.values()) - both for one in (first_tables, second_tables))
+    if own or other:
         raise UsageError(
-            f"the runs do not pair: {len(one_rows - other_rows)} rows are only in {first.path}, "
-            f"{len(other_rows - one_rows)} only in {second.path}; use the same --split, --levels and --limit"
+            f"the runs do not pair: {own} rows are only in {first.path}, {other} only in {second.path}; "
+            "use the same --split, --levels and --limit"
         )
 
 
-def _mask_groups(steps: pd.DataFrame) -> pd.DataFrame:
-    """Return structure and size of each mask, indexed by mask_id."""
-    masks = steps.drop_duplicates("mask_id").set_index("mask_id")[["structure", "gt_area"]]
-    masks["size"] = name_sizes(masks["gt_area"].to_numpy(dtype=np.float64))
-    return masks
+def _count_shared(table: CaseTable, other: CaseTable | None) -> int:
+    """Return how many (mask, level, step) two tables of one split share; each has all of its own masks and levels."""
+    if other is None:
+        return 0
+    masks = len(set(table.mask_ids) & set(other.mask_ids))
+    return masks * len(set(table.levels) & set(other.levels)) * min(table.steps, other.steps)
 
 
 def _split_differences(table: CaseTable, other: CaseTable, groups: pd.DataFrame, metric: str) -> list[RunDifference]:

@@ -20,8 +20,6 @@ from numpy.typing import NDArray
 from dmseg.errors import DataError, UsageError, unknown_name
 from dmseg.manifests import find_published, find_published_header
 from dmseg.results.cases import LOWER_IS_BETTER, METRICS, CaseTable
-from dmseg.results.columns import run_schema
-from dmseg.results.parquet import read_columns
 from dmseg.results.runs import Run
 from dmseg.simulators import GENERAL
 from dmseg.statistics import CaseBootstrap, Estimate
@@ -61,10 +59,13 @@ class GroupDrop:
 def read_mask_facts(run: Run) -> pd.DataFrame:
     """Return image_id, modality, structure, size and prompt_kind of each mask of a run, indexed by mask_id."""
     columns = ["mask_id", "image_id", "modality", "structure", "gt_area", "prompt_kind", "level", "step"]
-    advice = "is this the folder of a dmseg run?"
-    rows = read_columns(run.path / "steps.parquet", run_schema("steps"), advice, columns)
-    first = pc.and_(pc.equal(rows["step"], 1), pc.equal(rows["level"], run.info["benchmark"]["levels"][0]))
-    facts: pd.DataFrame = rows.filter(first).drop_columns(["level", "step"]).to_pandas()
+    levels = run.info["benchmark"]["levels"]
+
+    def is_first(batch: pa.RecordBatch) -> pa.BooleanArray:
+        first = pc.equal(batch["step"], 1)
+        return pc.and_(first, pc.equal(batch["level"], levels[0])) if levels else first
+
+    facts = run.select("steps", columns, is_first).drop(columns=["level", "step"])
     facts = facts.drop_duplicates("mask_id").set_index("mask_id")
     facts["size"] = name_sizes(facts["gt_area"].to_numpy(dtype=np.float64))
     return facts

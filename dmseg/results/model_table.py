@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmseg.errors import UsageError, unknown_name
-from dmseg.results.cases import LOWER_IS_BETTER, METRICS, CaseTable, case_tables
+from dmseg.results.cases import LOWER_IS_BETTER, METRICS, CaseTable
 from dmseg.results.comparing import require_pair
 from dmseg.results.layout import csv_text, escape_tex
 from dmseg.results.notices import mark_title
@@ -101,8 +101,8 @@ def build_tables(
     if over not in OVERS:
         raise unknown_name("mean", over, OVERS)
     for run in runs[1:]:
-        require_pair(runs[0], run, runs[0].steps, run.steps)
-    tables = [case_tables(run.steps) for run in runs]
+        require_pair(runs[0], run, runs[0].tables, run.tables)
+    tables = [run.tables for run in runs]
     names = name_runs(runs)
     return [
         _build_table(split, runs[0].info, names, [one[split] for one in tables], list(metrics), over, average, drop)

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dmseg.canonical import digest_rows
 from dmseg.errors import DataError
-from dmseg.reading import read_json
+from dmseg.reading import read_json, show_name
+from dmseg.results.cases import ADVICE, CaseTable, read_case_tables
 from dmseg.results.columns import PARTS_FOLDER, RUN_FILE, SCHEMA_VERSION, STEPS, run_schema
-from dmseg.results.parquet import read_columns
+from dmseg.results.parquet import TextCodes, count_group_rows, read_batches, read_columns
 from dmseg.schemas import Items, Loose, Number, Record, Text, require_shape
 from dmseg.types import LEVELS, SPLITS
 
 _BATCH_ROWS = 10_000
+_BLOCK_ROWS = 200_000
+"""Rows that are sorted, and held whole, at a time."""
 _MAX_INFO_BYTES = 1 << 24
 _ANY = Loose(10_000, 10, 100_000)
 _INFO = Record(
@@ -43,12 +48,13 @@ _INFO = Record(
     _ANY,
 )
 """What readers of a run rely on in run.json; a submission is looked at more closely."""
+_RowChoice = Callable[[pa.RecordBatch], pa.BooleanArray]
 _DIGEST_ORDER = ("level", "mask_id", "seed", "step")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
-    """A finished run.
+    """A finished run. Tables are read when they are asked for; ``tables`` and ``select`` also of large runs.
 
     Attributes:
         path: the folder.
@@ -58,10 +64,24 @@ class Run:
     path: Path
     info: Mapping[str, Any]
 
+    def __repr__(self) -> str:
+        info, benchmark = self.info, self.info["benchmark"]
+        errors = f", {info['n_errors']} rows with errors" if info["n_errors"] else ""
+        return (
+            f"{type(self).__name__}({info['model']['name']} on {benchmark['edition']} {benchmark['version']}: "
+            f"{info['n_masks']} objects, {len(benchmark['levels'])} levels, {info['protocol']['steps']} steps{errors}; "
+            f"{self.path})"
+        )
+
     @functools.cached_property
     def steps(self) -> pd.DataFrame:
-        """One row per object, level and step; columns as in ``dmseg.results.columns.STEPS``."""
+        """One row per object, level and step; columns as in ``dmseg.results.columns.STEPS``. About 1.5 KB a row."""
         return self._frame("steps")
+
+    @functools.cached_property
+    def tables(self) -> dict[str, CaseTable]:
+        """The rows of ``steps`` by split, arranged (:func:`~dmseg.results.cases.tables`). About 80 bytes a row."""
+        return read_case_tables(self.path / "steps.parquet")
 
     @functools.cached_property
     def prompts(self) -> pd.DataFrame:
@@ -88,7 +108,30 @@ class Run:
         Raises:
             DataError: the file is missing, damaged, or lacks a column.
         """
-        return read_columns(self.path / f"{name}.parquet", run_schema(name), "is this the folder of a dmseg run?")
+        return read_columns(self.path / f"{name}.parquet", run_schema(name), ADVICE)
+
+    def list_masks(self) -> list[str]:
+        """Return the ids of the masks that ``steps`` has rows of, sorted within their split."""
+        return [mask_id for table in self.tables.values() for mask_id in table.mask_ids]
+
+    def select(
+        self, name: str, columns: Sequence[str], rows: Callable[[pa.RecordBatch], pa.BooleanArray]
+    ) -> pd.DataFrame:
+        """Return columns of some rows of a table, in file order; the others are never held.
+
+        Args:
+            name: table, as in ``dmseg.results.columns.TABLES``.
+            columns: which to read.
+            rows: tells of a batch of these columns which rows to return, (N,) bool.
+
+        Raises:
+            DataError: as :meth:`table`.
+        """
+        schema, path = run_schema(name), self.path / f"{name}.parquet"
+        found = [batch.filter(rows(batch)) for batch in read_batches(path, schema, ADVICE, columns)]
+        chosen = pa.schema([schema.field(column) for column in columns], metadata=schema.metadata)
+        frame: pd.DataFrame = pa.Table.from_batches(found, schema=chosen).to_pandas()
+        return frame
 
 
 def open_run(path: Path | str) -> Run:
@@ -123,11 +166,64 @@ def run_digest(path: Path | str) -> str:
     Rows are sorted by (level, mask_id, seed, step) and encoded canonically, all columns in schema order; the bytes of
     the file do not matter, nor do times, hosts or shards, which are in other files.
     """
-    table = open_run(path).table("steps").select([column.name for column in STEPS])
-    return digest_rows(_rows(table.sort_by([(name, "ascending") for name in _DIGEST_ORDER])))
+    return digest_rows(_list_sorted_rows(open_run(path).path / "steps.parquet"))
 
 
-def _rows(table: pa.Table) -> Iterator[Any]:
-    yield table.column_names
-    for batch in table.to_batches(max_chunksize=_BATCH_ROWS):
-        yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
+def _list_sorted_rows(path: Path) -> Iterator[Any]:
+    """Yield the names of the columns, then all rows in the order of the digest, block by block."""
+    yield [column.name for column in STEPS]
+    order = [(name, "ascending") for name in _DIGEST_ORDER]
+    blocks, number = _plan_blocks(path)
+    for block in blocks:
+        table = _read_block(path, block).sort_by(order)
+        number -= len(table)
+        for batch in table.to_batches(max_chunksize=_BATCH_ROWS):
+            yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
+    if number:
+        raise DataError(f"{show_name(path)}: its row groups hold other numbers of rows than they say")
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """Rows of one level and of masks from ``first`` to ``last`` (ids, in order), and the row groups they are in."""
+
+    level: str
+    first: str
+    last: str
+    groups: list[int]
+
+
+def _plan_blocks(path: Path) -> tuple[list[_Block], int]:
+    """Return the blocks in the order of the digest, and the number of all rows."""
+    codes = {name: TextCodes() for name in _DIGEST_ORDER[:2]}
+    for batch in read_batches(path, run_schema("steps"), ADVICE, list(codes), coded=True):
+        for name, column in codes.items():
+            column.add(batch[name])
+    (level_codes, levels), (mask_codes, masks) = (column.finish() for column in codes.values())
+    ends = np.cumsum(count_group_rows(path))
+    blocks = []
+    for place, level in enumerate(levels):
+        rows = np.flatnonzero(level_codes == place)
+        own = mask_codes[rows]
+        numbers = np.cumsum(np.bincount(own, minlength=len(masks)))
+        first = 0
+        while first < len(masks):
+            before = numbers[first - 1] if first else 0
+            last = max(first, int(np.searchsorted(numbers, before + _BLOCK_ROWS, side="right")) - 1)
+            inside = rows[(own >= first) & (own <= last)]
+            if len(inside):
+                groups = np.unique(np.searchsorted(ends, inside, side="right"))
+                blocks.append(_Block(level, masks[first], masks[last], groups[groups < len(ends)].tolist()))
+            first = last + 1
+    return blocks, len(level_codes)
+
+
+def _read_block(path: Path, block: _Block) -> pa.Table:
+    schema = run_schema("steps")
+    found = []
+    for batch in read_batches(path, schema, ADVICE, coded=True, groups=block.groups):
+        mask = batch["mask_id"].cast(pa.string())
+        inside = pc.and_(pc.greater_equal(mask, block.first), pc.less_equal(mask, block.last))
+        inside = pc.and_(inside, pc.equal(batch["level"].cast(pa.string()), block.level))
+        found.append(batch.filter(inside).cast(schema))
+    return pa.Table.from_batches(found, schema=schema)

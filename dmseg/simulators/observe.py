@@ -80,6 +80,9 @@ class Facts(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(list(iter(self)))
 
+    def __bool__(self) -> bool:
+        return True
+
 
 GREYS = ("minimum", "maximum", "mean", "deviation", "midtones", "white", "histogram")
 """Facts about the grey values alone, which pool over the slices of a volume."""

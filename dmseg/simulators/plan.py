@@ -7,6 +7,7 @@ import functools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from typing import Any
 
 from dmseg import canonical, imaging
@@ -50,7 +51,7 @@ class PlanStep:
         return {name: float(text) for name, text in self.values[severity].items()}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Plan:
     """What will be done to one image at every level.
 
@@ -91,9 +92,13 @@ class Plan:
     def look(self, clear: Any) -> Plan:
         """Return :meth:`observe` with facts that are measured when an operation asks for them."""
         facts = look(clear, modality=self.modality, geometry=self.geometry, window=self.window)
-        seen = dataclasses.replace(self, observed=facts)
         decided = self.visibility if self.observed is None else None
-        return dataclasses.replace(seen, visibility=seen.find_visibility(clear) if decided is None else decided)
+        if decided is None and not any(step.operation in visibility.CAPPED for step in self.general):
+            decided = 1.0
+        if decided is not None:
+            return dataclasses.replace(self, observed=facts, visibility=decided)
+        seen = dataclasses.replace(self, observed=facts)
+        return dataclasses.replace(seen, visibility=seen.find_visibility(clear))
 
     def find_visibility(self, clear: Any) -> float:
         """Return the factor of the visibility cap for an undegraded image, once its facts are known."""
@@ -109,7 +114,7 @@ class Plan:
 
     def at_channel(self, channel: int) -> Plan:
         """Return the plan of one channel where channels are images of their own: the same, with other noise."""
-        return dataclasses.replace(self, channel=channel)
+        return self if channel == (self.channel or 0) else dataclasses.replace(self, channel=channel)
 
     def _window(self) -> Window | None:
         declared = (self.observed or {}).get("window")
@@ -206,6 +211,14 @@ class Plan:
             step.operation: operation(step.operation).inert(self.observed) for step in self.general + self.domain
         }
         return {name: reason for name, reason in reasons.items() if reason is not None}
+
+    def __repr__(self) -> str:
+        names = [step.operation for step in (*self.general, *self.domain)]
+        where = self.modality or "any modality"
+        return f'Plan("{self.key}", {where}, seed {self.seed}, tables {self.tables["version"]}: {", ".join(names)})'
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(self.describe('lq3plus'))}</pre>"
 
     def digest(self, level: str) -> str:
         """Return the sha256 (64 hex digits) of what is sampled at a level; nothing that was observed enters it."""

@@ -21,7 +21,7 @@ from dmseg.baselines.networks.sam import Encoded
 from dmseg.baselines.pge_sam import EnhancedNetwork
 from dmseg.build import Benchmark
 from dmseg.errors import DmsegError
-from dmseg.jobs import end_with_parent, worker_lost
+from dmseg.jobs import end_with_parent, explain_lost_worker
 from dmseg.training.config import TrainConfig
 from dmseg.training.features import FeatureCache, Item, all_items, cache_key
 from dmseg.training.frozen import openvino_encoder
@@ -117,6 +117,7 @@ class Feed:
             workers = 0
         else:  # forked workers share what is read before: the index is loaded once
             sample = self.schedule.visits(numbers[0])[0]
+            self._benchmark.find_stored_image(sample.image_id, "clear")
             self._benchmark.plan(sample.image_id, self._benchmark.levels[-1])
             self._benchmark.mask(sample.mask_ids[0])
         loader = Loader(
@@ -184,4 +185,4 @@ def name_lost_workers() -> Iterator[None]:
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise
-        raise worker_lost(error) from None
+        raise explain_lost_worker(error) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,6 +27,11 @@ UNIT = (0.0, 1.0)
 _TARGETS = ("image", "images", "volume", "volumes")
 
 
+@functools.lru_cache(4)
+def _read(text: str) -> Degradation:
+    return Degradation.from_json(text)
+
+
 class Degrade(albumentations.ImageOnlyTransform):  # type: ignore[misc]  # albumentations is not followed
     """Degrade the images of a sample: a native transform of albumentations and AlbumentationsX.
 
@@ -35,7 +41,7 @@ class Degrade(albumentations.ImageOnlyTransform):  # type: ignore[misc]  # album
     otherwise. Draws come from the generator that ``Compose`` seeds; ``ReplayCompose`` keeps all drawn numbers.
 
     Args:
-        modality, levels, ops, severity, domain, order, window, value_range, keyed, per_slice, colour: see
+        modality, levels, ops, severity, domain, order, geometry, window, value_range, keyed, per_slice, colour: see
             :class:`dmseg.transforms.Settings`.
         keyed_seed: seed of keyed draws.
         name_from: entry of the sample that names the image, for keyed draws; None: the digest of its pixels.
@@ -50,6 +56,7 @@ class Degrade(albumentations.ImageOnlyTransform):  # type: ignore[misc]  # album
         severity: int | str | Sequence[int | str] | None = None,
         domain: Sequence[str] | None = None,
         order: str = "paper",
+        geometry: Mapping[str, Any] | None = None,
         window: Window | tuple[float, float] | None = None,
         value_range: tuple[float, float] | str | None = None,
         keyed: bool = False,
@@ -61,7 +68,7 @@ class Degrade(albumentations.ImageOnlyTransform):  # type: ignore[misc]  # album
     ) -> None:
         super().__init__(p=p)
         self.modality, self.levels, self.ops, self.severity, self.domain = modality, levels, ops, severity, domain
-        self.order = order
+        self.order, self.geometry = order, geometry
         self.window = (window.center, window.width) if isinstance(window, Window) else window
         self.value_range, self.keyed, self.keyed_seed = value_range, keyed, keyed_seed
         self.per_slice, self.colour, self.name_from = per_slice, colour, name_from
@@ -72,6 +79,7 @@ class Degrade(albumentations.ImageOnlyTransform):  # type: ignore[misc]  # album
             severity=severity,
             domain=domain,
             order=order,
+            geometry=geometry,
             window=window,
             value_range=value_range,
             seed=keyed_seed,
@@ -106,7 +114,7 @@ class Degrade(albumentations.ImageOnlyTransform):  # type: ignore[misc]  # album
         return self._settings.draw(draws.make_pixel_key(np.asarray(first))).to_json()
 
     def _apply(self, pixels: Any, layout: str, text: str, number: int = 0) -> NDArray[Any]:
-        drawn = Degradation.from_json(text)
+        drawn = _read(text)
         drawn = drawn.rename(f"{drawn.plan.key}/{number}") if number else drawn
         values = np.asarray(pixels)
         layout = arrays.fit_layout(layout, values.shape)
@@ -131,6 +139,6 @@ class Degrade(albumentations.ImageOnlyTransform):  # type: ignore[misc]  # album
     def get_transform_init_args_names(self) -> tuple[str, ...]:
         """Return the names of the arguments, which are attributes, too."""
         return (
-            "modality", "levels", "ops", "severity", "domain", "order", "window", "value_range", "keyed", "keyed_seed",
-            "per_slice", "colour", "name_from",
+            "modality", "levels", "ops", "severity", "domain", "order", "geometry", "window", "value_range", "keyed",
+            "keyed_seed", "per_slice", "colour", "name_from",
         )  # fmt: skip

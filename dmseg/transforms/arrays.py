@@ -144,25 +144,26 @@ def find_scale(image: NDArray[Any], settings: Settings, convention: tuple[float,
     kind, given = image.dtype, settings.value_range
     if kind.kind not in "iuf":
         raise UsageError(f"cannot degrade values of type {kind.name}; give integers or floats")
-    if kind.kind == "f" and not np.isfinite(image).all():
+    ends = (float(image.min()), float(image.max())) if kind.kind == "f" else (0.0, 0.0)
+    if not np.isfinite(ends).all():
         raise UsageError("the image contains NaN or infinity; replace them before degrading")
     if given is None and kind in (np.uint8, np.uint16):
         return None
     if isinstance(given, str):
         return _measure(image, given)
     if given is not None:
-        return _find_span(image, *given)
+        return _find_span(kind, ends, *given)
     stated = settings.window if kind.kind == "f" else settings.window or default_window(settings.modality)
     if isinstance(stated, Window) and kind.kind != "u":
         return None if kind == np.int16 else stated
     if convention is None or kind.kind != "f":
         raise UsageError(_ask(image))
     black, white = convention
-    low, high = float(image.min()), float(image.max())
+    low, high = ends
     slack = _SLACK * (white - black)
     if low < black - slack or high > white + slack:
         raise UsageError(f"values {low:g}..{high:g}, where {black:g}..{white:g} are defined; {_ask(image)}")
-    return _find_span(image, black, white)
+    return _find_span(kind, ends, black, white)
 
 
 def _ask(image: NDArray[Any]) -> str:
@@ -181,9 +182,9 @@ def _measure(image: NDArray[Any], how: str) -> Window:
     return _make_window(low, high if high > low else low + 1)
 
 
-def _find_span(image: NDArray[Any], black: float, white: float) -> Window | None:
+def _find_span(kind: np.dtype[Any], ends: tuple[float, float], black: float, white: float) -> Window | None:
     """Return the window from black to white; None where the simulators take the values as they are."""
-    plain = (black, white) == (0, 1) and image.dtype == np.float32 and image.min() >= 0 and image.max() <= 1
+    plain = (black, white) == (0, 1) and kind == np.float32 and ends[0] >= 0 and ends[1] <= 1
     return None if plain else _make_window(black, white)
 
 

@@ -10,14 +10,14 @@ from dmseg.errors import UsageError, unknown_name
 from dmseg.rng import Stream
 from dmseg.simulators import plan, plan_operations
 from dmseg.simulators.arrays import check_domain
-from dmseg.simulators.plan import Given
+from dmseg.simulators.geometry import check_geometry
+from dmseg.simulators.plan import SEVERITY_LEVELS, Given
 from dmseg.simulators.tables import check_severity
 from dmseg.transforms.degradation import Degradation
 from dmseg.types import Window, check_level, check_modality
 
 Operations = str | Sequence[str] | Mapping[str, Mapping[str, Given]]
 MEASURED = ("minmax", "percentiles")
-_LEVELS = {"light": "lq1", "medium": "lq2", "heavy": "lq3"}
 
 
 class Options(TypedDict, total=False):
@@ -28,6 +28,7 @@ class Options(TypedDict, total=False):
     severity: int | str | Sequence[int | str] | None
     domain: Sequence[str] | None
     order: str
+    geometry: Mapping[str, Any] | None
     window: Window | tuple[float, float] | None
     value_range: tuple[float, float] | str | None
     seed: int | None
@@ -48,6 +49,8 @@ class Settings:
         severity: of ``ops``: 1 (light), 2, 3 (heavy), or several to draw from; None: all three.
         domain: operations that LQ-3+ adds, instead of the modality's list.
         order: of LQ-3+: ``paper`` (general operations first) or ``acquisition`` (those of the domain first).
+        geometry: of ultrasound scans that have all the same one; None: it is estimated on every image, which takes most
+            of the time there. See :mod:`dmseg.simulators.geometry`.
         window: (center, width) in the scanner's units: what signed integers and floats in HU are shown with, and how
             grey becomes HU in 8-bit CT; None: the modality's.
         value_range: the values that are black and white, for floats and whatever does not use the full range of its
@@ -64,6 +67,7 @@ class Settings:
     severity: int | str | Sequence[int | str] | None = None
     domain: Sequence[str] | None = None
     order: str = "paper"
+    geometry: Mapping[str, Any] | None = None
     window: Window | tuple[float, float] | None = None
     value_range: tuple[float, float] | str | None = None
     seed: int | None = None
@@ -80,6 +84,8 @@ class Settings:
         put("levels", self._levels())
         if self.window is not None and not isinstance(self.window, Window):
             put("window", Window(*_two_numbers(self.window, "window=(center, width)")))
+        if self.geometry is not None:
+            put("geometry", check_geometry(self.geometry))
         if isinstance(self.value_range, str):
             if self.value_range not in MEASURED:
                 raise unknown_name("value_range", self.value_range, MEASURED)
@@ -99,7 +105,7 @@ class Settings:
             several = (wanted,) if isinstance(wanted, int | str) else tuple(wanted)
             if not several:
                 raise UsageError(f"severity={self.severity!r}; give 1 (light), 2, 3 (heavy) or several of them")
-            return tuple(_LEVELS[check_severity(one)] for one in several)
+            return tuple(SEVERITY_LEVELS[check_severity(one)] for one in several)
         if self.severity is not None:
             raise UsageError("severity is for ops; without ops give levels, such as levels=('lq1', 'lq3')")
         given = self.levels
@@ -116,11 +122,18 @@ class Settings:
         """Return the degradation of a key: the same for the same key and seed, anywhere."""
         seed, window = self.seed or 0, self.window
         assert window is None or isinstance(window, Window)
-        level = Stream("transform", seed, key).choice(list(self.levels or ()))
+        levels = list(self.levels or ())
+        level = levels[0] if len(levels) == 1 else Stream("transform", seed, key).choice(levels)
+        common: dict[str, Any] = {
+            "modality": self.modality,
+            "seed": seed,
+            "window": window,
+            "geometry": self.geometry,
+        }
         if self.ops is None:
-            drawn = plan(key, modality=self.modality, domain=self.domain, order=self.order, seed=seed, window=window)
+            drawn = plan(key, domain=self.domain, order=self.order, **common)
         else:
-            drawn = plan_operations(key, self.ops, modality=self.modality, seed=seed, window=window)
+            drawn = plan_operations(key, self.ops, **common)
         return Degradation(drawn, level)
 
     def acts(self, key: str, p: float) -> bool:

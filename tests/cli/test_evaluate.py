@@ -89,7 +89,7 @@ def test_without_data_it_says_that_phantoms_are_used(run, bench, tmp_path, monke
     monkeypatch.setattr("dmseg.build.phantom_benchmark", lambda limit=None: bench)
     monkeypatch.chdir(tmp_path)
     code, _, err = run("evaluate", "--model", "disk")
-    assert code == 0 and "no --data given: using the phantom edition" in err
+    assert code == 0 and "no --data given: synthetic images, the phantom edition" in err
     assert harness.open_run(tmp_path / "runs" / "disk").info["n_masks"] == 8
 
 
@@ -146,3 +146,10 @@ def test_digest_prints_the_digest(run, bench, tmp_path):
     assert code == 0 and out.strip() == harness.run_digest(tmp_path / "run") and len(out.strip()) == 64
     code, _, err = run("digest", tmp_path)
     assert code == 2 and "no run.json there" in err
+
+
+def test_missing_weights_are_said_before_phantoms_are_built(run, monkeypatch):
+    monkeypatch.setattr("dmseg.build.phantom_benchmark", lambda limit=None: pytest.fail("built for nothing"))
+    pytest.importorskip("torch")
+    code, _, err = run("evaluate", "--model", "lite-medsam")
+    assert code == 2 and "dmseg weights" in err

@@ -49,6 +49,14 @@ def test_sheet_of_operations_with_differences(picture: Path, tmp_path: Path) -> 
     assert np.asarray(Pillow.open(both)).shape[0] > 1.8 * np.asarray(Pillow.open(plain)).shape[0]
 
 
+def test_a_dicom_file_says_its_modality(tmp_path: Path) -> None:
+    from pydicom.data import get_testdata_file
+
+    result = run(get_testdata_file("CT_small.dcm"), "--out", tmp_path / "s.png", "--by", "operation")
+    assert result.exit_code == 0, result.output
+    assert "ct_ring" in result.output and "speckle" not in result.output
+
+
 def test_sheet_is_the_same_twice(picture: Path, tmp_path: Path) -> None:
     files = [tmp_path / name for name in ("a.png", "b.png")]
     for path in files:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dmseg.figures import contact_sheet, draw_histogram, draw_signed_heat, heat, panel
 from dmseg.figures.colours import rgb
-from dmseg.figures.raster import BOX, NEGATIVE, POSITIVE, PREDICTION, REFERENCE
+from dmseg.figures.raster import BOX, NEGATIVE, POSITIVE, PREDICTION, REFERENCE, write_label
 from dmseg.types import Prompts
 
 
@@ -139,3 +139,28 @@ def test_bars_of_a_histogram_are_as_high_as_their_counts() -> None:
     assert heights[1] == 0
     assert heights[0] / 4 == pytest.approx(heights[2], abs=2) and heights[0] / 2 == pytest.approx(heights[3], abs=2)
     assert np.array_equal(drawn, draw_histogram([4, 0, 1, 2], "title", "share", [(0, "1"), (4, "100")]))
+
+
+def test_a_banner_stands_on_top_and_labels_are_short_and_legible() -> None:
+    image = np.full((20, 20), 128, np.uint8)
+    plain = contact_sheet([[image]], ["a"], ["x"], cell=64)
+    told = contact_sheet([[image]], ["a"], ["x"], cell=64, banner="Synthetic images")
+    assert told.shape[0] > plain.shape[0] and (told[0, 0] == (138, 75, 0)).all() and (plain[0, 0] == 255).all()
+    assert write_label("乳腺超声") == "RuXianChaoSheng" and write_label("µm é") == "µm é"
+    long = "BUSI__malignant-with-a-very-long-name-of-a-file\nsecond"
+    assert all(len(line) <= 32 for line in write_label(long).split("\n")) and write_label(long).startswith("BUSI__")
+    wide = contact_sheet([[image]], ["x" * 200], ["x"], cell=64)
+    assert wide.shape[1] < 64 + 500
+
+
+def test_a_zoom_shows_its_window_enlarged_in_a_corner_away_from_it() -> None:
+    image = np.zeros((100, 100), np.uint8)
+    image[5:15, 5:15] = 255
+    sheet = contact_sheet([[image]], ["a"], ["x"], cell=100, zooms=[(0, 0, 20, 20)])
+    plain = contact_sheet([[image]], ["a"], ["x"], cell=100)
+    changed = np.argwhere((sheet != plain).any(axis=2))
+    inside = sheet.shape[0] - 10 - 4 - 21, sheet.shape[1] - 10 - 4 - 21
+    assert (sheet[inside] == 255).all() and (plain[inside] == 0).all(), "the bright square, four times as large"
+    assert len(changed) > 20 * 20
+    with pytest.raises(ValueError, match="zooms for 2 rows"):
+        contact_sheet([[image]], ["a"], ["x"], zooms=[None, None])

@@ -72,6 +72,13 @@ def test_any_operation_on_any_modality_works_or_says_why(picture: Picture) -> No
                 assert name in str(error) and modality in str(error)
 
 
+def test_physics_in_hu_is_refused_where_a_window_is_not_in_hu(picture: Picture) -> None:
+    grey = picture("mri", size=32).astype(np.int16) * 3
+    for name in ("ct_ring", "photon_starvation", "beam_hardening"):
+        with pytest.raises(UsageError, match=f"{name} is an operation of ct.*not of mri"):
+            dmseg.corrupt(grey, name, 2, modality="MR", window=Window(380, 760))
+
+
 @pytest.mark.parametrize(
     ("op", "options", "message"),
     [

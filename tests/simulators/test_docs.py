@@ -38,7 +38,7 @@ def test_gallery_is_current_and_shows_every_operation(monkeypatch: pytest.Monkey
     gallery = importlib.import_module("gallery_page")
     assert (DOCS / "gallery.md").read_text(encoding="utf-8") == gallery.write_page(), "run docs/gallery_page.py --text"
     pictures = list((DOCS / "images" / "gallery").glob("*.jpg"))
-    assert {path.stem for path in pictures} == set(OPS)
+    assert {path.stem for path in pictures} == set(OPS), "run docs/gallery_page.py RAW NAME"
     assert sum(path.stat().st_size for path in (DOCS / "images" / "gallery").iterdir()) < 2_000_000
 
 

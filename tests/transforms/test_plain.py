@@ -21,6 +21,14 @@ def test_a_keyed_call_is_the_benchmark(grey: np.ndarray) -> None:
     assert np.array_equal(out, degrade(grey, "lq3plus", modality="ct", key="case", seed=3))
 
 
+def test_a_geometry_is_used_instead_of_the_estimate(grey: np.ndarray) -> None:
+    box = {"kind": "linear", "left": 8, "right": 55, "top": 0, "bottom": 47}
+    made = Degrade("ultrasound", ops={"speckle": {"weight": 1.0}}, geometry=box, seed=1)(grey)
+    assert np.array_equal(made[:, :7], grey[:, :7]) and not np.array_equal(made, grey)
+    with pytest.raises(UsageError, match="geometry"):
+        Degrade("ultrasound", geometry={"kind": "round"})
+
+
 def test_the_order_of_acquisition(grey: np.ndarray) -> None:
     made = [
         Degrade("mri", levels="lq3plus", keyed=True, order=order)(grey, key="c") for order in ("paper", "acquisition")

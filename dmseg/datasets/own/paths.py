@@ -125,13 +125,13 @@ def _pair(images: Sequence[tuple[tuple[str, ...], str]], masks: Sequence[tuple[t
         if span is not None:
             core = stem[slice(*span)]
             best = max(
-                index[core.lower()], key=lambda each: (_n_shared(each[0], parents), -len(each[1]) - len(each[2]))
+                index[core.lower()], key=lambda each: (_count_shared(each[0], parents), -len(each[1]) - len(each[2]))
             )
             pairs.append(_Pair(best[0], parents, core, (best[1], best[2], stem[: span[0]], stem[span[1] :])))
     return pairs
 
 
-def _n_shared(one: Sequence[str], other: Sequence[str]) -> int:
+def _count_shared(one: Sequence[str], other: Sequence[str]) -> int:
     return len(set(one) & set(other))
 
 

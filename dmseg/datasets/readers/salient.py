@@ -19,7 +19,7 @@ class ThinObjectReader(PairReader):
     """
 
     def is_root(self, folder: Path) -> bool:
-        return all(self._original(folder)) or bool(self._repacked(folder))
+        return all(self._original(folder)) or bool(self._find_repacked(folder))
 
     def scan(self, root: Path) -> Scan:
         sources: list[Source] = []
@@ -32,7 +32,7 @@ class ThinObjectReader(PairReader):
             left_out += pairs.left_out
         else:
             found = []
-            for part, (images, masks) in self._repacked(root).items():
+            for part, (images, masks) in self._find_repacked(root).items():
                 pairs = pair_by_stem(root, tree.files(images, _JPEG), tree.by_stem(tree.files(masks, _MASKS)))
                 found += [(source, part) for source in pairs.sources]
                 left_out += pairs.left_out
@@ -47,7 +47,7 @@ class ThinObjectReader(PairReader):
     def _original(self, folder: Path) -> tuple[Path | None, Path | None, Path | None]:
         return tree.child(folder, "images"), tree.child(folder, "masks"), tree.child(folder, "list")
 
-    def _repacked(self, folder: Path) -> dict[str, tuple[Path, Path]]:
+    def _find_repacked(self, folder: Path) -> dict[str, tuple[Path, Path]]:
         found = {}
         for part in ("train", "test"):
             images, masks = tree.child(folder, f"images_{part}"), tree.child(folder, f"masks_{part}")
