@@ -14,10 +14,12 @@ import pandas as pd
 import pyarrow as pa
 from PIL import Image as Pillow
 
-from dmseg import imaging, simulators
+from dmseg import imaging
+from dmseg.build import published
 from dmseg.build.folder import BenchmarkFolder
+from dmseg.build.tracks import AnyPlan, read_plan, track_of
 from dmseg.build.unit import list_stored_levels
-from dmseg.errors import DataError, unknown_name
+from dmseg.errors import DataError, UsageError, unknown_name
 from dmseg.figures import contact_sheet
 from dmseg.manifests import (
     HEADER_FILE,
@@ -41,11 +43,13 @@ class StoredLevel:
         path: the stored file.
         level: level id.
         plan: JSON of the plan that makes the level from the file; None where the file is the level.
+        row: where the file is a table of a published benchmark, the image's row.
     """
 
     path: Path
     level: str
     plan: str | None = None
+    row: int | None = None
 
     def read(self) -> Image:
         """Return the pixels: uint8 (H, W) or (H, W, 3) RGB.
@@ -53,10 +57,12 @@ class StoredLevel:
         Raises:
             ImageFileError: the stored file is missing or damaged.
         """
+        if self.row is not None:
+            return published.read_row(self.path, self.row)
         pixels: Image = np.asarray(imaging.read_image(self.path).pixels)
         if self.plan is None:
             return pixels
-        degraded: Image = simulators.Plan.from_json(self.plan).apply(pixels, self.level)
+        degraded: Image = read_plan(self.plan).apply(pixels, self.level)
         return degraded
 
 
@@ -124,6 +130,11 @@ class Benchmark:
         return str(self.info["manifest_digest"])
 
     @property
+    def track(self) -> str:
+        """One of :data:`dmseg.types.TRACKS`."""
+        return track_of(self.info)
+
+    @property
     def levels(self) -> tuple[str, ...]:
         """Level ids that this benchmark has, from clear on."""
         return tuple(self.info["levels"])
@@ -167,17 +178,28 @@ class Benchmark:
         dataset = self._dataset_of.get(image_id)
         if dataset is None:
             raise unknown_name("image", image_id, self._near(image_id, self._dataset_of))
+        if self.info.get("storage") == published.STORAGE:
+            return self._find_published(image_id, level, dataset)
         folder = BenchmarkFolder(self.path)
         if level in list_stored_levels(self.levels, self.info.get("storage", "png")):
             return StoredLevel(folder.locate(dataset, level, image_id), level)
         return StoredLevel(folder.locate(dataset, "clear", image_id), level, self._plan_text(image_id, level))
 
+    def _find_published(self, image_id: str, level: str, dataset: str) -> StoredLevel:
+        place = self._published_rows.get((image_id, level))
+        if place is None:
+            raise DataError(
+                f"{self.path}: the pixels of {dataset} are not in this published folder: its licence does not allow "
+                f"sharing them, or the file is missing; with the raw data: dmseg build --manifest {self.path} --raw RAW"
+            )
+        return StoredLevel(place[0], level, row=place[1])
+
     def _check_level(self, name: str) -> str:
         return resolve_name("level of this benchmark", name, self.levels)
 
-    def plan(self, image_id: str, level: str) -> simulators.Plan:
+    def plan(self, image_id: str, level: str) -> AnyPlan:
         """Return how an image was degraded to a level of this benchmark."""
-        return simulators.Plan.from_json(self._plan_text(image_id, self._check_level(level)))
+        return read_plan(self._plan_text(image_id, self._check_level(level)))
 
     def _plan_text(self, image_id: str, level: str) -> str:
         texts, row_of = self._plans
@@ -214,6 +236,10 @@ class Benchmark:
         images = self.table("images", ("image_id", "dataset"))
         return dict(zip(images["image_id"].to_pylist(), images["dataset"].to_pylist(), strict=True))
 
+    @cached_property
+    def _published_rows(self) -> dict[tuple[str, str], tuple[Path, int]]:
+        return published.list_rows(self.path)
+
     # Texts stay in Arrow, which holds them in a third of the room that Python strings take.
     @cached_property
     def _outlines(self) -> tuple[pa.ChunkedArray, dict[str, int]]:
@@ -237,6 +263,12 @@ def open_benchmark(path: Path | str) -> Benchmark:
     if not path.is_dir():
         raise DataError(f"{path}: no such folder; give a folder that `dmseg build` wrote (it holds {HEADER_FILE})")
     return Benchmark(path)
+
+
+def require_track(benchmark: Benchmark, track: str) -> None:
+    """Raise :class:`~dmseg.errors.UsageError` where a benchmark is of another track."""
+    if benchmark.track != track:
+        raise UsageError(f"{benchmark.path}: is a benchmark of the track {benchmark.track}, not {track}")
 
 
 def find_manifest(name: str) -> Manifest:

@@ -43,6 +43,7 @@ COMMANDS: dict[str, str] = {
     "splits": "Images per dataset and split, beside the paper's.",
     "manifest": "Export a benchmark's manifest, or compare two.",
     "export": "Write a benchmark as COCO JSON.",
+    "publish": "Write a benchmark or a run as a folder to publish: Parquet, Croissant, card.",
     "degrade": "Degrade one image file, or a folder of them.",
     "preview": "Draw a contact sheet: image x level.",
     "models": "List the models that can be evaluated.",

@@ -234,3 +234,11 @@ def test_a_network_that_uses_prompts_twice_is_exported_whole(tmp_path: Path) -> 
     pytest.importorskip("onnx", reason="needs the extra [onnx]")
     pytest.importorskip("onnxruntime", reason="needs the extra [onnx]")
     assert export_model("mini-pge-sam", "onnx", tmp_path / "pge").difference < 1e-3
+
+
+def test_a_run_without_a_name_is_named_by_the_folder_of_the_files() -> None:
+    from dmseg.cli.evaluate import _name_run
+
+    assert _name_run("onnx:models/lite/encoder.onnx,models/lite/decoder.onnx") == "lite-onnx"
+    assert _name_run("openvino:models/lite") == "lite-openvino"
+    assert _name_run("mine/model.py:Model") == "Model" and _name_run("watershed") == "watershed"

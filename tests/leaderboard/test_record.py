@@ -213,9 +213,7 @@ def test_adding_computes_the_record_once_and_twice_changes_nothing(
     assert first.new and not second.new and second.folder == first.folder and second.changed == ()
     made: list[Path] = []
     make = submitting.make_record
-    monkeypatch.setattr(
-        submitting, "make_record", lambda root, *given: made.append(root) or make(root, *given)
-    )
+    monkeypatch.setattr(submitting, "make_record", lambda root, *given: made.append(root) or make(root, *given))
     add(published.runs["disk"], tmp_path / "r")
     assert len(made) == 1 and build(tmp_path / "r", check=True) == []
     rows = _rows(tmp_path / "r")

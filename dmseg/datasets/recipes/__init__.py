@@ -64,6 +64,7 @@ class Recipe:
         windows: modality -> fixed grey window in the units of the stored values; absent: 8-bit or percentiles.
         unit: what one source of the reader is (images, volumes, series), for people.
         share_masks: the licence allows masks in an exported manifest.
+        share_pixels: the licence allows images, degraded ones too, in a published benchmark.
         evaluate_at_most: at most so many masks of one image are evaluated, by keyed choice; None = all.
         parameters: numbers and names that only the reader of this dataset understands.
         assumed: what is not certain about the original layout and was assumed.
@@ -89,6 +90,7 @@ class Recipe:
     how_to_get: str
     tree: str
     share_masks: bool = False
+    share_pixels: bool = False
     validation: bool = False
     folders: tuple[str, ...] = ()
     slice_rule: str = ""

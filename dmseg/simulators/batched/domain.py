@@ -61,7 +61,8 @@ def _make_speckle(scene: Scene, shape: tuple[int, int], axial: float, lateral: f
         sides = (0, 0, radius, radius) if axis == 2 else (radius, radius, 0, 0)
         parts = tensors.convolve(pad(parts, sides, mode="reflect"), np.stack([taps, taps]), axis)
     intensity = (parts**2).sum(dim=(0, 1)) + 1e-20
-    return 10 * torch.log10(intensity) - 10 * math.log10(2.0) * (2 * fields.NORMAL_BITS + 1) - ultrasound.MEAN_LOG_DB
+    offset = 10 * math.log10(2.0) * (2 * fields.NORMAL_BITS + 1) + float(ultrasound.MEAN_LOG_DB)
+    return torch.log10(intensity) * 10 - offset
 
 
 def acoustic_shadow(x: Tensor, clear: Tensor, scenes: Sequence[Scene], values: Values) -> Tensor:
