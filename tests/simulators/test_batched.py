@@ -128,4 +128,5 @@ def test_what_cannot_be_done_on_a_device_is_refused(picture: Any) -> None:
     ):
         with pytest.raises(UsageError, match=match):
             call()
+    run(plan_operations("k", "fog", modality="mri", image=image))  # observed; an MR image has no bright level
     run(plan_operations("k", {"gamma": {"gamma": (0.6, 0.8)}}))  # what is asked for needs no facts
