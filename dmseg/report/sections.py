@@ -318,8 +318,8 @@ def _facts(info: Mapping[str, Any], content: RunPage) -> list[tuple[str, str]]:
         ("Of these datasets it saw", _name_trained(content)),
         ("Splits", ", ".join(info["benchmark"]["split"])),
         ("Seed", info["protocol"]["seed"]),
-        ("Corrective click", info["protocol"]["corrective"] or "none"),
-        ("Precision", info["precision"]),
+        ("Corrective click", info["protocol"].get("corrective") or "none"),
+        ("Precision", info.get("precision") or "not declared"),
         ("Metric grid, boundary, HD95", f"{metrics['grid']}, {metrics['boundary']}, {metrics['hd95']}"),
     ]
     return [(name, str(value)) for name, value in facts]
