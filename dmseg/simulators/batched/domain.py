@@ -229,7 +229,7 @@ def fog(x: Tensor, clear: Tensor, scenes: Sequence[Scene], values: Values) -> Te
     """Veil the image by a smooth fog."""
     shares = [optical.make_fog_share(scene, one["transmission"]) for scene, one in zip(scenes, values, strict=True)]
     share = _enlarge(shares, x)
-    bright = [float(scene.observed["bright"]) for scene in scenes]
+    bright = [float(scene.observed.get("bright", 1.0)) for scene in scenes]
     veil = put_numbers([one["airlight"] * level for one, level in zip(values, bright, strict=True)], x)
     return tensors.affine(x, share, (1 - share) * veil)
 
