@@ -38,10 +38,10 @@ DATASETS, STEPS, MASKS_A_CASE, GROUP_MASKS = 17, 5, 2, 400
 PER_MASK = len(LEVELS) * STEPS
 
 
-def write_run(folder: Path, name: str, rows: int, quality: float) -> Path:
+def write_run(folder: Path, name: str, rows: int, quality: float, seed: int = 0) -> Path:
     """Write a made-up run of about ``rows`` rows, group by group; return its folder."""
     folder.mkdir(parents=True)
-    masks, rng = max(1, rows // PER_MASK), np.random.default_rng(0)
+    masks, rng = max(1, rows // PER_MASK), np.random.default_rng(seed)
     with pq.ParquetWriter(folder / "steps.parquet", run_schema("steps"), compression="zstd") as writer:
         for start in range(0, masks, GROUP_MASKS):
             writer.write_table(make_rows(np.arange(start, min(start + GROUP_MASKS, masks)), masks, quality, rng))

@@ -16,7 +16,7 @@ from dmseg.errors import ModelError
 
 PROMPT_KINDS: tuple[str, ...] = ("box", "points", "masks")
 """A box, clicks, and the mask of the step before."""
-KINDS: tuple[str, ...] = ("classical", "network", "self-test", "unpublished")
+KINDS: tuple[str, ...] = ("classical", "network", "self-test", "bridge", "unpublished")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +44,8 @@ class ModelCard:
     """What makes one model, and facts about it for ``dmseg models`` and for the ``model`` part of a run's record.
 
     Attributes:
-        kind: ``classical`` (no weights), ``network``, ``self-test`` (is shown the reference), or ``unpublished`` (named
-            in the literature; there is nothing to run).
+        kind: ``classical`` (no weights), ``network``, ``self-test`` (is shown the reference), ``bridge`` (runs in an
+            environment of its own), or ``unpublished`` (named in the literature; there is nothing to run).
         summary: one sentence.
         license: SPDX name of the licence of method code and weights.
         capabilities: subset of :data:`dmseg.baselines.interface.CAPABILITIES`.

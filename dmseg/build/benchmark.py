@@ -14,11 +14,12 @@ import pandas as pd
 import pyarrow as pa
 from PIL import Image as Pillow
 
-from dmseg import imaging, simulators
+from dmseg import imaging
 from dmseg.build import published
 from dmseg.build.folder import BenchmarkFolder
+from dmseg.build.tracks import AnyPlan, read_plan, track_of
 from dmseg.build.unit import list_stored_levels
-from dmseg.errors import DataError, unknown_name
+from dmseg.errors import DataError, UsageError, unknown_name
 from dmseg.figures import contact_sheet
 from dmseg.manifests import (
     HEADER_FILE,
@@ -61,7 +62,7 @@ class StoredLevel:
         pixels: Image = np.asarray(imaging.read_image(self.path).pixels)
         if self.plan is None:
             return pixels
-        degraded: Image = simulators.Plan.from_json(self.plan).apply(pixels, self.level)
+        degraded: Image = read_plan(self.plan).apply(pixels, self.level)
         return degraded
 
 
@@ -129,6 +130,11 @@ class Benchmark:
         return str(self.info["manifest_digest"])
 
     @property
+    def track(self) -> str:
+        """One of :data:`dmseg.types.TRACKS`."""
+        return track_of(self.info)
+
+    @property
     def levels(self) -> tuple[str, ...]:
         """Level ids that this benchmark has, from clear on."""
         return tuple(self.info["levels"])
@@ -191,9 +197,9 @@ class Benchmark:
     def _check_level(self, name: str) -> str:
         return resolve_name("level of this benchmark", name, self.levels)
 
-    def plan(self, image_id: str, level: str) -> simulators.Plan:
+    def plan(self, image_id: str, level: str) -> AnyPlan:
         """Return how an image was degraded to a level of this benchmark."""
-        return simulators.Plan.from_json(self._plan_text(image_id, self._check_level(level)))
+        return read_plan(self._plan_text(image_id, self._check_level(level)))
 
     def _plan_text(self, image_id: str, level: str) -> str:
         texts, row_of = self._plans
@@ -257,6 +263,12 @@ def open_benchmark(path: Path | str) -> Benchmark:
     if not path.is_dir():
         raise DataError(f"{path}: no such folder; give a folder that `dmseg build` wrote (it holds {HEADER_FILE})")
     return Benchmark(path)
+
+
+def require_track(benchmark: Benchmark, track: str) -> None:
+    """Raise :class:`~dmseg.errors.UsageError` where a benchmark is of another track."""
+    if benchmark.track != track:
+        raise UsageError(f"{benchmark.path}: is a benchmark of the track {benchmark.track}, not {track}")
 
 
 def find_manifest(name: str) -> Manifest:

@@ -12,10 +12,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dmseg import imaging, simulators
+from dmseg import imaging
 from dmseg.build.benchmark import Benchmark, StoredLevel
 from dmseg.build.folder import BenchmarkFolder
 from dmseg.build.stored import measures
+from dmseg.build.tracks import read_plan
 from dmseg.build.unit import list_stored_levels
 from dmseg.errors import DmsegError
 from dmseg.jobs import Backend, run
@@ -187,7 +188,7 @@ def _replay_problems(images: dict[str, Image], levels: Sequence[Row]) -> Iterato
         if row["level"] not in images:
             continue
         try:
-            plan = simulators.Plan.from_json(row["plan"])
+            plan = read_plan(row["plan"])
             again = plan.apply(images["clear"], row["level"])
         except DmsegError as error:
             yield Problem(where, f"the plan does not replay: {error}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dmseg import datasets
+from dmseg.build.raw import list_names
 from dmseg.manifests import Manifest
 from dmseg.tables import read_packaged_table
 
@@ -30,7 +31,7 @@ def cite(manifest: Manifest) -> str:
             lines.append(
                 "% synthetic phantoms in the original layout, written by dmseg: nothing to cite, free to share"
             )
-        elif name in datasets.RECIPES:
+        elif name in list_names():
             recipe = datasets.recipe(name)
             lines += [f"% licence: {recipe.licence}", f"% {recipe.url}", recipe.citation.strip()]
         else:

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dmseg import datasets, simulators
+from dmseg import datasets
 from dmseg.build.benchmark import Benchmark
+from dmseg.build.raw import list_names
+from dmseg.build.tracks import list_acting, read_plan
 from dmseg.figures import draw_histogram
 from dmseg.files import write_bytes
 from dmseg.imaging import png_bytes
@@ -55,7 +57,7 @@ def level_table(bench: Benchmark) -> pd.DataFrame:
     rows = bench.manifest.degradations
     for level, text in zip(rows["level"].to_pylist(), rows["plan"].to_pylist(), strict=True):
         counts[level]["images"] += 1
-        counts[level].update(step.operation for step, _ in simulators.Plan.from_json(text).steps(level))
+        counts[level].update(list_acting(read_plan(text), level))
     table = pd.DataFrame(counts).T.fillna(0).astype(int)
     order = table.drop(columns="images").sum().sort_values(ascending=False, kind="stable").index
     return table[["images", *order]]
@@ -67,7 +69,7 @@ def measure_capped_shares(bench: Benchmark) -> dict[str, float]:
     modality = bench.images.set_index("image_id")["modality"]
     factors: dict[str, float] = {}
     for image_id, text in zip(rows["image_id"].to_pylist(), rows["plan"].to_pylist(), strict=True):
-        factor = simulators.Plan.from_json(text).visibility
+        factor = getattr(read_plan(text), "visibility", None)  # LQ-Seg has no cap
         factors[image_id] = 1.0 if factor is None else factor
     capped = pd.Series(factors, dtype=float) < 1
     shares = capped.groupby(modality.reindex(capped.index).astype(str)).mean()
@@ -83,7 +85,7 @@ def split_counts(bench: Benchmark) -> pd.DataFrame:
     """
     images = bench.images
     table = pd.crosstab(images["dataset"], images["split"]).reindex(columns=list(SPLITS), fill_value=0)
-    known = [name for name in datasets.RECIPES if name in table.index]
+    known = [name for name in list_names() if name in table.index]
     table = table.reindex([*known, *(name for name in table.index if name not in known)])
     table["total"] = table.sum(axis=1)
     table["paper"] = [datasets.recipe(name).expected_images if name in known else 0 for name in table.index]

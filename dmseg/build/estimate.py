@@ -41,11 +41,12 @@ def estimate(
     limit: int | None = None,
     seed: int = 0,
     storage: str = "png",
+    track: str | None = None,
 ) -> list[BuildEstimate]:
     """Return what a build with these arguments will take, one entry per dataset; arguments as for ``build``."""
-    raw = phantom_raw() if raw is None else Path(raw)
-    options = check_options(seed, levels, storage, datasets, _MEASURE["images_measured"])
-    return [_measure_source(found, options, limit) for found in find_datasets(raw, datasets)]
+    options = check_options(seed, levels, storage, datasets, _MEASURE["images_measured"], track)
+    raw = phantom_raw(track=options.track) if raw is None else Path(raw)
+    return [_measure_source(found, options, limit) for found in find_datasets(raw, datasets, options.track)]
 
 
 def _measure_source(found: FoundDataset, options: BuildOptions, limit: int | None) -> BuildEstimate:

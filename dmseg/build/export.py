@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from dmseg import datasets
 from dmseg.build.benchmark import Benchmark
 from dmseg.build.folder import BenchmarkFolder
+from dmseg.build.raw import list_names
 from dmseg.build.unit import list_stored_levels
 from dmseg.errors import DataError, UsageError
 from dmseg.files import is_temporary, remove_temporaries, write_text
@@ -63,7 +64,7 @@ def _share(manifest: Manifest, name: str) -> pa.Table:
     kept = [
         dataset
         for dataset in manifest.info["recipes"]
-        if dataset in synthetic or (dataset in datasets.RECIPES and datasets.recipe(dataset).share_masks)
+        if dataset in synthetic or (dataset in list_names() and datasets.recipe(dataset).share_masks)
     ]
     images = manifest.images.filter(pc.is_in(manifest.images["dataset"], pa.array(kept, pa.string())))
     shared = pc.is_in(table["image_id"], images["image_id"].combine_chunks())

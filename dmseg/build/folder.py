@@ -19,6 +19,7 @@ from dmseg.errors import DataError, UsageError
 from dmseg.jobs import Ledger
 from dmseg.manifests import HEADER_FILE
 from dmseg.naming import require_id
+from dmseg.types import MEDICAL
 
 STORAGES = ("png", "recipe")
 """``png``: every level as a file. ``recipe``: Clear only; the other levels are made on reading, pixel-identical."""
@@ -31,6 +32,7 @@ class BuildOptions:
     Attributes:
         seed, levels, storage, manifest: decide the content of every image; a folder keeps them for life.
             ``manifest`` is the digest of the manifest that is rebuilt, or None.
+        track: whose datasets and levels these are, for life too.
         datasets, limit: decide which images there are (None = all that is found); a later build may only widen them.
     """
 
@@ -40,6 +42,7 @@ class BuildOptions:
     manifest: str | None = None
     datasets: tuple[str, ...] | None = None
     limit: int | None = None
+    track: str = MEDICAL
 
     def json(self) -> dict[str, Any]:
         """Return the options as a JSON-able record."""
@@ -148,7 +151,7 @@ class BenchmarkFolder:
 
 def _check_same(before: dict[str, Any], options: BuildOptions, path: Path) -> None:
     now = options.json()
-    for name in ("seed", "levels", "storage", "manifest"):
+    for name in ("track", "seed", "levels", "storage", "manifest"):
         if before[name] != now[name]:
             raise UsageError(
                 f"{path}: was begun with {name} {_format(before[name])}, now {_format(now[name])} is asked for; "

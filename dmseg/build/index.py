@@ -19,9 +19,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from dmseg import datasets, simulators
+from dmseg import datasets
 from dmseg.build.folder import BenchmarkFolder, BuildOptions
 from dmseg.build.parts import ERROR, LEFT_OUT, BuildPart, ReportRow, Row, part_name, read_part
+from dmseg.build.tracks import describe_tables, name_track
 from dmseg.build.unit import list_stored_levels
 from dmseg.datasets import Recipe
 from dmseg.errors import DataError
@@ -133,7 +134,8 @@ def header(
         "storage": options.storage,
         "synthetic": sorted(synthetic),
         "recipes": {recipe.id: recipe.digest for recipe in recipes if recipe.id in used},
-        "degradation_tables": {"version": simulators.TABLES_VERSION, "digest": simulators.tables_digest()},
+        "degradation_tables": describe_tables(options.track),
+        **name_track(options.track),
         "counts": _counts(tables, report),
     }
     info["manifest_digest"] = manifest_digest(info, tables)

@@ -8,17 +8,19 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from dmseg import datasets, phantoms
+from dmseg import phantoms
+from dmseg.build.raw import list_names
 from dmseg.canonical import digest
 from dmseg.datasets.synthetic import read_index
 from dmseg.errors import DataError
 from dmseg.files import cache_folder, lock
 from dmseg.tables import read_packaged_table
+from dmseg.types import MEDICAL
 
 IMAGES_PER_DATASET: int = read_packaged_table("dmseg.build", "build.toml")["phantom"]["images_per_dataset"]
 
 
-def phantom_raw(per_dataset: int = IMAGES_PER_DATASET, jobs: int = 1) -> Path:
+def phantom_raw(per_dataset: int = IMAGES_PER_DATASET, jobs: int = 1, track: str = MEDICAL) -> Path:
     """Return the raw data of the phantom edition in the user's cache, written there on first use.
 
     Several processes may ask at once: one writes, the others wait for it.
@@ -26,11 +28,12 @@ def phantom_raw(per_dataset: int = IMAGES_PER_DATASET, jobs: int = 1) -> Path:
     Args:
         per_dataset: images of each dataset; the edition has 24.
         jobs: worker processes; the files do not depend on it.
+        track: whose datasets.
 
     Raises:
         DataError: the cache cannot be written or locked.
     """
-    names = tuple(name for name in datasets.RECIPES if name in phantoms.DATASETS)
+    names = tuple(name for name in list_names(track) if name in phantoms.ALL_DATASETS)
     made_of = digest([phantoms.GENERATOR_VERSION, names])[:8]
     folder = cache_folder() / "phantoms" / f"{made_of}-{per_dataset}"
     if _find_missing(folder, names):

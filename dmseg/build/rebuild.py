@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from dmseg import datasets, simulators
 from dmseg.build.finish import BuildSummary, finish
 from dmseg.build.folder import BenchmarkFolder
 from dmseg.build.index import read_parts, write_report
 from dmseg.build.parts import ERROR, ReportRow, Row
-from dmseg.build.raw import find_recipe
+from dmseg.build.raw import find_recipe, list_names
 from dmseg.build.run import Work
 from dmseg.build.tasks import check_options
+from dmseg.build.tracks import describe_tables, track_of
 from dmseg.errors import DataError, UsageError
 from dmseg.jobs import Backend
 from dmseg.manifests import Manifest
@@ -49,7 +49,7 @@ def rebuild(
     info = manifest.info
     names = _names(manifest, recipes)
     _check_rules(manifest, names)
-    options = check_options(info["seed"], info["levels"], storage, names, None)
+    options = check_options(info["seed"], info["levels"], storage, names, None, track_of(info))
     options = dataclasses.replace(options, manifest=manifest.digest)
     work = Work.find(raw, out, options, Backend(engine, jobs, scheduler))
     folder = work.folder
@@ -75,7 +75,7 @@ def _names(manifest: Manifest, recipes: Sequence[str]) -> tuple[str, ...]:
         if name not in manifest.info["recipes"]:
             raise UsageError(f"{path}: its dataset {name} is not in the manifest, which has {_list_tasks(manifest)}")
     names = tuple(own.get(name, name) for name in manifest.info["recipes"])
-    unknown = [name for name in names if name not in own.values() and name not in datasets.RECIPES]
+    unknown = [name for name in names if name not in own.values() and name not in list_names()]
     if unknown:
         raise DataError(
             f"the manifest's dataset {', '.join(unknown)} is none that dmseg ships; give its recipe: --recipe FILE"
@@ -92,7 +92,7 @@ def _check_rules(manifest: Manifest, names: Sequence[str]) -> None:
     info = manifest.info
     recipes = [find_recipe(name) for name in names]
     other = [recipe.id for recipe in recipes if recipe.digest != info["recipes"][recipe.id]]
-    tables = {"version": simulators.TABLES_VERSION, "digest": simulators.tables_digest()}
+    tables = describe_tables(track_of(info))
     if info["degradation_tables"] != tables:
         version = info["degradation_tables"].get("version")
         other.append(f"degradation tables (version {version}, here {tables['version']})")
@@ -100,7 +100,7 @@ def _check_rules(manifest: Manifest, names: Sequence[str]) -> None:
         raise DataError(
             f"manifest {info['edition']} {info['version']} was made by other rules than this dmseg has: "
             f"{', '.join(other)}; install dmseg {info['created_with'].get('dmseg', '')}, which made it"
-            + (", and give the recipe that it was made with" if len(set(names) - set(datasets.RECIPES)) else "")
+            + (", and give the recipe that it was made with" if len(set(names) - set(list_names())) else "")
         )
 
 

@@ -9,12 +9,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dmseg import datasets, simulators
+from dmseg import datasets
 from dmseg.build.finish import BuildSummary, Listing, finish
 from dmseg.build.folder import BenchmarkFolder, BuildOptions
 from dmseg.build.phantom_edition import IMAGES_PER_DATASET, hold_folder, phantom_raw
-from dmseg.build.raw import FoundDataset, find_datasets
+from dmseg.build.raw import FoundDataset, find_datasets, list_names
 from dmseg.build.tasks import check_options, tasks
+from dmseg.build.tracks import describe_tables
 from dmseg.build.unit import Task, TaskOutcome, run_task
 from dmseg.canonical import digest
 from dmseg.errors import DataError
@@ -22,7 +23,7 @@ from dmseg.files import cache_folder
 from dmseg.jobs import Backend, check_shard, guard_disk, run, session_facts, take_shard
 from dmseg.manifests import SCHEMA_VERSION
 from dmseg.progress import progress
-from dmseg.types import LEVELS
+from dmseg.types import LEVELS, MEDICAL
 from dmseg.version import __version__
 
 
@@ -38,6 +39,7 @@ def build(
     storage: str = "png",
     engine: str = "loky",
     scheduler: str | None = None,
+    track: str | None = None,
 ) -> BuildSummary:
     """Build a benchmark folder from raw downloads, or continue one; the result does not depend on jobs or order.
 
@@ -50,12 +52,13 @@ def build(
         limit: at most so many images of each dataset, the same ones every time.
         seed: seed of all keyed randomness.
         storage: ``png`` or ``recipe`` (see :data:`dmseg.build.folder.STORAGES`).
+        track: one of :data:`dmseg.types.TRACKS`; None: that of the datasets, or medical.
 
     Raises:
         UsageError: an unknown name, or a folder that was begun with other options.
         DataError: unusable raw data or output folder; what was finished stays and the next build goes on from there.
     """
-    options = check_options(seed, levels, storage, datasets, limit)
+    options = check_options(seed, levels, storage, datasets, limit, track)
     work = Work.find(raw, out, options, Backend(engine, jobs, scheduler))
     with work.session():
         done = _do_limited(work)
@@ -74,18 +77,19 @@ def build_shard(
     storage: str = "png",
     engine: str = "loky",
     scheduler: str | None = None,
+    track: str | None = None,
 ) -> tuple[int, int]:
     """Do one shard of a build in a folder that all shards share; :func:`merge` finishes the benchmark.
 
     Args:
         shard: (i, n), i of 1..n: every n-th source, from the i-th on.
-        raw, out, datasets, levels, jobs, seed, storage, engine, scheduler: as for :func:`build`, equal for all shards.
+        raw, out, datasets, levels, jobs, seed, storage, engine, scheduler, track: see :func:`build`, equal for all.
 
     Returns:
         Number of images done, and of sources that failed.
     """
     check_shard(shard)
-    options = check_options(seed, levels, storage, datasets, None)
+    options = check_options(seed, levels, storage, datasets, None, track)
     work = Work.find(raw, out, options, Backend(engine, jobs, scheduler))
     with work.session():
         everything = work.tasks()
@@ -119,8 +123,9 @@ class Work:
     @classmethod
     def find(cls, raw: Path | str | None, out: Path | str, options: BuildOptions, backend: Backend) -> Work:
         """Find the datasets below ``raw``, or the phantom edition's where it is None."""
-        raw = phantom_raw() if raw is None else Path(raw)
-        return cls(raw, BenchmarkFolder(Path(out)), find_datasets(raw, options.datasets), options, backend)
+        raw = phantom_raw(track=options.track) if raw is None else Path(raw)
+        found = find_datasets(raw, options.datasets, options.track)
+        return cls(raw, BenchmarkFolder(Path(out)), found, options, backend)
 
     @contextlib.contextmanager
     def session(self) -> Iterator[None]:
@@ -165,7 +170,7 @@ def _do_limited(work: Work) -> list[Task]:
             built[outcome.dataset] += outcome.n_images
 
 
-def phantom_benchmark(limit: int | None = None, jobs: int = 1) -> Path:
+def phantom_benchmark(limit: int | None = None, jobs: int = 1, track: str = MEDICAL) -> Path:
     """Return the phantom edition's folder in the user's cache, built there on first use and not touched after.
 
     Its name says what it was built by, so a dmseg with other recipes or tables builds another one. Several processes
@@ -174,18 +179,19 @@ def phantom_benchmark(limit: int | None = None, jobs: int = 1) -> Path:
     Args:
         limit: so many images of each dataset instead of the whole edition.
         jobs: worker processes.
+        track: whose edition it is.
 
     Raises:
         DataError: the cache cannot be written or locked, or an image could not be made.
     """
-    raw = phantom_raw(limit or IMAGES_PER_DATASET, jobs)
-    recipes = [datasets.recipe(name).digest for name in datasets.RECIPES]
-    built_by = digest([SCHEMA_VERSION, __version__, recipes, simulators.TABLES_VERSION, simulators.tables_digest()])
+    raw = phantom_raw(limit or IMAGES_PER_DATASET, jobs, track)
+    recipes = [datasets.recipe(name).digest for name in list_names(track)]
+    built_by = digest([SCHEMA_VERSION, __version__, recipes, *describe_tables(track).values()])
     folder = BenchmarkFolder(cache_folder() / "benchmarks" / f"{raw.name}-{built_by[:8]}")
     if not folder.header.is_file():
         with hold_folder(folder.path):
             if not folder.header.is_file():
-                errors = build(raw, folder.path, limit=limit, jobs=jobs).errors
+                errors = build(raw, folder.path, limit=limit, jobs=jobs, track=track).errors
                 if errors:
                     folder.header.unlink()
                     raise DataError(f"{folder.path}: {errors[0]}; the next call tries again")

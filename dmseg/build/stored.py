@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dmseg import imaging, simulators
+from dmseg import imaging
 from dmseg.build.parts import LEFT_OUT, SMALL_OBJECT, ReportRow, Row
+from dmseg.build.tracks import plan_image, prepare_clear
 from dmseg.canonical import canonical_json, significant
 from dmseg.datasets import Recipe
 from dmseg.manifests import case_id, image_id, mask_id, mask_sha256, pixel_sha256, thumbprint
@@ -35,7 +36,7 @@ def store(
 ) -> StoredSample | ReportRow:
     """Return what is stored of a sample, or why it is left out (no object of the least size on the stored grid)."""
     height, width = imaging.compute_stored_size(sample.image.shape[0], sample.image.shape[1], GRID["longest_side"])
-    clear = imaging.resize_image(sample.image, (height, width))
+    clear = prepare_clear(imaging.resize_image(sample.image, (height, width)), recipe.track)
     identifier = image_id(recipe.id, sample.source_id)
     masks, n_small = _objects(sample, identifier, (height, width))
     report = []
@@ -45,14 +46,7 @@ def store(
     if not masks:
         reason = f"no object of at least {GRID['min_object_pixels']} px on the stored grid ({n_small} smaller)"
         return ReportRow(recipe.id, sample.source, LEFT_OUT, 1, reason)
-    plan = simulators.plan(
-        identifier,
-        modality=sample.modality,
-        domain=recipe.domain_ops(sample.modality),
-        image=clear,
-        seed=seed,
-        window=sample.window,
-    )
+    plan, observed = plan_image(sample, recipe, identifier, clear, seed)
     images = plan.apply_levels(clear, tuple(levels))
     spacing = _spacing(sample, (height, width))
     image = {
@@ -67,7 +61,7 @@ def store(
         "source": sample.source,
         "source_sha256": source_sha256,
         "window": _window(sample.window),
-        "observed": canonical_json(plan.observed),
+        "observed": canonical_json(observed),
     }
     degradations = [
         {

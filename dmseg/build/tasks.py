@@ -8,19 +8,32 @@ from pathlib import Path
 
 from dmseg.build.folder import STORAGES, BenchmarkFolder, BuildOptions
 from dmseg.build.parts import part_name, read_part
-from dmseg.build.raw import FileState, FoundDataset
+from dmseg.build.raw import FileState, FoundDataset, choose_track
 from dmseg.build.unit import Task
 from dmseg.errors import UsageError, unknown_name
 from dmseg.manifests import image_id
 from dmseg.rng import key_words
-from dmseg.types import LEVELS, check_level
+from dmseg.types import LEVELS, TRACK_LEVELS, check_level
 
 
 def check_options(
-    seed: int, levels: Sequence[str], storage: str, datasets: Sequence[str] | None, limit: int | None
+    seed: int,
+    levels: Sequence[str],
+    storage: str,
+    datasets: Sequence[str] | None,
+    limit: int | None,
+    track: str | None = None,
 ) -> BuildOptions:
-    """Return the options of a build, or raise :class:`~dmseg.errors.UsageError` for what cannot be meant."""
+    """Return the options of a build, or raise :class:`~dmseg.errors.UsageError` for what cannot be meant.
+
+    All five levels are all that the track has. Without a track it is that of the datasets, or else medical.
+    """
+    track = choose_track(track, datasets)
     chosen = {check_level(level) for level in levels}
+    if chosen == set(LEVELS):
+        chosen = set(TRACK_LEVELS[track])
+    if foreign := [level for level in LEVELS if level in chosen and level not in TRACK_LEVELS[track]]:
+        raise UsageError(f"the track {track} has the levels {', '.join(TRACK_LEVELS[track])}, not {', '.join(foreign)}")
     if not chosen:
         raise UsageError(f"no level is given; choose from {', '.join(LEVELS)}")
     if storage not in STORAGES:
@@ -28,7 +41,7 @@ def check_options(
     if limit is not None and limit < 1:
         raise UsageError(f"limit is {limit}; give at least 1 image per dataset, or none for all")
     ordered = tuple(level for level in LEVELS if level in chosen)
-    return BuildOptions(seed, ordered, storage, None, None if datasets is None else tuple(datasets), limit)
+    return BuildOptions(seed, ordered, storage, None, None if datasets is None else tuple(datasets), limit, track)
 
 
 def tasks(

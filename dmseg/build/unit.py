@@ -16,11 +16,12 @@ from pathlib import Path
 
 import cv2
 
-from dmseg import imaging, simulators
+from dmseg import imaging
 from dmseg.build.folder import BenchmarkFolder
 from dmseg.build.parts import ERROR, BuildPart, ReportRow, part_name, read_part, write_part
 from dmseg.build.raw import FileState
 from dmseg.build.stored import StoredSample, store
+from dmseg.build.tracks import describe_tables
 from dmseg.canonical import digest
 from dmseg.datasets import LeftOut, Reader, Source
 from dmseg.errors import DmsegError, MachineError
@@ -132,7 +133,7 @@ def _key(task: Task, states: Mapping[str, FileState]) -> str:
             "schema": SCHEMA_VERSION,
             "dmseg": __version__,
             "recipe": task.reader.recipe.digest,
-            "tables": [simulators.TABLES_VERSION, simulators.tables_digest()],
+            "tables": list(describe_tables(task.reader.recipe.track).values()),
             "options": [task.seed, task.levels, task.storage, task.take, task.only and sorted(task.only)],
             "source": [source.id, source.case_id, source.detail],
             "files": [[file, state.sha256] for file, state in states.items()],

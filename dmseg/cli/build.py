@@ -18,6 +18,7 @@ from dmseg.cli.options import (
     limit_option,
     seed_option,
     shard_option,
+    track_option,
 )
 from dmseg.errors import UsageError
 from dmseg.progress import clock
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     multiple=True,
     help="Recipe of your own data (dmseg init-recipe); may be given several times.",
 )
+@track_option
 @levels_option
 @jobs_option
 @limit_option
@@ -63,6 +65,7 @@ def command(
     out: Path,
     names: tuple[str, ...] | None,
     recipes: tuple[Path, ...],
+    track: str | None,
     levels: tuple[str, ...],
     jobs: int,
     limit: int | None,
@@ -83,6 +86,7 @@ def command(
       dmseg build --out bench                                  (phantoms, no data needed)
       dmseg build --raw raw --out bench --datasets BUSI,FLARE --jobs 8
       dmseg build --raw raw --out bench --dry-run
+      dmseg build --out photos --track natural                 (photographs; docs/natural.md)
       dmseg build --raw my-scans --recipe my-scans.toml --out bench    (your own data)
       dmseg build --raw raw --out bench --shard 1/8            (in a job array; then: dmseg merge bench)
       dmseg build --raw raw --out bench --manifest paper.zip   (exactly that benchmark, or what differs)
@@ -91,7 +95,7 @@ def command(
     from dmseg import build
 
     if manifest is not None:
-        _refuse(ctx, "--manifest", ("names", "levels", "limit", "seed", "shard", "dry_run"))
+        _refuse(ctx, "--manifest", ("names", "track", "levels", "limit", "seed", "shard", "dry_run"))
     if shard is not None:
         _refuse(ctx, "--shard", ("limit", "dry_run"))
     if raw is None:
@@ -100,7 +104,7 @@ def command(
     own = tuple(str(path.resolve()) for path in recipes)
     if own:
         names = (*(names or ()), *own)
-    what: dict[str, Any] = {"datasets": names, "levels": levels, "seed": seed}
+    what: dict[str, Any] = {"datasets": names, "track": track, "levels": levels, "seed": seed}
     if dry_run:
         _show_estimate(build.estimate(raw, **what, limit=limit, storage=storage), jobs)
         return 0

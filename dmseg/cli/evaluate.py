@@ -20,8 +20,10 @@ from dmseg.cli.options import (
     seed_option,
     shard_option,
     split_option,
+    track_option,
 )
 from dmseg.errors import UsageError
+from dmseg.types import MEDICAL
 
 if TYPE_CHECKING:
     from dmseg.harness import RunPlan, RunSummary
@@ -53,6 +55,7 @@ def model_arguments(ctx: click.Context, param: click.Parameter, given: tuple[str
     "--model-arg", "arguments", multiple=True, metavar="K=V", callback=model_arguments, help="For its constructor."
 )
 @click.option("--data", type=FOLDER, default=None, help="Benchmark folder; default: the phantom edition.")
+@track_option
 @click.option(
     "--out", type=FOLDER, default=None, help="Run folder: new, empty, or one to be continued; default: runs/MODEL."
 )
@@ -87,7 +90,9 @@ def model_arguments(ctx: click.Context, param: click.Parameter, given: tuple[str
 @click.option("--isolate", is_flag=True, help="Run the model in a process that sees no benchmark and no network.")
 @click.option("--keep-predictions", is_flag=True, help="Keep every prediction, to answer a leaderboard's challenge.")
 @click.option("--dry-run", is_flag=True, help="Check everything, say what would be done, and change nothing.")
-def command(data: Path | None, out: Path | None, limit: int | None, dry_run: bool, **choices: Any) -> int:
+def command(
+    data: Path | None, track: str | None, out: Path | None, limit: int | None, dry_run: bool, **choices: Any
+) -> int:
     """Run a model under the click protocol and score every step.
 
     It can be stopped at any moment; the same command goes on from there. What a model does wrong is recorded in rows
@@ -102,6 +107,8 @@ def command(data: Path | None, out: Path | None, limit: int | None, dry_run: boo
     """
     from dmseg import baselines, build, harness
 
+    if data is not None and track is not None:
+        build.require_track(build.open_benchmark(data), track)
     model = choices.pop("model")
     restorer_weights = choices.pop("restorer_weights")
     if restorer_weights is not None:
@@ -114,8 +121,8 @@ def command(data: Path | None, out: Path | None, limit: int | None, dry_run: boo
             given = {name: choices[name] for name in ("weights", "device", "precision", "arguments")}
             baselines.load_model(model, **given)
         click.echo("no --data given: synthetic images, the phantom edition in the user's cache", err=True)
-        data = build.phantom_benchmark(limit)
-    out = out or Path("runs") / Path(model.rpartition(":")[2]).stem
+        data = build.phantom_benchmark(limit, track=track or MEDICAL)
+    out = out or Path("runs") / _name_run(model)
     plan = harness.prepare(model, data, out, limit=limit, **choices)
     _warn_of_prompts(model, plan)
     if dry_run:
@@ -130,6 +137,15 @@ def command(data: Path | None, out: Path | None, limit: int | None, dry_run: boo
         return 0
     _show_summary(summary, data)
     return summary.exit_code
+
+
+def _name_run(model: str) -> str:
+    """Return the name of a run folder: that of the model, of its file, or of the folder of an exported network."""
+    runtime, _, place = model.rpartition("+")[2].partition(":")
+    if runtime in ("onnx", "openvino"):
+        first = Path(place.partition(",")[0])
+        return f"{(first.parent if first.suffix else first).resolve().name}-{runtime}"
+    return Path(model.rpartition(":")[2]).stem
 
 
 def _warn_of_prompts(model: str, plan: RunPlan) -> None:

@@ -127,12 +127,18 @@ def list_operations(modality: str | None) -> list[str]:
 
 
 def gallery_of_benchmark(benchmark: Benchmark, limit: int | None = None) -> ImageGallery:
-    """Return the images of a benchmark that have objects to evaluate; ``limit``: at most so many of each dataset."""
+    """Return the images of a benchmark that have objects to evaluate.
+
+    Args:
+        benchmark: an open benchmark.
+        limit: at most so many images of each dataset, and of these the ones that an evaluation with this limit takes.
+    """
     objects = benchmark.masks[benchmark.masks["evaluate"]].groupby("image_id", sort=False)
     rows = {image_id: group.to_dict("records") for image_id, group in objects}
     images = benchmark.images[benchmark.images["image_id"].isin(rows)]
     if limit is not None:
-        images = images.groupby("dataset", sort=False).head(limit)
+        evaluated_first = images.iloc[(images["split"] == "train").argsort(kind="stable")]
+        images = evaluated_first.groupby("dataset", sort=False).head(limit).sort_index()
     entries = [_entry_of_benchmark(benchmark, row, rows[str(row["image_id"])]) for row in images.to_dict("records")]
     info = benchmark.info
     synthetic = bool({entry.dataset for entry in entries} & set(info.get("synthetic", ())))

@@ -258,8 +258,8 @@ class Engine:
 
 
 def _chunks(sequences: list[ClickSession], size: int) -> Iterator[list[ClickSession]]:
-    """Yield the calls to make: equal numbers of points and boxes together, in mask order, at most ``size`` each."""
-    groups: dict[tuple[int, bool], list[ClickSession]] = {}
+    """Yield the calls to make: equal prompts by number and kind together, in mask order, at most ``size`` each."""
+    groups: dict[tuple[int, bool, tuple[str, ...]], list[ClickSession]] = {}
     for sequence in sequences:
         groups.setdefault(sequence.group, []).append(sequence)
     for group in groups.values():

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dmseg.build import Benchmark
+from dmseg.build import Benchmark, name_track
 from dmseg.canonical import digest, plain
 from dmseg.errors import UsageError, unknown_name
 from dmseg.files import sha256_file
@@ -126,6 +126,7 @@ def run_info(
         "split": list(options.splits),
         "levels": list(options.levels),
         "limit": options.limit,
+        **name_track(benchmark.track),
     }
     metrics = {
         "grid": options.grid or "native",

@@ -4,26 +4,13 @@
 ``docs/leaderboard.md``.
 """
 
-from dmseg.leaderboard.api import (
-    Added,
-    RefusedError,
-    add,
-    answer,
-    audit,
-    build,
-    challenge,
-    check,
-    confirm,
-    find_entry,
-    find_pairs,
-    pack,
-    recheck,
-    request_text,
-)
 from dmseg.leaderboard.challenge import AuditOutcome, Challenge, read_challenge
 from dmseg.leaderboard.checks import CODES, Finding, Verdict, find_warnings
 from dmseg.leaderboard.entries import default_root, read_entries
+from dmseg.leaderboard.lookup import find_entry, find_pairs
 from dmseg.leaderboard.show import show
+from dmseg.leaderboard.submitting import Added, RefusedError, add, build, check, pack, request_text
+from dmseg.leaderboard.trust import answer, audit, challenge, confirm, recheck
 
 __all__ = [
     "CODES",

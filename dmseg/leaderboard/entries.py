@@ -102,6 +102,11 @@ class Entry:
         return str(self.info["model"]["name"])
 
     @property
+    def identity(self) -> tuple[Any, ...]:
+        """All that its files beside the run say of it."""
+        return (*self.order, self.tier, self.owner, self.masks, self.shown, self.failed)
+
+    @property
     def order(self) -> tuple[str, str, str]:
         """What sorts entries by time."""
         return self.date, self.added, self.digest

@@ -6,6 +6,8 @@ of today enters. An entry that cannot be read or averaged is left out and named.
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,8 +16,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from dmseg.files import write_bytes
-from dmseg.leaderboard.columns import ARTEFACTS, LEADERBOARD, LONG, PAPER, frictionless
+from dmseg.files import sha256_file, write_bytes
+from dmseg.leaderboard.columns import ARTEFACTS, LEADERBOARD, LONG, PAPER, CsvColumn, frictionless
 from dmseg.leaderboard.entries import (
     PUBLISHED_ARTEFACTS_FILE,
     PUBLISHED_FILE,
@@ -79,24 +81,26 @@ def contest_of(row: Row) -> Contest:
     return str(row["edition"]), str(row["version"]), str(row["preset"]), str(row["split"])
 
 
-def make_record(root: Path, more: Sequence[Entry] = ()) -> LeaderboardRecord:
+def make_record(root: Path, given: Sequence[Entry] | None = None) -> LeaderboardRecord:
     """Compute the record of all entries below ``root``; rows published without their runs are kept as published.
 
     Args:
-        more: entries that are not there yet.
+        given: the entries, where they were read already or are not there yet.
     """
     problems: list[str] = []
-    entries = [*read_entries(root, problems), *more]
+    entries = read_entries(root, problems) if given is None else list(given)
     rows: list[Row] = []
     long: dict[tuple[Contest, str], str] = {}
     artefacts: dict[tuple[Contest, str], str] = {}
     competitors: dict[Contest, list[tuple[Row, Summary]]] = {}
     expected: dict[tuple[str, str], frozenset[str]] = {}
+    shared: dict[tuple[str, ...], tuple[str, ...]] = {}
     for entry, split in newest_per_contest(entries):
         found = _row(entry, split, expected, problems)
+        entry.__dict__.pop("tables", None)  # the rows of all entries are never held at once
         if found is None:
             continue
-        row, summary = found
+        row, summary = found[0], _share_texts(found[1], shared)
         rows.append(row)
         long[contest_of(row), row["model"]] = summary.long
         artefacts[contest_of(row), row["model"]] = summary.artefacts
@@ -148,6 +152,13 @@ def _row(
     except Exception as error:  # whatever an entry holds, the others are published
         problems.append(f"{entry.folder.parent.name}/{entry.folder.name}: left out: {type(error).__name__}: {error}")
         return None
+
+
+def _share_texts(summary: Summary, shared: dict[tuple[str, ...], tuple[str, ...]]) -> Summary:
+    """Return a summary whose ids are those of an earlier one where they are equal: hundreds of runs have the same."""
+    scores = summary.scores
+    ids = {name: shared.setdefault(own := getattr(scores, name), own) for name in ("mask_ids", "datasets", "cases")}
+    return dataclasses.replace(summary, scores=dataclasses.replace(scores, **ids))
 
 
 def _comparable(own: Sequence[tuple[Row, Summary]], problems: list[str]) -> list[tuple[Row, Summary]]:
@@ -218,14 +229,18 @@ def record_files(record: LeaderboardRecord) -> dict[str, bytes]:
         PAPER_FILE: PAPER,
     }
     files = {LEADERBOARD_FILE: csv_bytes(LEADERBOARD, record.rows)}
-    files[LONG_FILE] = "".join([csv_header(LONG), *record.long.values()]).encode()
-    files[ARTEFACTS_FILE] = "".join([csv_header(ARTEFACTS), *record.artefacts.values()]).encode()
+    files[LONG_FILE] = _join_lines(LONG, record.long)
+    files[ARTEFACTS_FILE] = _join_lines(ARTEFACTS, record.artefacts)
     files[PAPER_FILE] = _paper_path().read_bytes()
     for name, columns in schemas.items():
         schema = json.dumps(frictionless(columns), indent=1, ensure_ascii=False) + "\n"
         files[name.replace(".csv", ".schema.json")] = schema.encode()
     files[PAGE_FILE] = leaderboard_page(record).encode()
     return files
+
+
+def _join_lines(columns: Sequence[CsvColumn], parts: Mapping[tuple[Contest, str], str]) -> bytes:
+    return b"".join([csv_header(columns).encode(), *(part.encode() for part in parts.values())])
 
 
 def write_record(root: Path, record: LeaderboardRecord, *, check: bool = False) -> list[str]:
@@ -237,7 +252,7 @@ def write_record(root: Path, record: LeaderboardRecord, *, check: bool = False) 
     changed = []
     for name, content in record_files(record).items():
         path = root / name
-        if not path.is_file() or path.read_bytes() != content:
+        if not path.is_file() or sha256_file(path) != hashlib.sha256(content).hexdigest():
             changed.append(name)
             if not check:
                 write_bytes(path, content)

@@ -181,7 +181,7 @@ def format_estimate(estimate: Estimate) -> str:
 
 def _draw_datasets(numbers: SplitNumbers, sizes: pd.Series, content: RunPage) -> Markup:
     def label(name: str) -> str:
-        seen = ", in its training data" if name in content.trained else ""
+        seen = ", trained on" if name in content.trained else ""
         return f"{mark_dataset(name, content.synthetic)} ({sizes[name]}){seen}"
 
     heat = heat_table(

@@ -11,7 +11,7 @@ from typing import Any
 
 from dmseg.manifests import find_published_header
 from dmseg.naming import name_key
-from dmseg.types import LEVEL_LABELS, LEVELS
+from dmseg.types import LEVEL_LABELS, MEDICAL, TRACK_LEVELS
 
 PHANTOMS = "phantoms"
 """In ``trained_on``: images of this project's generator, which every synthetic dataset is drawn by."""
@@ -78,8 +78,9 @@ def list_notices(info: Mapping[str, Any], datasets: Collection[str]) -> list[Not
     if drawn:
         found.append(_describe_synthetic(drawn, len(set(datasets))))
     benchmark = info["benchmark"]
+    levels = TRACK_LEVELS[benchmark.get("track", MEDICAL)]
     limits = [f"at most {benchmark['limit']} images per dataset"] if benchmark.get("limit") else []
-    if missing := [LEVEL_LABELS[level] for level in LEVELS if level not in benchmark["levels"]]:
+    if missing := [LEVEL_LABELS[level] for level in levels if level not in benchmark["levels"]]:
         limits.append(f"without {', '.join(missing)}")
     if limits:
         what = " and is ".join(limits)

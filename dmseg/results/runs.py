@@ -80,7 +80,7 @@ class Run:
 
     @functools.cached_property
     def tables(self) -> dict[str, CaseTable]:
-        """The rows of ``steps`` by split, arranged (:func:`~dmseg.results.cases.tables`). About 80 bytes a row."""
+        """The rows of ``steps`` by split, arranged (:func:`~dmseg.results.cases.case_tables`). About 80 bytes a row."""
         return read_case_tables(self.path / "steps.parquet")
 
     @functools.cached_property

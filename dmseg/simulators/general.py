@@ -268,8 +268,6 @@ def gamma(image: Image, scene: Scene, *, gamma: float) -> Image:
     Args:
         gamma: exponent; above 1 darkens.
     """
-    if image.dtype == np.float32:
-        return pixels.to_type_of(np.power(image, np.float32(gamma)), image)
     return pixels.pointwise(image, lambda value: np.power(value, gamma))
 
 
@@ -325,7 +323,7 @@ def measure_scanned_share(clear: Image) -> NDArray[np.float32]:
 
     Small dark parts count as inside; the rise is soft and lies inside the outline.
     """
-    grey = clear if clear.ndim == 2 else clear.max(axis=2)
+    grey = clear if clear.ndim == 2 else np.maximum(np.maximum(clear[..., 0], clear[..., 1]), clear[..., 2])
     small = cv2.resize(grey, (MAP_SIDE, MAP_SIDE), interpolation=cv2.INTER_AREA).astype(np.float32) / np.float32(
         pixels.top(clear)
     )

@@ -196,7 +196,8 @@ def fog(image: Image, scene: Scene, *, transmission: float, airlight: float) -> 
         airlight: brightness of the veil over the bright level (95th percentile) of Clear.
     """
     share = make_fog_share(scene, transmission)
-    share = cv2.resize(share, (image.shape[1], image.shape[0]), interpolation=cv2.INTER_LINEAR)
+    size = (image.shape[1], image.shape[0])
+    share = np.asarray(cv2.resize(share, size, interpolation=cv2.INTER_LINEAR), np.float32)
     veil = np.float32(airlight * float(scene.observed.get("bright", 1.0)))
     return pixels.affine(image, share, (1 - share) * veil)
 

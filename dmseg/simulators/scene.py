@@ -80,7 +80,7 @@ class Scene:
     def window(self) -> Window:
         """Grey window in the units of the scanner (CT: HU)."""
         if self.modality not in (None, "ct"):  # another modality's window is not in HU
-            raise self._misplaced("ct")
+            raise self._refuse_modality("ct")
         center, width = self.get_measured("window", "ct")
         return Window(float(center), float(width))
 
@@ -91,9 +91,9 @@ class Scene:
             UsageError: the image is of another modality.
         """
         if self.observed.get(fact) is None:
-            raise self._misplaced(modality)
+            raise self._refuse_modality(modality)
         return self.observed[fact]
 
-    def _misplaced(self, modality: str) -> UsageError:
+    def _refuse_modality(self, modality: str) -> UsageError:
         given = self.modality or "an image without a modality"
         return UsageError(f'{self.parts[2]} is an operation of {modality}, not of {given}; give modality="{modality}"')

@@ -117,6 +117,7 @@ class Feed:
             workers = 0
         else:  # forked workers share what is read before: the index is loaded once
             sample = self.schedule.visits(numbers[0])[0]
+            self._benchmark.find_stored_image(sample.image_id, "clear")
             self._benchmark.plan(sample.image_id, self._benchmark.levels[-1])
             self._benchmark.mask(sample.mask_ids[0])
         loader = Loader(

@@ -44,7 +44,8 @@ class Average:
     """Exponential moving average of parameters, by torch's own function."""
 
     def __init__(self, parameters: Mapping[str, nn.Parameter], decay: float) -> None:
-        self._parameters, self._move = parameters, get_ema_multi_avg_fn(decay)
+        self._parameters = parameters
+        self._move = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
         self.values: dict[str, Tensor] = {name: value.detach().clone() for name, value in parameters.items()}
 
     def update(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,11 +24,6 @@ except ImportError as error:
 UNIT = (0.0, 1.0)
 """Black and white of albumentations' float images, by its definition."""
 _TARGETS = ("image", "images", "volume", "volumes")
-
-
-@functools.lru_cache(4)
-def _read(text: str) -> Degradation:
-    return Degradation.from_json(text)
 
 
 class Degrade(albumentations.ImageOnlyTransform):  # type: ignore[misc]  # albumentations is not followed
@@ -102,19 +96,23 @@ class Degrade(albumentations.ImageOnlyTransform):  # type: ignore[misc]  # album
             """Draw a degradation."""
             return {"degradation": self._draw(data, self.random_generator)}
 
-    def _draw(self, data: Mapping[str, Any], generator: np.random.Generator) -> str:
-        """Return the text of a degradation, so that it can be stored with the sample."""
+    def _draw(self, data: Mapping[str, Any], generator: np.random.Generator) -> str | Degradation:
+        """Return a degradation, as text where it is stored with the sample."""
+        drawn = self._settings.draw(self._find_key(data, generator))
+        return drawn.to_json() if self.deterministic else drawn
+
+    def _find_key(self, data: Mapping[str, Any], generator: np.random.Generator) -> str:
         if not self.keyed:
-            return self._settings.draw(draws.make_fresh_key(int(generator.integers(0, 2**63)))).to_json()
+            return draws.make_fresh_key(int(generator.integers(0, 2**63)))
         if self.name_from is not None:
             if self.name_from not in data:
                 raise UsageError(f'the sample has no "{self.name_from}" to name its image; it has: {", ".join(data)}')
-            return self._settings.draw(str(data[self.name_from])).to_json()
+            return str(data[self.name_from])
         first = next(data[target] for target in _TARGETS if target in data)
-        return self._settings.draw(draws.make_pixel_key(np.asarray(first))).to_json()
+        return draws.make_pixel_key(np.asarray(first))
 
-    def _apply(self, pixels: Any, layout: str, text: str, number: int = 0) -> NDArray[Any]:
-        drawn = _read(text)
+    def _apply(self, pixels: Any, layout: str, given: str | Degradation, number: int = 0) -> NDArray[Any]:
+        drawn = Degradation.from_json(given) if isinstance(given, str) else given
         drawn = drawn.rename(f"{drawn.plan.key}/{number}") if number else drawn
         values = np.asarray(pixels)
         layout = arrays.fit_layout(layout, values.shape)

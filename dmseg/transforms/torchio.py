@@ -62,7 +62,9 @@ class RandomDegrade(RandomTransform, IntensityTransform):  # type: ignore[misc] 
             raise UsageError(f'the subject has no "{self.name_from}" to name it')
         record = self.settings.draw(key).to_json()
         again = DegradeAgain(record, self.modality, self.options, **self._get_base_args())
-        return again(subject)
+        made = again.apply_transform(subject)  # the subject is a copy already
+        again._add_transform_to_subject_history(made)
+        return made
 
 
 class DegradeAgain(IntensityTransform):  # type: ignore[misc]  # TorchIO is not followed

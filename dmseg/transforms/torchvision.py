@@ -44,7 +44,8 @@ class Degrade(v2.Transform):  # type: ignore[misc]  # torchvision has no types
     torchvision defines, unless ``value_range`` or ``window`` says otherwise. Draws come from PyTorch's generator.
 
     Raises:
-        UsageError: when called: a sample without an image, floats beyond the range.
+        UsageError: when called: a sample without an image, several PIL images (one may be a mask), floats beyond the
+            range.
     """
 
     _transformed_types = (_is_plain, tv_tensors.Image, tv_tensors.Video, Pillow.Image)
@@ -64,7 +65,11 @@ class Degrade(v2.Transform):  # type: ignore[misc]  # torchvision has no types
         self._name: str | None = None
 
     def check_inputs(self, flat_inputs: list[Any]) -> None:
-        """Refuse a sample that would pass through unseen."""
+        """Refuse a sample that would pass through unseen, or whose mask would be taken for an image."""
+        if sum(isinstance(each, Pillow.Image) for each in flat_inputs) > 1:
+            raise UsageError(
+                "the sample holds several PIL images, all of them images to v2; wrap masks: tv_tensors.Mask(mask)"
+            )
         if not any(self._needs_transform_list(flat_inputs)):
             kinds = ", ".join(sorted({type(each).__name__ for each in flat_inputs}))
             raise UsageError(f"the sample holds no image: {kinds}; arrays need v2.ToImage() before this transform")

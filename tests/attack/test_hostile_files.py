@@ -31,7 +31,6 @@ from dmseg.leaderboard.entries import read_entry
 from dmseg.manifests import read_manifest
 from dmseg.results import open_run, run_digest
 from dmseg.results.audit import read_audit
-from dmseg.results.cases import case_tables
 
 SECONDS = 20.0
 FUZZ = settings(
@@ -95,7 +94,7 @@ def test_every_field_of_run_json_can_hold_anything(name: str, run: Path, tmp_pat
     info = json.loads((run / "run.json").read_text())
     for path in places(info):
         (folder / "run.json").write_text(with_text(info, path, BAD_VALUES[name]))
-        answer(lambda: case_tables(open_run(folder).steps))
+        answer(lambda: open_run(folder).tables)
     for path in [("model", "params"), ("protocol", "steps"), ("benchmark", "split"), ("n_masks",), ("model", "name")]:
         (folder / "run.json").write_text(with_text(info, path, BAD_VALUES[name]))
         assert answer(lambda: check(folder, root=tmp_path / "record")) == "read", "a verdict, never an exception"
@@ -163,7 +162,7 @@ def test_every_column_of_a_run_can_hold_anything(kind: str, run: Path, tmp_path:
             _replace_column(
                 run / f"{table}.parquet", folder / f"{table}.parquet", name, ODD_COLUMNS[kind](original, name)
             )
-            answer(lambda: (case_tables(open_run(folder).steps), run_digest(folder)))
+            answer(lambda: (open_run(folder).tables, run_digest(folder)))
             answer(lambda: read_replay(folder / "prompts.parquet"))
         assert answer(lambda: check(folder, root=tmp_path / "record")) == "read"
         shutil.copyfile(run / f"{table}.parquet", folder / f"{table}.parquet")
@@ -333,7 +332,7 @@ def _fuzz_parquet(seeds: range, run: Path, bench: Path, tmp_path: Path) -> None:
     for seed in seeds:
         for name in ("steps.parquet", "prompts.parquet"):
             (folder / name).write_bytes(_damage((run / name).read_bytes(), seed))
-        answer(lambda: case_tables(open_run(folder).steps))
+        answer(lambda: open_run(folder).tables)
         answer(lambda: read_replay(folder / "prompts.parquet"))
         assert answer(lambda: check(folder, root=tmp_path / "record")) == "read"
         (manifest / "masks.parquet").write_bytes(_damage((bench / "masks.parquet").read_bytes(), seed))

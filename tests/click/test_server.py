@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import json
+import types
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ pytest.importorskip("starlette", reason="the extra click is not installed")
 from starlette.testclient import TestClient
 
 from dmseg import harness, imaging
-from dmseg.click import Answerer, read_clicks
+from dmseg.click import Answerer, gallery_of_benchmark, read_clicks
 from dmseg.click.answers import Prompt
 from dmseg.click.messages import run_lengths
 from dmseg.click.server import build_app
@@ -51,6 +52,24 @@ def test_the_gallery_lists_images_objects_levels_and_models(page, gallery):
     assert [image["image_id"] for image in told["images"]] == [entry.image_id for entry in gallery.entries]
     assert [level["label"] for level in told["levels"]] == ["Clear", "LQ-1", "LQ-2", "LQ-3", "LQ-3+"]
     assert [model["name"] for model in told["models"]] == ["disk", "watershed"]
+
+
+def test_a_limit_takes_the_images_that_an_evaluation_with_it_takes():
+    images = pd.DataFrame(
+        [
+            (f"{dataset}__{k}", dataset, split, "ct", 8, 8)
+            for dataset in "ab"
+            for k, split in enumerate(("train", "seen"))
+        ],
+        columns=["image_id", "dataset", "split", "modality", "height", "width"],
+    )
+    masks = pd.DataFrame({"mask_id": images["image_id"] + "__m", "image_id": images["image_id"], "evaluate": True})
+    masks["structure"] = "m"
+    benchmark = types.SimpleNamespace(
+        images=images, masks=masks, info={"edition": "x", "version": "1"}, image=str, mask=str
+    )
+    assert [entry.image_id for entry in gallery_of_benchmark(benchmark, 1).entries] == ["a__1", "b__1"]
+    assert [entry.image_id for entry in gallery_of_benchmark(benchmark, 2).entries] == ["a__0", "a__1", "b__0", "b__1"]
 
 
 def test_a_view_is_the_image_of_the_benchmark(page, gallery):

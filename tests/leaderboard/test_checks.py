@@ -17,8 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from synthetic_runs import declare
 
-from dmseg.leaderboard import CODES, Verdict, add, check, pack
-from dmseg.leaderboard.api import RefusedError
+from dmseg.leaderboard import CODES, RefusedError, Verdict, add, check, pack
 from dmseg.leaderboard.checks.findings import Findings
 from dmseg.leaderboard.checks.plausibility import check_plausibility
 from dmseg.leaderboard.columns import LEADERBOARD

@@ -15,7 +15,7 @@ from synthetic_board import MODELS, write_entries
 from synthetic_runs import declare, write_run
 
 from dmseg.errors import DataError, UsageError
-from dmseg.leaderboard import add, build, check, find_pairs, request_text, show
+from dmseg.leaderboard import add, build, check, find_pairs, request_text, show, submitting
 from dmseg.leaderboard.columns import ARTEFACTS, LEADERBOARD, LONG, PAPER
 from dmseg.leaderboard.entries import PUBLISHED_ARTEFACTS_FILE, PUBLISHED_FILE, PUBLISHED_LONG_FILE
 from dmseg.leaderboard.tables import read_csv
@@ -205,11 +205,17 @@ def test_run_folders_pair_with_models_and_what_is_missing_is_named(root: Path, t
         compare(whole, partial, splits=splits)
 
 
-def test_adding_twice_changes_nothing(published: Any, tmp_path: Path) -> None:
+def test_adding_computes_the_record_once_and_twice_changes_nothing(
+    published: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = add(published.runs["watershed"], tmp_path / "r")
     second = add(published.runs["watershed"], tmp_path / "r")
     assert first.new and not second.new and second.folder == first.folder and second.changed == ()
+    made: list[Path] = []
+    make = submitting.make_record
+    monkeypatch.setattr(submitting, "make_record", lambda root, *given: made.append(root) or make(root, *given))
     add(published.runs["disk"], tmp_path / "r")
+    assert len(made) == 1 and build(tmp_path / "r", check=True) == []
     rows = _rows(tmp_path / "r")
     assert {row["model"] for row in rows} == {"watershed", "disk"}
     assert {(row["tier"], row["rank_low"]) for row in rows} == {("self-reported", "")}

@@ -32,8 +32,8 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> build.Benchmark:
     return build.open_benchmark(folder / "bench")
 
 
-@pytest.fixture(scope="module")
-def published(bench: build.Benchmark, tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(name="published", scope="module")
+def publish_once(bench: build.Benchmark, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("published") / "out"
     publish_benchmark(bench, out, date=DAY)
     return out

@@ -34,8 +34,8 @@ def rewrite(folder: Path, out: Path, table: pa.Table, group: int) -> Path:
     return out
 
 
-@pytest.fixture(scope="module", params=[7, 64, 10_000])
-def shuffled(folder: Path, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(name="shuffled", scope="module", params=[7, 64, 10_000])
+def shuffle_rows(folder: Path, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     table = open_run(folder).table("steps")
     order = Stream("test-reading-runs", request.param).permutation(len(table))
     return rewrite(folder, tmp_path_factory.mktemp("shuffled") / "run", table.take(order), request.param)

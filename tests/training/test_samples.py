@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from collections import Counter
 from pathlib import Path
@@ -18,6 +19,7 @@ from dmseg import simulators  # noqa: E402
 from dmseg.baselines.prompted import InputFrame  # noqa: E402
 from dmseg.build import Benchmark, open_benchmark  # noqa: E402
 from dmseg.errors import DataError  # noqa: E402
+from dmseg.training.feed import Feed  # noqa: E402
 from dmseg.training.networks import build_trainable_model  # noqa: E402
 from dmseg.training.samples import BatchSchedule, Loader, TrainingSample, flip_and_rotate, fresh_plan, grid_mask  # noqa: E402
 
@@ -89,6 +91,32 @@ def test_what_is_read_does_not_depend_on_who_reads_it(opened: Benchmark) -> None
     for key, mask, given in zip(whole.keys, whole.masks, whole.prompts, strict=True):
         assert np.array_equal(mask, merged[key]) and np.array_equal(given.points, points[key])
     assert torch.equal(halves[1].pixels, whole.pixels[1::2]) and torch.equal(halves[1].clear, whole.clear[1::2])
+
+
+def test_any_number_of_readers_gives_the_same_batches_and_reads_the_index_once(
+    bench: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fabric = pytest.importorskip("lightning_fabric", reason="training needs the extra [train]").Fabric(
+        accelerator="cpu"
+    )
+    stages = "stages=[{until=0.5, side=64, batch=2}, {until=1.0, side=96, batch=2}]"
+    config = small("mini-sam", "batches=6", "levels=['clear', 'lq3']", "degradation=fresh", stages)
+    table, found = Benchmark.table, []
+
+    def note(self: Benchmark, *given: object) -> object:
+        (tmp_path / str(os.getpid())).touch()
+        return table(self, *given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Benchmark, "table", note)
+    for jobs in (1, 2):
+        trainee = build_trainable_model(config, None, torch.device("cpu"))
+        found.append(list(Feed(config, open_benchmark(bench), trainee, fabric, tmp_path, jobs).batches(1)))
+    assert [path.name for path in tmp_path.iterdir()] == [str(os.getpid())]
+    assert [index for index, _ in found[0]] == [index for index, _ in found[1]] == [1, 2, 3, 4, 5]
+    for (_, one), (_, other) in zip(*found, strict=True):
+        assert torch.equal(one.pixels, other.pixels) and torch.equal(one.targets, other.targets)
+        assert one.keys == other.keys and one.visits == other.visits
+    assert [loaded.pixels.shape[-1] for _, loaded in found[1]] == [64, 64, 96, 96, 96]
 
 
 def test_fresh_degradation_differs_between_epochs_and_repeats_for_one(opened: Benchmark) -> None:

@@ -46,6 +46,8 @@ def test_plain_tensors_and_pictures_follow_the_rules_of_v2(sample: tuple[Any, An
     assert torch.equal(out_mask, mask) and not torch.equal(out_image, image)
     made = v2.Compose([Degrade("endoscopy", levels="lq2"), v2.PILToTensor()])(Pillow.fromarray(colour))
     assert made.shape == image.shape
+    with pytest.raises(UsageError, match="wrap masks"):
+        Degrade(levels="lq2")(Pillow.fromarray(colour), Pillow.fromarray(sample[1].numpy()))
     with pytest.raises(UsageError, match=r"v2.ToImage"):
         Degrade(levels="lq2")(colour)
 

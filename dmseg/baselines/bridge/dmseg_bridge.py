@@ -265,7 +265,7 @@ def make_dmseg_model(name: str, offered: Mapping[str, Any], arguments: Mapping[s
     model = load_model(name, offered["weights"], offered["device"] or "auto", arguments, offered["precision"] or "fp32")
     if hasattr(model, "predict_from_reference"):
         raise ValueError(f"{name} is a self-test that sees the reference; it cannot be isolated")
-    return model, dict(model_facts(model, arguments, offered["weights"]), device=getattr(model, "device", "cpu"))
+    return model, dict(model_facts(model, arguments, offered["weights"]), device=str(getattr(model, "device", "cpu")))
 
 
 def hash_file(path: str) -> str:

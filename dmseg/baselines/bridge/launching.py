@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import os
 import shutil
@@ -19,6 +20,8 @@ from dmseg.baselines.bridge.process import ModelProcess
 from dmseg.baselines.registry import EXPORTED
 from dmseg.errors import DataError, MissingDependencyError, UsageError, unknown_name
 
+SHIPPED = Path(__file__).parent / "shipped"
+"""Adapters for environments of their own."""
 ENGINES = ("docker", "podman", "apptainer")
 _INHERITED = (
     *("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TEMP", "SYSTEMROOT", "USERPROFILE", "SSH_AUTH_SOCK"),
@@ -98,6 +101,49 @@ def load_bridge(
     if described.container is not None:
         bridge.environment |= {"network": "none", "files": "hidden"}
     return bridge
+
+
+def load_shipped(
+    name: str,
+    weights: str | Path | None = None,
+    device: str = "cpu",
+    precision: str = "fp32",
+    python: str = "",
+    **arguments: Any,
+) -> Bridge:
+    """Return a model whose adapter ships and whose packages live in an environment of their own, started there.
+
+    Args:
+        name: of the model; ``shipped/NAME_adapter.py`` is its adapter, ``shipped/NAME.txt`` lists its packages.
+        python: the interpreter of that environment.
+        arguments: of the adapter's constructor.
+
+    Raises:
+        UsageError: no interpreter is given; the message says how the environment is made.
+        ModelError: it does not start.
+    """
+    packages = SHIPPED / f"{name}.txt"
+    if not python:
+        raise UsageError(
+            f'model "{name}" runs in an environment of its own. Make it once: python -m venv ENV; '
+            f"ENV/bin/pip install -r {packages}; then give --model-arg python=ENV/bin/python"
+        )
+    adapter = SHIPPED / f"{name}_adapter.py"
+    described = BridgeFile(f"{adapter.name}:{find_class(adapter)}", python)
+    command, _ = _build_command(described, SHIPPED, packages)
+    place = weights if weights in (None, "random") else Path(str(weights)).absolute()
+    hello = _write_hello(place, device, arguments, precision)
+    environment = _pick_environment(_INHERITED)
+    bridge = Bridge(Start(lambda walls, log: ModelProcess(command, environment, SHIPPED, log), hello), name)
+    bridge.environment |= {"command": command[0], "image": None, "network": "shared", "files": "visible"}
+    return bridge
+
+
+def find_class(adapter: Path) -> str:
+    """Return the name of the one class of a shipped adapter's file."""
+    tree = ast.parse(adapter.read_text(encoding="utf-8"))
+    (found,) = (node.name for node in tree.body if isinstance(node, ast.ClassDef))
+    return found
 
 
 def _write_hello(

@@ -118,14 +118,15 @@ def _apply_on_arrays(images: Tensor, plans: Sequence[Plan], levels: Sequence[str
 
 def _list_acts(drawn: Plan, level: str, shape: Sequence[int]) -> list[_Act]:
     """Return what is done to one image, with everything the host must know."""
-    if drawn.observed is None:
+    unseen = drawn.observed is None
+    if unseen:
         window = drawn.window or default_window(drawn.modality)
         known = None if window is None else [window.center, window.width]
         drawn = dataclasses.replace(drawn, observed={"modality": drawn.modality, "window": known})
     steps = drawn.steps(check_level(level))
     acts = []
     for step, severity in steps:
-        _check(drawn, step)
+        _check(drawn, step, unseen)
         capped = any(step is each for each in drawn.general)
         factor = 1.0 if not capped or drawn.visibility is None else drawn.visibility
         values = visibility.weaker(step.operation, step.numbers(severity), factor)
@@ -138,14 +139,14 @@ _NOTHING: Image = np.empty((0, 0), np.uint8)
 """Clear stays on the device; no operation here asks a scene for it."""
 
 
-def _check(drawn: Plan, step: PlanStep) -> None:
-    name, observed = step.operation, drawn.observed or {}
+def _check(drawn: Plan, step: PlanStep, unseen: bool) -> None:
+    """Refuse what cannot be done on a device: operations without a torch version, facts that nobody measured."""
+    name = step.operation
     if name not in OPERATIONS:
         raise UsageError(
             f"{name} has no torch version (there are: {', '.join(OPERATIONS)}); degrade on the CPU, or on_arrays=True"
         )
-    needed = (*_FACTS.get(name, ()), *_FACTS_IN.get((name, drawn.modality or ""), ()))
-    missing = [fact for fact in needed if fact not in observed]
+    missing = [*_FACTS.get(name, ()), *_FACTS_IN.get((name, drawn.modality or ""), ())] if unseen else []
     if name in visibility.CAPPED and drawn.visibility is None:
         missing.append("visibility cap")
     if missing:

@@ -61,7 +61,8 @@ def _make_speckle(scene: Scene, shape: tuple[int, int], axial: float, lateral: f
         sides = (0, 0, radius, radius) if axis == 2 else (radius, radius, 0, 0)
         parts = tensors.convolve(pad(parts, sides, mode="reflect"), np.stack([taps, taps]), axis)
     intensity = (parts**2).sum(dim=(0, 1)) + 1e-20
-    return 10 * torch.log10(intensity) - 10 * math.log10(2.0) * (2 * fields.NORMAL_BITS + 1) - ultrasound.MEAN_LOG_DB
+    offset = 10 * math.log10(2.0) * (2 * fields.NORMAL_BITS + 1) + float(ultrasound.MEAN_LOG_DB)
+    return torch.log10(intensity) * 10 - offset
 
 
 def acoustic_shadow(x: Tensor, clear: Tensor, scenes: Sequence[Scene], values: Values) -> Tensor:
@@ -228,7 +229,7 @@ def fog(x: Tensor, clear: Tensor, scenes: Sequence[Scene], values: Values) -> Te
     """Veil the image by a smooth fog."""
     shares = [optical.make_fog_share(scene, one["transmission"]) for scene, one in zip(scenes, values, strict=True)]
     share = _enlarge(shares, x)
-    bright = [float(scene.observed["bright"]) for scene in scenes]
+    bright = [float(scene.observed.get("bright", 1.0)) for scene in scenes]
     veil = put_numbers([one["airlight"] * level for one, level in zip(values, bright, strict=True)], x)
     return tensors.affine(x, share, (1 - share) * veil)
 

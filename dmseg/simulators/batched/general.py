@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dmseg.simulators import fields, general, pixels
+from dmseg.simulators import fields, general
 from dmseg.simulators.batched import tensors
 from dmseg.simulators.batched.jpeg import code_jpeg
 from dmseg.simulators.batched.tensors import Values, put, put_numbers
@@ -102,7 +102,7 @@ def gamma(x: Tensor, clear: Tensor, scenes: Sequence[Scene], values: Values) -> 
     if x.dtype != torch.uint8:
         return tensors.finish(x ** put_numbers([one["gamma"] for one in values], x), x)
     greys = np.arange(256, dtype=np.uint8)
-    curves = [pixels.pointwise(greys, lambda value, power=one["gamma"]: np.power(value, power)) for one in values]
+    curves = [general.gamma(greys, scene, gamma=one["gamma"]) for scene, one in zip(scenes, values, strict=True)]
     return tensors.look_up(np.stack(curves), x)
 
 
@@ -140,7 +140,7 @@ def measure_scanned_share(clear: Tensor) -> Tensor:
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (7, 7)).astype(np.float32)
     closed = 1 - _dilate(1 - _dilate(lit, disc), disc)
     inner = 1 - _dilate(1 - closed, np.ones((5, 5), np.float32))
-    taps = np.repeat(cv2.getGaussianKernel(13, 1.5, cv2.CV_32F).T, len(clear), axis=0)
+    taps = np.repeat(np.asarray(cv2.getGaussianKernel(13, 1.5).T, np.float32), len(clear), axis=0)
     padded = torch.nn.functional.pad(inner, (6,) * 4, mode="reflect")
     return tensors.convolve(tensors.convolve(padded, taps, 3), taps, 2)[:, :, 8:-8, 8:-8]
 

@@ -21,7 +21,7 @@ _CONST, _PASS = 13, 2
 
 
 def _fix(value: float) -> int:
-    return round(value * 2**_CONST)
+    return round(value * (1 << _CONST))
 
 
 @functools.cache

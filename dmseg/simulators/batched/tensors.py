@@ -79,9 +79,12 @@ def average_locally(x: Tensor, size: int, *, repeat_edge: bool = True) -> Tensor
     near = pad_mirrored(x, pad) if repeat_edge else torch.nn.functional.pad(x.float(), (pad,) * 4, "reflect")
     near = near.float() if x.dtype != torch.uint8 else near.int()
     height, width = x.shape[2:]
-    across = sum(near[..., k : k + width] for k in range(size))
-    total = sum(across[:, :, k : k + height] for k in range(size))  # type: ignore[index]
-    assert isinstance(total, Tensor)
+    across = near[..., :width]
+    for k in range(1, size):
+        across = across + near[..., k : k + width]
+    total = across[:, :, :height]
+    for k in range(1, size):
+        total = total + across[:, :, k : k + height]
     if x.dtype == torch.uint8:
         return torch.div(total + size * size // 2, size * size, rounding_mode="floor")
     return total / (size * size)

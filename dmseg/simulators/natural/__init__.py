@@ -6,7 +6,18 @@ included. What is exact, what is drawn anew and what is ours stands in ``docs/na
 
 from __future__ import annotations
 
-from dmseg.simulators.natural.lq_seg import LEVEL_SCALES, LqSegPlan, degrade_online, draw_lq_seg
+from dmseg.simulators.natural.lq_seg import LEVEL_SCALES, LQ_SEG_VERSION, LqSegPlan, degrade_online, draw_lq_seg
+from dmseg.simulators.natural.lq_seg import tables_digest as lq_seg_digest
 from dmseg.simulators.natural.robust_seg import MOVING, OPERATIONS, degrade_robust_seg
 
-__all__ = ["LEVEL_SCALES", "MOVING", "OPERATIONS", "LqSegPlan", "degrade_online", "degrade_robust_seg", "draw_lq_seg"]
+__all__ = [
+    "LEVEL_SCALES",
+    "LQ_SEG_VERSION",
+    "MOVING",
+    "OPERATIONS",
+    "LqSegPlan",
+    "degrade_online",
+    "degrade_robust_seg",
+    "draw_lq_seg",
+    "lq_seg_digest",
+]

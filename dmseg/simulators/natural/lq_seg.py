@@ -7,6 +7,7 @@ the record) draws once for all levels, which then differ by the divisor alone.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,13 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmseg import canonical
-from dmseg.errors import UsageError, unknown_name
+from dmseg.errors import DataError, UsageError, unknown_name
 from dmseg.rng import Stream
 from dmseg.simulators.natural import jpeg, kernels, noise
 from dmseg.simulators.natural.resampling import MODES, resize
 from dmseg.tables import read_packaged_table
 
 TABLE = read_packaged_table(__name__.rpartition(".")[0], "lq_seg.toml")
+LQ_SEG_VERSION = "lq-seg-1"
+"""Raised with any change of the tables or of what they mean."""
 LEVEL_SCALES: dict[str, int] = TABLE["scales"]
 LEVELS = ("clear", *LEVEL_SCALES)
 Pixels = NDArray[np.float32]
@@ -231,6 +234,27 @@ class LqSegPlan:
             record |= {"scale": LEVEL_SCALES[level], "stored": self.stored}
             record["values"] = {name: _plain(getattr(values, name)) for name in LqSegValues.__dataclass_fields__}
         return canonical.canonical_json(record)
+
+    @classmethod
+    def from_json(cls, text: str) -> LqSegPlan:
+        """Read what :meth:`to_json` wrote; the plan makes every level, whichever it was written for.
+
+        Raises:
+            DataError: it is no such record, or other tables drew its values.
+        """
+        try:
+            record = json.loads(text)
+            coupled = {"lq-seg": False, "lq-seg-coupled": True}[record["degradation"]]
+            plan = cls(str(record["key"]), int(record["seed"]), coupled, bool(record.get("stored", True)))
+            same = plan.to_json(record["level"]) == canonical.canonical_json(record)
+        except (ValueError, KeyError, TypeError, UsageError) as error:
+            raise DataError(f"not a plan of LQ-Seg ({error})") from None
+        if not same:
+            raise DataError(
+                f"the plan of {plan.key} at {record['level']} has other values than this dmseg draws "
+                f"(LQ-Seg tables {LQ_SEG_VERSION}); install the dmseg that made it"
+            )
+        return plan
 
     def digest(self, level: str) -> str:
         """Return the sha256 (64 hex digits) of what is done at a level."""

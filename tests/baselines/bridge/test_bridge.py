@@ -173,6 +173,13 @@ def test_an_isolated_model_gives_the_same_run(tiny, tmp_path):
     assert outside["model"]["bridge"]["command"] == "isolated"
 
 
+def test_an_isolated_network_gives_the_same_run(tiny, tmp_path):
+    pytest.importorskip("torch", reason="network baselines need the extra [models]")
+    harness.evaluate("mini-sam", tiny, tmp_path / "in", levels=["clear"], limit=1)
+    harness.evaluate("mini-sam", tiny, tmp_path / "isolated", levels=["clear"], limit=1, isolate=True)
+    assert run_digest(tmp_path / "isolated") == run_digest(tmp_path / "in")
+
+
 def test_a_model_that_looks_into_its_callers_frames_finds_nothing_when_isolated(tiny, tmp_path):
     harness.evaluate(f"{MODELS}:Peeking", tiny, tmp_path / "in", levels=["clear"])
     harness.evaluate(f"{MODELS}:Peeking", tiny, tmp_path / "isolated", levels=["clear"], isolate=True)

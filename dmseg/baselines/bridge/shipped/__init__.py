@@ -1,0 +1,1 @@
+"""Adapters for environments of their own, and beside each the packages of its environment (``NAME.txt``)."""

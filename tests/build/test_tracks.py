@@ -1,0 +1,76 @@
+"""The natural tracks in a build: own levels, own degradation, never mixed with the medical track."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dmseg.build import build, open_benchmark, require_track, verify
+from dmseg.build.tasks import check_options
+from dmseg.build.tracks import read_plan
+from dmseg.errors import DataError, UsageError
+from dmseg.manifests import find_published
+from dmseg.phantoms import write_phantoms
+from dmseg.simulators.natural import LqSegPlan
+from dmseg.types import LEVELS
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("raw")
+    write_phantoms(folder, per_dataset=1, datasets=["ECSSD", "ThinObject-5K", "WXSOD"])
+    return folder
+
+
+def test_natural_levels_are_lq_seg_for_any_workers_and_storage(raw: Path, tmp_path: Path) -> None:
+    first = build(raw, tmp_path / "png", track="natural")
+    again = build(raw, tmp_path / "recipe", track="natural", jobs=2, storage="recipe")
+    assert first.manifest_digest == again.manifest_digest
+    stored, made = open_benchmark(tmp_path / "png"), open_benchmark(tmp_path / "recipe")
+    assert stored.track == "natural"
+    assert stored.levels == ("clear", "lq1", "lq2", "lq3")
+    assert set(stored.images["dataset"]) == {"ECSSD", "ThinObject-5K"}
+    assert list(stored.images["split"]) == ["unseen", "seen"]
+    image = "ECSSD__0001"
+    expected = LqSegPlan(image, 0).apply(stored.image(image, "clear"), "lq3")
+    np.testing.assert_array_equal(stored.image(image, "lq3"), expected)
+    np.testing.assert_array_equal(made.image(image, "lq3"), expected)
+    assert verify(stored) == []
+
+
+def test_photographs_in_bad_conditions_have_one_level(raw: Path, tmp_path: Path) -> None:
+    build(raw, tmp_path / "b", datasets=["WXSOD"])  # the track is that of the dataset
+    bench = open_benchmark(tmp_path / "b")
+    assert (bench.track, bench.levels) == ("natural-real", ("clear",))
+    with pytest.raises(UsageError, match="natural-real, not natural"):
+        require_track(bench, "natural")
+
+
+def test_tracks_levels_and_folders_are_not_mixed(raw: Path, tmp_path: Path) -> None:
+    assert check_options(0, LEVELS, "png", None, None).levels == LEVELS
+    with pytest.raises(UsageError, match="never mixed"):
+        check_options(0, LEVELS, "png", ["ECSSD", "WXSOD"], None)
+    with pytest.raises(UsageError, match="not lq3plus"):
+        check_options(0, ["clear", "lq3plus"], "png", None, None, "natural")
+    build(raw, tmp_path / "b", levels=["clear"], track="natural")
+    with pytest.raises(UsageError, match="begun with track natural"):
+        build(raw, tmp_path / "b", levels=["clear"], track="natural-real")
+    with pytest.raises(DataError, match="track medical"):
+        build(raw, tmp_path / "c")
+
+
+def test_a_plan_of_lq_seg_is_read_again_or_refused() -> None:
+    plan = LqSegPlan("a", 3)
+    for level in ("clear", "lq2"):
+        assert read_plan(plan.to_json(level)) == plan
+    with pytest.raises(DataError, match="other values"):
+        read_plan(plan.to_json("lq2").replace('"scale":2', '"scale":4'))
+    for text in ("{", '{"degradation":"other","key":"a","seed":0,"level":"lq1"}', '{"degradation":"lq-seg"}'):
+        with pytest.raises(DataError):
+            read_plan(text)
+
+
+def test_the_medical_edition_has_no_track_in_its_header() -> None:
+    assert "track" not in find_published("dm-seg-phantom-2.0").info
