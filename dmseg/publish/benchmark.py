@@ -146,7 +146,7 @@ def may_share_pixels(bench: Benchmark, name: str) -> bool:
     """Whether the images of a dataset may go out: drawn ones, and those whose licence allows it."""
     if name in bench.info.get("synthetic", ()):
         return True
-    return name in datasets.RECIPES and datasets.recipe(name).share_pixels
+    return name in datasets.ALL_RECIPES and datasets.recipe(name).share_pixels
 
 
 def _write_split(
