@@ -23,7 +23,7 @@ import numpy as np
 from side_by_side import peer
 from simulators_peers import LIBRARIES, calls
 
-from dmseg.simulators import OPS, Scene, observe, tables
+from dmseg.simulators import OPS, Scene, modality_operations, observe, tables
 from dmseg.simulators.operations import home_modality
 from dmseg.transforms import Degrade
 
@@ -139,9 +139,17 @@ def speed(size: int, wrong: dict[str, list[str]]) -> tuple[dict[str, float], dic
     return grey, correct
 
 
+def choose_options(name: str, channels: int) -> dict[str, Any]:
+    """Return a transform of one operation, of MRI or (colours) endoscopy where it is not another modality's own."""
+    usual = "mri" if channels == 1 else "endoscopy"
+    own = home_modality(name)
+    modality = usual if own is None or name in modality_operations(usual) else own
+    return {"modality": modality, "ops": name, "severity": 2}
+
+
 def host_transform(name: str, library: str, image: np.ndarray) -> Callable[[], Any]:
     """Return our transform as it is used in a peer's pipelines: drawn anew, in the peer's own types."""
-    options: dict[str, Any] = {"modality": home_modality(name) or "mri", "ops": name, "severity": 2}
+    options = choose_options(name, 3 if image.ndim == 3 else 1)
     if library.startswith("albumentations"):
         host = importlib.import_module("dmseg.transforms.albumentations")
         transform = host.Degrade(p=1, **options)
@@ -181,8 +189,7 @@ def compare_classes(size: int, wrong: dict[str, list[str]]) -> list[str]:
                 late.append(f"{name} in {library} at {size}: {mine / theirs:.2f} times as long")
     batch = np.stack([picture(size)] * BATCH)
     for name, parts in rows.items():
-        options: dict[str, Any] = {"modality": home_modality(name) or "mri", "ops": name, "severity": 2}
-        transform = Degrade(layout="BHW", **options)
+        transform = Degrade(layout="BHW", **choose_options(name, 1))
         (took,) = in_turns([lambda transform=transform: transform(batch)])
         peers = best.get(name)
         said = f"batch of {BATCH}: {took:.1f}" + (f" / {BATCH * peers:.1f}" if peers else "")

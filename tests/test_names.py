@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 from dmseg.errors import UsageError
@@ -75,7 +76,7 @@ def test_names_are_never_ambiguous() -> None:
 
 
 def test_severities() -> None:
-    assert [check_severity(given) for given in (1, "2", "Heavy")] == ["light", "medium", "heavy"]
+    assert [check_severity(given) for given in (1, "2", "Heavy", np.int64(3))] == ["light", "medium", "heavy", "heavy"]
     for wrong in (0, 4, True, 1.5, None):
         with pytest.raises(UsageError, match="light, medium, heavy"):
             check_severity(wrong)  # type: ignore[arg-type]

@@ -250,6 +250,10 @@ def _steps(embedding: Embedding, side: int, seen: Sequence[_Seen]) -> list[StepM
     def add_up(change: Tensor) -> Map:
         return fold_to_map((change * direction).sum(0))
 
+    last = None if moved[-1] is None else add_up(moved[-1])
+    if last is not None and seen[-1].mask.any() and last[seen[-1].mask].mean() < last.mean():
+        direction = -direction  # as for the features: the last answer is high
+
     object_mask = seen[-1].mask
     sign = -1.0 if object_mask.any() and first[object_mask].mean() < first.mean() else 1.0
     return [

@@ -43,8 +43,11 @@ class Prediction:
 
 
 def find_refused_strokes(prompts: Iterable[Prompts], capabilities: Collection[str]) -> list[str]:
-    """Return the kinds of strokes among the prompts that a model of these capabilities does not take."""
-    kinds = {STROKE_CAPABILITIES[stroke.kind] for given in prompts for stroke in given.strokes}
+    """Return the kinds of strokes among the prompts that a model of these capabilities does not take.
+
+    Prompts of people's own making may know no strokes.
+    """
+    kinds = {STROKE_CAPABILITIES[stroke.kind] for given in prompts for stroke in getattr(given, "strokes", ())}
     return sorted(kinds - set(capabilities))
 
 

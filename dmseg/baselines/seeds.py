@@ -102,7 +102,7 @@ class SeededModel(Described, ABC):
         for (x, y), label in zip(centres, prompts.labels, strict=True):
             square = np.s_[max(0, y - reach) : y + reach + 1, max(0, x - reach) : x + reach + 1]
             seeds[square] = FOREGROUND if label == 1 else BACKGROUND
-        for stroke in prompts.strokes:
+        for stroke in getattr(prompts, "strokes", ()):
             _seed_stroke(seeds, stroke, scale, reach, self.core)
         return seeds
 

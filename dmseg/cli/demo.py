@@ -15,7 +15,7 @@ from dmseg.types import LEVEL_LABELS, SPLITS, Image
 if TYPE_CHECKING:
     from dmseg.build import Benchmark
 
-_SECONDS_PER_IMAGE = 0.55
+_SECONDS_PER_IMAGE = 0.75
 """Processor seconds for one image of the demo: to draw and build it, and for each model; measured on a 2 GHz core."""
 _CLASSICAL = ("disk", "watershed")
 """Weight-free models that finish in seconds; the networks whose weights ship follow where torch is installed."""

@@ -7,12 +7,19 @@ from pathlib import Path
 import click
 
 from dmseg.cli.options import FILE, FOLDER, CommaList
+from dmseg.errors import UsageError
+
+LAYOUT_NAMES = (
+    "table1", "full", "table3", "table13", "table15", "table16", "table17", "table18", "table19", "table20", "table21",
+    "table23",
+)  # fmt: skip
 
 
 @click.command("table")
 @click.argument("runs", nargs=-1, required=True, type=FOLDER)
-@click.option("--layout", type=click.Choice(["table1", "full"]), default="table1", show_default=True,
-              help="table1: IoU and Dice, as Tables 1 and 2 of the paper; full: every metric.")  # fmt: skip
+@click.option("--layout", type=click.Choice(LAYOUT_NAMES), default="table1", show_default=True,
+              help="table1: IoU and Dice, as Tables 1 and 2 of the paper; full: every metric; the others: by dataset, "
+              "as that table of the paper, from runs of a natural track.")  # fmt: skip
 @click.option("--metrics", type=CommaList(), default=None, help="Columns of steps.parquet, in place of a layout's.")
 @click.option("--over", type=click.Choice(["final", "step_mean"]), default="final", show_default=True,
               help="After the last step, or the mean over steps.")  # fmt: skip
@@ -43,14 +50,21 @@ def command(
     Examples:
       dmseg table runs/disk runs/watershed
       dmseg table runs/* --layout full --drop --format latex -o table.tex
+      dmseg table runs/sam runs/moce --layout table3
+      dmseg table runs/sam-tight runs/sam-min runs/sam-max --layout table23
     """
     from dmseg import results
     from dmseg.files import write_text
-    from dmseg.results import model_table
+    from dmseg.results import model_table, paper_tables
 
     opened = [results.open_run(run) for run in runs]
-    chosen = metrics or model_table.LAYOUTS[layout]
-    tables = model_table.build_tables(opened, chosen, over=over, average=average, drop=drop)
+    if layout in paper_tables.PAPER_TABLES:
+        if metrics or drop or average != "macro":
+            raise UsageError(f"--layout {layout} has its own columns; leave out --metrics, --drop and --average")
+        tables = [paper_tables.build_paper_table(opened, layout, over=over)]
+    else:
+        chosen = metrics or model_table.LAYOUTS[layout]
+        tables = model_table.build_tables(opened, chosen, over=over, average=average, drop=drop)
     if form == "csv":
         text = model_table.format_csv(tables)
     else:

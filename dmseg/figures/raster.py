@@ -125,7 +125,7 @@ def contact_sheet(
             y, x = top + r * (cell + _GAP), left + c * (cell + _GAP)
             sheet[y : y + cell, x : x + cell] = _cell(image, masks, cell, zoom)
     if banner:
-        sheet = _draw_banner(sheet, write_label(banner), strip, text_size)
+        sheet = _draw_banner(sheet, _latinise(banner), strip, text_size)
     return _draw_labels(sheet, row_labels, column_labels, text_size, left, top, cell)
 
 

@@ -96,7 +96,7 @@ def _table(rows: Sequence[Row], by: str, column: str, heading: str) -> str:
             _rank(row),
             row["model"],
             _percent(row["score"]),
-            f"{_percent(row['score_low'])} - {_percent(row['score_high'])}",
+            _interval(row),
             *(_percent(row[f"dice_{name}"]) for name in LEVEL_LABELS),
             _percent(row["drop"]),
             _percent(row["nsd2_final"]),
@@ -116,6 +116,13 @@ def _table(rows: Sequence[Row], by: str, column: str, heading: str) -> str:
         ).rstrip()
         for line in lines
     )
+
+
+def _interval(row: Row) -> str:
+    """Return the interval of the score; a dash where one case per dataset leaves it without width."""
+    if row["score_low"] == row["score_high"]:
+        return "-"
+    return f"{_percent(row['score_low'])} - {_percent(row['score_high'])}"
 
 
 def _rank(row: Row) -> str:

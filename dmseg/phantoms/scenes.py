@@ -162,6 +162,11 @@ def _paint_object(canvas: fields.Field, mask: Mask, stream: Stream) -> None:
     texture = _draw_texture(stream, mask.shape)
     shade = 0.08 * fields.smooth_field(Stream("shade", stream.integer(0, 2**31)), mask.shape, 30)
     fields.paint(canvas, mask, mixed + (texture + shade)[..., None], 0.6)
+    # A part of the object is nearly of the ground's colour: its border there is weak, and the object has edges inside.
+    wanted = 0.7 * around + 0.3 * mixed
+    grain = max(6.0, 0.35 * float(np.sqrt(np.count_nonzero(mask))))
+    part = fields.smooth_field(Stream("part", stream.integer(0, 2**31)), mask.shape, grain) > stream.uniform(0.0, 0.7)
+    fields.paint(canvas, mask & part, wanted + (texture + shade)[..., None], 0.6)
 
 
 def _draw_kind(kind: str, stream: Stream, centre: tuple[float, float], size: float, shape: tuple[int, int]) -> Mask:

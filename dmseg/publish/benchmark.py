@@ -111,10 +111,11 @@ def publish_benchmark(
     with guard_disk(out):
         manifest = export_manifest(bench.manifest, out)
         (out / HEADER_FILE).unlink()  # until all is there, the folder is no benchmark
-        rows, files = 0, []
+        rows = 0
+        files: list[Path] = []
         for split in SPLITS:
             images = [
-                row for row in bench.images.to_dict("records") if row["split"] == split and row["dataset"] in shared
+                row for row in bench.table("images").to_pylist() if row["split"] == split and row["dataset"] in shared
             ]
             for path, n in _write_split(bench, out, split, images):
                 rows, files = rows + n, [*files, path]
@@ -145,7 +146,7 @@ def may_share_pixels(bench: Benchmark, name: str) -> bool:
     """Whether the images of a dataset may go out: drawn ones, and those whose licence allows it."""
     if name in bench.info.get("synthetic", ()):
         return True
-    return name in datasets.RECIPES and datasets.recipe(name).share_pixels
+    return name in datasets.ALL_RECIPES and datasets.recipe(name).share_pixels
 
 
 def _write_split(
@@ -156,7 +157,7 @@ def _write_split(
     parts = [keys[start : start + ROWS_PER_FILE] for start in range(0, len(keys), ROWS_PER_FILE)]
     wanted = {image["image_id"] for image in images}
     objects: _Objects = {}
-    for row in bench.masks.to_dict("records") if parts else ():
+    for row in bench.table("masks").to_pylist() if parts else ():
         if row["image_id"] in wanted:
             if row["rle"] is None:
                 raise DataError(f"{bench.path}: the mask {row['mask_id']} is missing; publish a built benchmark")
@@ -178,7 +179,7 @@ def _row(bench: Benchmark, image: dict[str, Any], level: str, objects: _Objects,
     name = image["image_id"]
     pixels = imaging.png_bytes(bench.image(name, level))
     return {
-        **{key: None if image[key] != image[key] else image[key] for key in _SCHEMA.names if key in image},
+        **{key: image[key] for key in _SCHEMA.names if key in image},
         "level": level,
         "image": {"bytes": pixels, "path": f"{name}.{level}.png"},
         "objects": objects.get(name, []),

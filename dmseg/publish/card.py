@@ -126,12 +126,12 @@ def list_licences(names: Sequence[str], synthetic: Sequence[str]) -> list[str]:
 def _licence(name: str, synthetic: Sequence[str]) -> str:
     if name in synthetic:
         return _PHANTOM_LICENCE
-    return datasets.recipe(name).licence if name in datasets.RECIPES else "own data: its recipe says"
+    return datasets.recipe(name).licence if name in datasets.ALL_RECIPES else "own data: its recipe says"
 
 
 def _dataset_row(manifest: Manifest, name: str, shared: Sequence[str]) -> str:
     synthetic = manifest.info.get("synthetic", ())
-    masks = name in synthetic or (name in datasets.RECIPES and datasets.recipe(name).share_masks)
+    masks = name in synthetic or (name in datasets.ALL_RECIPES and datasets.recipe(name).share_masks)
     count = manifest.info["counts"]["datasets"][name]["images"]
     licence = _licence(name, synthetic)
     return f"| {name} | {count} | {_yes(name in shared)} | {_yes(masks)} | {licence} |"

@@ -11,11 +11,12 @@ from markupsafe import Markup
 
 from dmseg.figures import curve_svg, heat_table
 from dmseg.report.artefacts import read_operations
+from dmseg.report.places import find_benchmark, open_own_benchmark
 from dmseg.report.sections import ReportChart, make_environment, make_series, make_step_ticks
 from dmseg.results import Run
 from dmseg.results.again import write_command
 from dmseg.results.cases import CaseTable
-from dmseg.results.grouping import find_hardest, measure_drops, read_mask_facts
+from dmseg.results.grouping import Operations, find_hardest, measure_drops, read_mask_facts
 from dmseg.results.model_table import build_tables, format_html, name_runs
 from dmseg.results.notices import list_notices
 from dmseg.types import LEVEL_LABELS
@@ -27,7 +28,7 @@ def render_comparison(runs: Sequence[Run]) -> str:
     names = name_runs(runs)
     headline = build_tables(runs, ("dice", "iou", "nsd_2", "hd95"), drop=True)  # refuses runs that do not pair
     tables = [run.tables for run in runs]
-    facts, operations = read_mask_facts(runs[0]), read_operations(runs[0], None)
+    facts, operations = read_mask_facts(runs[0]), _find_operations(runs[0])
     splits = []
     for table in headline:
         own = [one[table.split] for one in tables]
@@ -63,6 +64,12 @@ def render_comparison(runs: Sequence[Run]) -> str:
             footer=f"Written by dmseg {__version__}. One file, no network.",
         )
     )
+
+
+def _find_operations(run: Run) -> Operations | None:
+    """Return the operations of each image: of the benchmark where it is found, else of the published edition."""
+    place = find_benchmark(run.path)
+    return read_operations(run, None if place is None else open_own_benchmark(run, place))
 
 
 def _draw_curves(names: Sequence[str], tables: Sequence[CaseTable]) -> list[ReportChart]:

@@ -15,6 +15,7 @@ import pandas as pd
 import pyarrow.compute as pc
 from markupsafe import Markup
 
+from dmseg.baselines import model_cards
 from dmseg.build import Benchmark
 from dmseg.figures import Series, curve_svg, heat_table, histogram_svg
 from dmseg.report.artefacts import describe_worst, draw_artefacts, list_group_tables, read_operations
@@ -181,7 +182,7 @@ def format_estimate(estimate: Estimate) -> str:
 
 def _draw_datasets(numbers: SplitNumbers, sizes: pd.Series, content: RunPage) -> Markup:
     def label(name: str) -> str:
-        seen = ", in its training data" if name in content.trained else ""
+        seen = ", trained on" if name in content.trained else ""
         return f"{mark_dataset(name, content.synthetic)} ({sizes[name]}){seen}"
 
     heat = heat_table(
@@ -256,12 +257,22 @@ def _draw_prompt_kinds(table: CaseTable, content: RunPage) -> list[ReportChart]:
     lines = []
     for name in names:
         inside = np.where((kinds == name)[:, None], per_step, np.nan)
-        label = f"{_KIND_TITLES.get(name, name)} ({int((kinds == name).sum())} masks)"
+        label = f"{_KIND_TITLES.get(name, name)} ({int((kinds == name).sum())} masks{_say_new(content.run, name)})"
         lines.append(make_series(label, range(1, table.steps + 1), table.bootstrap.estimates(inside)))
     caption = "Dice by step and kind of the first prompt, mean over levels"
     ticks = make_step_ticks(table)
     svg = curve_svg(lines, title=caption, x_label="step", y_label="Dice, %", x_ticks=ticks, digits=1)
     return [ReportChart(caption, Markup(svg))]
+
+
+def _say_new(run: Run, kind: str) -> str:
+    """Say that a kind of prompt was not in the model's training, where its card knows that."""
+    card = model_cards().get(str(run.info["model"]["name"]).rpartition("+")[2])
+    return (
+        ", not in its training"
+        if card is not None and card.trained_prompts and kind not in card.trained_prompts
+        else ""
+    )
 
 
 def make_step_ticks(table: CaseTable) -> list[tuple[float, str]]:

@@ -20,7 +20,7 @@ from dmseg.results.layout import csv_text, escape_tex
 from dmseg.results.notices import mark_title
 from dmseg.results.runs import Run
 from dmseg.results.summary import TABLE_METRICS
-from dmseg.statistics import Estimate
+from dmseg.statistics import CaseBootstrap, Estimate
 from dmseg.types import LEVEL_LABELS
 
 OVERS: tuple[str, ...] = ("final", "step_mean")
@@ -132,22 +132,38 @@ def _build_table(
     places = [*levels, "average", *([DROP, RELATIVE] if has_drop else [])]
     columns = tuple(TableColumn(metric, place) for place in places for metric in metrics)
     values = np.stack([_arrange(table, metrics, over, has_drop) for table in tables])  # models, masks, columns
-    estimates = [first.bootstrap.estimates(one, average) for one in values]
-    signs = np.array([column.sign for column in columns])
-    means = np.array([[cell.value for cell in row] for row in estimates]) * signs
-    best = means.argmax(axis=0)
-    rows = []
-    for place, name in enumerate(names):
-        leader = np.take_along_axis(values, best[None, None, :], axis=0)[0]
-        gaps = first.bootstrap.estimates((leader - values[place]) * signs, average)
-        cells = tuple(
-            TableCell(cell, place == best[column], place != best[column] and bool(gap.low <= 0))
-            for column, (cell, gap) in enumerate(zip(estimates[place], gaps, strict=True))
-        )
-        rows.append((name, cells))
+    marked = mark_cells(first.bootstrap, values, [column.sign for column in columns], average)
+    rows = list(zip(names, marked, strict=True))
     when = f"after step {first.steps}" if over == "final" else f"mean over {first.steps} steps"
     what = "mean over datasets" if average == "macro" else "mean over masks"
     return ModelTable(split, mark_title(f"{split}, {when}, {what}", info, first.datasets), columns, tuple(rows))
+
+
+def mark_cells(
+    bootstrap: CaseBootstrap, values: Array, signs: Sequence[int], average: str = "macro"
+) -> list[tuple[TableCell, ...]]:
+    """Return the cells of each model: its estimates, the best of each column, and what cannot be told from it.
+
+    Args:
+        bootstrap: over the masks.
+        values: (models, masks, columns).
+        signs: of each column, 1 where higher is better, else -1.
+        average: see :func:`build_tables`.
+    """
+    estimates = [bootstrap.estimates(one, average) for one in values]
+    means = np.array([[cell.value for cell in row] for row in estimates]) * np.array(signs)
+    best = means.argmax(axis=0)
+    leader = np.take_along_axis(values, best[None, None, :], axis=0)[0]
+    rows = []
+    for place, own in enumerate(estimates):
+        gaps = bootstrap.estimates((leader - values[place]) * np.array(signs), average)
+        rows.append(
+            tuple(
+                TableCell(cell, place == best[column], place != best[column] and bool(gap.low <= 0))
+                for column, (cell, gap) in enumerate(zip(own, gaps, strict=True))
+            )
+        )
+    return rows
 
 
 def _arrange(table: CaseTable, metrics: Sequence[str], over: str, drop: bool) -> Array:

@@ -39,7 +39,10 @@ def check_image(image: Any) -> Image:
             f"image of type {image.dtype.name}; allowed: uint8, uint16, float32 in [0, 1], int16 with a window"
         )
     if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
-        raise UsageError(f"image of shape {image.shape}; allowed: (height, width) or (height, width, 3)")
+        raise UsageError(
+            f"image of shape {image.shape}; allowed: (height, width) or (height, width, 3); for a volume "
+            "of slices draw one plan: dmseg.simulators.plan_volume(key, volume)"
+        )
     if min(image.shape[:2]) < MINIMUM_SIDE:
         raise UsageError(f"image of {image.shape[0]} x {image.shape[1]} px; the shorter side must be at least 16 px")
     if kind == np.float32:

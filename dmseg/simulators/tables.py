@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from dmseg import canonical
 from dmseg.errors import DataError, UsageError, unknown_name
 from dmseg.rng import Stream
@@ -211,7 +213,8 @@ def check_severity(severity: str | int) -> str:
     >>> check_severity(2), check_severity("Heavy")
     ('medium', 'heavy')
     """
-    if isinstance(severity, bool) or not isinstance(severity, (str, int)):
+    typed = isinstance(severity, (str, int, np.integer)) and not isinstance(severity, bool)
+    if not typed or (str(severity).strip().lstrip("+-").isdigit() and str(severity).strip() not in _SEVERITY_NAMES):
         raise UsageError(f"severity {severity!r}; give 1, 2 or 3, or {', '.join(SEVERITIES)}")
     return resolve_name("severity", str(severity), SEVERITIES, _SEVERITY_NAMES)
 

@@ -24,10 +24,11 @@ from dmseg.baselines.prompted import InputFrame, PromptedAdapter
 from dmseg.build import Benchmark
 from dmseg.errors import DataError
 from dmseg.rng import Stream
+from dmseg.simulators import natural
 from dmseg.training.augmentation import View, view
 from dmseg.training.config import Stage, TrainConfig
 from dmseg.training.prompts import KEY, Kind, draw_kind, first
-from dmseg.types import Image, Mask, Prompts, as_rgb
+from dmseg.types import MEDICAL, Image, Mask, Prompts, as_rgb
 
 T = TypeVar("T", bound=np.generic)
 
@@ -72,7 +73,10 @@ class BatchSchedule:
             raise DataError(f"{benchmark.path}: no images with objects in the splits {', '.join(config.splits)}")
         missing = [level for level in config.levels if level not in benchmark.levels]
         if missing:
-            raise DataError(f"{benchmark.path}: has no level {', '.join(missing)}; build it with all of them")
+            advice = "build it with all of them"
+            if benchmark.track != MEDICAL:
+                advice = f"of the track {benchmark.track} it cannot have them: take a preset that ends in -natural"
+            raise DataError(f"{benchmark.path}: has no level {', '.join(missing)}; {advice}")
         self._masks = by_image
         self._config = config
         self.batches = config.batches or -(-config.epochs * len(self.image_ids) // config.batch)
@@ -248,8 +252,8 @@ def _stack(parts: Sequence[Tensor | None]) -> Tensor | None:
 
 def fresh_plan(
     benchmark: Benchmark, visit: TrainingSample, clear: Image, seed: int, scan: Image | None = None
-) -> simulators.Plan:
-    """Return a new degradation plan for a visit, of the kind that the benchmark's own plan is.
+) -> simulators.Plan | natural.OnlinePlan:
+    """Return a new degradation plan for a visit, of the benchmark's kind; of LQ-Seg it is its online version.
 
     Args:
         clear: what it is applied to.
@@ -257,6 +261,8 @@ def fresh_plan(
             None: ``clear`` is the stored image.
     """
     stored = benchmark.plan(visit.image_id, benchmark.levels[-1])
+    if isinstance(stored, natural.LqSegPlan):
+        return natural.OnlinePlan(f"{visit.image_id}@{visit.epoch}", seed)
     geometry = stored.geometry
     if scan is not None and stored.modality == "ultrasound":
         geometry = simulators.observe(scan, modality=stored.modality, window=stored.window)["geometry"]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dmseg.errors import UsageError
+from dmseg.errors import MissingDependencyError, UsageError
 from dmseg.transforms import arrays, draws
 from dmseg.transforms.degradation import Degradation
 from dmseg.transforms.settings import Operations, Settings
@@ -17,9 +17,8 @@ from dmseg.types import Window
 try:
     import albumentations
 except ImportError as error:
-    raise UsageError(
-        f"{error}; dmseg.transforms.albumentations needs: pip install dmseg-bench[albumentations]"
-    ) from None
+    advice = 'install it with: pip install "dmseg-bench[albumentations]"'
+    raise MissingDependencyError(f"dmseg.transforms.albumentations needs {error.name}; {advice}") from None
 
 UNIT = (0.0, 1.0)
 """Black and white of albumentations' float images, by its definition."""

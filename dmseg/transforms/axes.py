@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import nibabel
@@ -33,6 +34,14 @@ def as_slices(array: NDArray[Any], axes: str) -> tuple[NDArray[Any], str]:
     return array.transpose([*order, 0]), "HWC" if spatial == 2 else "DHWC"
 
 
+@functools.lru_cache(256)
+def _read_affine(text: bytes) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return, for each axis of an array, its world axis and sign, (3, 2), and the size of a voxel along it, (3,)."""
+    library: Any = nibabel
+    affine = np.frombuffer(text).reshape(4, 4)
+    return library.orientations.io_orientation(affine), library.affines.voxel_sizes(affine)
+
+
 def as_radiological_slices(array: NDArray[Any], affine: NDArray[Any]) -> tuple[NDArray[Any], str]:
     """Return a view of a volume (C, i, j, k) as the slices of its acquisition, as they are looked at, and its layout.
 
@@ -40,11 +49,10 @@ def as_radiological_slices(array: NDArray[Any], affine: NDArray[Any]) -> tuple[N
         array: channels first.
         affine: (4, 4), from voxels to millimetres, right, anterior, superior positive.
     """
-    library: Any = nibabel
-    found = library.orientations.io_orientation(affine)
+    found, spacing = _read_affine(np.asarray(affine, np.float64).tobytes())
     if not np.isfinite(found).all() or sorted(found[:, 0]) != [0, 1, 2]:
         return as_slices(array, "xyz")
-    view, spacing = array, library.affines.voxel_sizes(affine)
+    view = array
     for axis, (world, sign) in enumerate(found):
         if sign != _LEFT_POSTERIOR_SUPERIOR[int(world)]:
             view = np.flip(view, 1 + axis)

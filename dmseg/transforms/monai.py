@@ -8,7 +8,7 @@ from typing import Any, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from dmseg.errors import UsageError
+from dmseg.errors import MissingDependencyError, UsageError
 from dmseg.transforms import arrays, axes, draws
 from dmseg.transforms.degradation import Degradation
 from dmseg.transforms.plain import as_array
@@ -21,7 +21,8 @@ try:
     from monai.transforms import InvertibleTransform, MapTransform, RandomizableTransform
     from monai.utils import convert_to_tensor
 except ImportError as error:
-    raise UsageError(f"{error}; dmseg.transforms.monai needs: pip install dmseg-bench[monai]") from None
+    advice = 'install it with: pip install "dmseg-bench[monai]"'
+    raise MissingDependencyError(f"dmseg.transforms.monai needs {error.name}; {advice}") from None
 
 EXTRA = "degradation"
 """Entry of ``extra_info`` in ``applied_operations`` that holds the text of the degradation."""

@@ -6,7 +6,7 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from dmseg.errors import UsageError
+from dmseg.errors import MissingDependencyError, UsageError
 from dmseg.transforms import arrays, axes, draws
 from dmseg.transforms.degradation import Degradation
 from dmseg.transforms.settings import Options, Settings, make_settings
@@ -16,7 +16,8 @@ try:
     from torchio import IntensityTransform
     from torchio.transforms.augmentation import RandomTransform
 except ImportError as error:
-    raise UsageError(f"{error}; dmseg.transforms.torchio needs: pip install dmseg-bench[torchio]") from None
+    advice = 'install it with: pip install "dmseg-bench[torchio]"'
+    raise MissingDependencyError(f"dmseg.transforms.torchio needs {error.name}; {advice}") from None
 
 
 class RandomDegrade(RandomTransform, IntensityTransform):  # type: ignore[misc]  # TorchIO is not followed

@@ -7,7 +7,7 @@ from typing import Any, Unpack
 
 from numpy.typing import NDArray
 
-from dmseg.errors import UsageError
+from dmseg.errors import MissingDependencyError, UsageError
 from dmseg.transforms import arrays, draws
 from dmseg.transforms.degradation import Degradation
 from dmseg.transforms.plain import as_array, like
@@ -19,7 +19,8 @@ try:
     from torchvision import tv_tensors
     from torchvision.transforms import v2
 except ImportError as error:
-    raise UsageError(f"{error}; dmseg.transforms.torchvision needs: pip install dmseg-bench[torchvision]") from None
+    advice = 'install it with: pip install "dmseg-bench[torchvision]"'
+    raise MissingDependencyError(f"dmseg.transforms.torchvision needs {error.name}; {advice}") from None
 
 
 def _is_plain(value: Any) -> bool:

@@ -188,7 +188,7 @@ def test_full_depth_at_a_small_input_passes_the_self_check(kind: Any, build: Any
     assert [check for check in selfcheck(model) if check.verdict == FAILED] == []
 
 
-HEAVY = ("sam-vit-l", "sam-vit-h", "robust-sam-l", "gle-sam", "pge-sam-l")
+HEAVY = ("sam-vit-l", "sam-vit-h", "robust-sam-l", "gle-sam", "pge-sam-l", "sam2.1-large")
 
 
 def skip_without_packages(name: str) -> None:

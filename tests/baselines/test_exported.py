@@ -236,6 +236,27 @@ def test_a_network_that_uses_prompts_twice_is_exported_whole(tmp_path: Path) -> 
     assert export_model("mini-pge-sam", "onnx", tmp_path / "pge").difference < 1e-3
 
 
+def test_encoders_that_normalise_themselves_get_the_pixels_back() -> None:
+    from dmseg.baselines.exported.running import ExportedNetwork, Graph
+
+    class Recorder(Graph):
+        def __init__(self, **inputs: tuple[int | None, ...]) -> None:
+            self.inputs, self.given = inputs, np.zeros(0)
+
+        def run(self, given: Any) -> Any:
+            self.given = given["input_image"]
+            return {"image_embeddings": np.zeros((1, 4, 2, 2), np.float32)}
+
+    encoder = Recorder(input_image=(None, None, 3))  # as samexporter's --use-preprocess
+    network = ExportedNetwork(encoder, Recorder(image_embeddings=(1, 4, 2, 2), mask_input=(1, 1, 8, 8)))
+    network.side = 90
+    image = np.random.default_rng(0).integers(0, 255, (60, 90, 3), np.uint8)
+    pixels, _ = SamAdapter("sam", network).prepare(image)  # type: ignore[arg-type]
+    network.encode(pixels[None])
+    assert encoder.given.shape == (90, 90, 3)
+    np.testing.assert_allclose(encoder.given[:60], image, atol=1e-3)
+
+
 def test_a_run_without_a_name_is_named_by_the_folder_of_the_files() -> None:
     from dmseg.cli.evaluate import _name_run
 

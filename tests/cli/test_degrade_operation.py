@@ -80,7 +80,7 @@ def test_order_of_acquisition(tmp_path: Path, run: Command) -> None:
         (("--level", "lq1", "--op", "jpeg", "--severity", 1), "either --level"),
         (("--op", "jpeg"), "give --severity 1, 2 or 3"),
         (("--severity", 2), "name it with --op"),
-        (("--op", "jpeg", "--severity", 4), 'unknown severity "4"'),
+        (("--op", "jpeg", "--severity", 4), "severity '4'; give 1, 2 or 3"),
         (("--op", "jpge", "--severity", 1), 'did you mean "jpeg"'),
         (("--op", "jpeg", "--severity", 1, "--ops", "gamma"), "--ops are operations at a --level"),
         (("--level", "lq3", "--order", "physics"), 'unknown order "physics"'),

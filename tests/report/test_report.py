@@ -188,7 +188,7 @@ def test_the_page_says_what_is_synthetic_partial_and_warned_of(tmp_path: Path) -
     html = write_report(run, warnings=["W401 too good <b>"]).read_text(encoding="utf-8")
     assert "The images of busi, kvasir are phantoms" in html and "Partial run" in html
     assert "Seen datasets (phantom)" in html and "Unseen datasets (phantom)" not in html
-    assert "busi (phantom) (6), in its training data" in html and "W401 too good &lt;b&gt;" in html
+    assert "busi (phantom) (6), trained on" in html and "W401 too good &lt;b&gt;" in html
     assert "--limit 3" in html
 
 

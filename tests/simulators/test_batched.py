@@ -88,6 +88,24 @@ def test_whole_plans(modality: str, picture: Any) -> None:
         assert off.mean() < 0.1 and (off > 1).mean() < 0.01  # JPEG may carry a grey of rounding into its block
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize(("op", "modality"), CASES)
+def test_on_a_gpu_it_agrees_and_nothing_waits(op: str, modality: str, picture: Any) -> None:
+    images = make_images(picture, modality, False, np.uint8)
+    plans = [plan_operations(f"{op} {k}", op, modality=modality, image=image) for k, image in enumerate(images)]
+    batch = as_tensor(images).cuda()
+    apply_batch(batch, plans, "lq3")
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        made = apply_batch(batch, plans, "lq3")
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    for k, image in enumerate(images):
+        off = np.abs(as_array(made[k].cpu()).astype(int) - plans[k].apply(image, "lq3")).max()
+        assert off <= (0 if op in EQUAL else 1)
+
+
 def test_the_order_of_acquisition(picture: Any) -> None:
     image = picture("mri", size=64)
     drawn = plan("k", modality="mri", image=image, order="acquisition")

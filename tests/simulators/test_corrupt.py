@@ -83,7 +83,8 @@ def test_physics_in_hu_is_refused_where_a_window_is_not_in_hu(picture: Picture) 
     ("op", "options", "message"),
     [
         ("ct_rings", {}, 'did you mean "ct_ring"'),
-        ("jpeg", {"severity": 4}, 'unknown severity "4"'),
+        ("jpeg", {"severity": 4}, "severity 4; give 1, 2 or 3"),
+        ("jpeg", {"severity": "hevy"}, 'unknown severity "hevy".*did you mean "heavy"'),
         ("jpeg", {"severity": 2.5}, "give 1, 2 or 3"),
         ("jpeg", {"qualty": 10}, 'did you mean "quality"'),
         ("jpeg", {"quality": 0}, "1..100"),

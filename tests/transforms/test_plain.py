@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from dmseg.errors import DataError, UsageError
+from dmseg.errors import DataError, MissingDependencyError, UsageError
 from dmseg.simulators import degrade, plan_volume
 from dmseg.transforms import Degradation, Degrade, Degraded
 from dmseg.types import Window
@@ -87,6 +89,14 @@ def test_the_old_place_still_works(grey: np.ndarray) -> None:
     assert np.array_equal(made(grey[None], key="k")[0], degrade(grey, "lq1", modality="ct", key="k"))
     with pytest.raises(AttributeError, match="no attribute"):
         old.Nothing  # noqa: B018
+
+
+@pytest.mark.parametrize("host", ["monai", "albumentations", "torchvision", "torchio"])
+def test_a_missing_library_is_named(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, host, None)
+    monkeypatch.delitem(sys.modules, f"dmseg.transforms.{host}", raising=False)
+    with pytest.raises(MissingDependencyError, match=rf"dmseg-bench\[{host}\]"):
+        importlib.import_module(f"dmseg.transforms.{host}")
 
 
 def test_every_call_draws_anew_and_a_seed_repeats_them(grey: np.ndarray) -> None:

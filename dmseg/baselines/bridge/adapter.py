@@ -184,10 +184,10 @@ class Bridge:
             self._restore(one)
         described, arrays = [], []
         for given in prompts:
-            strokes = [{"kind": one.kind, "label": int(one.label)} for one in given.strokes]
+            strokes = [{"kind": one.kind, "label": int(one.label)} for one in getattr(given, "strokes", ())]
             described.append({"step": int(given.step), "box": given.box is not None, "strokes": strokes})
             arrays += [given.points, given.labels, *([] if given.box is None else [given.box])]
-            arrays += [one.path for one in given.strokes]
+            arrays += [one.path for one in getattr(given, "strokes", ())]
         question = {
             "type": "predict",
             "embeddings": [embedding.number for embedding in embeddings],

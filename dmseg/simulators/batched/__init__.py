@@ -6,6 +6,15 @@ uint8 bit for bit, the others within one grey of 255. Nothing waits for the devi
 
 from __future__ import annotations
 
-from dmseg.simulators.batched.chain import OPERATIONS, apply_batch
+from dmseg.errors import MissingDependencyError
+
+try:
+    from dmseg.simulators.batched.chain import OPERATIONS, apply_batch
+except ModuleNotFoundError as error:
+    if error.name != "torch":
+        raise
+    raise MissingDependencyError(
+        'dmseg.simulators.batched needs torch; install it with: pip install "dmseg-bench[models]"'
+    ) from None
 
 __all__ = ["OPERATIONS", "apply_batch"]

@@ -6,7 +6,14 @@ included. What is exact, what is drawn anew and what is ours stands in ``docs/na
 
 from __future__ import annotations
 
-from dmseg.simulators.natural.lq_seg import LEVEL_SCALES, LQ_SEG_VERSION, LqSegPlan, degrade_online, draw_lq_seg
+from dmseg.simulators.natural.lq_seg import (
+    LEVEL_SCALES,
+    LQ_SEG_VERSION,
+    LqSegPlan,
+    OnlinePlan,
+    degrade_online,
+    draw_lq_seg,
+)
 from dmseg.simulators.natural.lq_seg import tables_digest as lq_seg_digest
 from dmseg.simulators.natural.robust_seg import MOVING, OPERATIONS, degrade_robust_seg
 
@@ -16,6 +23,7 @@ __all__ = [
     "MOVING",
     "OPERATIONS",
     "LqSegPlan",
+    "OnlinePlan",
     "degrade_online",
     "degrade_robust_seg",
     "draw_lq_seg",

@@ -23,6 +23,7 @@ from dmseg.rng import Stream
 from dmseg.simulators.natural import jpeg, kernels, noise
 from dmseg.simulators.natural.resampling import MODES, resize
 from dmseg.tables import read_packaged_table
+from dmseg.types import as_rgb
 
 TABLE = read_packaged_table(__name__.rpartition(".")[0], "lq_seg.toml")
 LQ_SEG_VERSION = "lq-seg-1"
@@ -309,6 +310,30 @@ def degrade_online(image: NDArray[np.uint8], key: str, *, seed: int = 0, scale: 
     if values.filter_first:
         out = _compress(out, values.second.quality)
     return np.clip(np.rint(out * 255), 0, 255).astype(np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class OnlinePlan:
+    """What is done to one image in training: :func:`degrade_online` with the divisor of the level.
+
+    Attributes:
+        key, seed: what all draws depend on.
+    """
+
+    key: str
+    seed: int = 0
+
+    def apply(self, image: NDArray[np.uint8], level: str) -> NDArray[np.uint8]:
+        """Return the image at a level, uint8 RGB (H, W, 3) of the same size; ``clear`` is the image itself.
+
+        Raises:
+            UsageError: no level of this set.
+        """
+        if level == "clear":
+            return image
+        if level not in LEVEL_SCALES:
+            raise unknown_name("level of LQ-Seg", level, tuple(LEVEL_SCALES))
+        return degrade_online(as_rgb(image), f"{self.key}/{level}", seed=self.seed, scale=LEVEL_SCALES[level])
 
 
 def _compress(image: Pixels, quality: float) -> Pixels:
