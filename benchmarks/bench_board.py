@@ -57,9 +57,10 @@ def build_board(root: Path) -> None:
     import dmseg.leaderboard.page
 
     know_masks(root)
-    start, begun, problems = read_status("VmRSS"), time.perf_counter(), list[str]()
+    start, begun, cpu, problems = read_status("VmRSS"), time.perf_counter(), time.process_time(), list[str]()
     dmseg.leaderboard.build(root, problems=problems)
-    print("measured", time.perf_counter() - begun, read_status("VmHWM"), start, len(problems))
+    seconds = time.perf_counter() - begun, time.process_time() - cpu
+    print("measured", *seconds, read_status("VmHWM"), start, len(problems))
 
 
 def main() -> None:
@@ -89,10 +90,11 @@ def main() -> None:
         command = [sys.executable, __file__, "--child", str(root)]
         for kind in ("one is new", "none is new"):
             done = subprocess.run(command, capture_output=True, text=True, check=True)
-            _, seconds, peak, start, problems = done.stdout.split()
+            _, seconds, cpu, peak, start, problems = done.stdout.split()
             memory = (int(peak) - int(start)) / 1024
             what = f"{given.entries} entries of {given.rows} rows, {kind}"
-            print(f"{what}: {float(seconds):.1f} s, {memory:.0f} MB above the start; {problems} left out")
+            took = f"{float(seconds):.1f} s ({float(cpu):.1f} s of CPU)"
+            print(f"{what}: {took}, {memory:.0f} MB above the start; {problems} left out")
 
 
 if __name__ == "__main__":

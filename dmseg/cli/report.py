@@ -27,7 +27,7 @@ def command(runs: tuple[Path, ...], benchmark: Path | None, out: Path | None, sh
       dmseg report runs/sam --data bench --open
       dmseg report runs/disk runs/watershed --out both.html
     """
-    from dmseg import leaderboard, report, results
+    from dmseg import report
 
     if len(runs) > 1:
         if benchmark is not None:
@@ -37,9 +37,7 @@ def command(runs: tuple[Path, ...], benchmark: Path | None, out: Path | None, sh
     else:
         run = runs[0]
         found = benchmark or report.find_benchmark(run)
-        opened = results.open_run(run)
-        warnings = leaderboard.find_warnings(opened.info, opened.tables)
-        path = report.write_report(run, found, out, [str(warning) for warning in warnings])
+        path = report.write_report(run, found, out, _list_warnings(run))
         click.echo(f"{path}: written; open it in a browser")
         if found is None:
             click.echo(f"no pictures in it: give the benchmark with --data, as in: dmseg report {run} --data BENCH")
@@ -47,3 +45,11 @@ def command(runs: tuple[Path, ...], benchmark: Path | None, out: Path | None, sh
     if show:
         click.launch(str(path.resolve()))
     return 0
+
+
+def _list_warnings(run: Path) -> list[str]:
+    """Return what must be warned of; the rows of the run are not held on to."""
+    from dmseg import leaderboard, results
+
+    opened = results.open_run(run)
+    return [str(warning) for warning in leaderboard.find_warnings(opened.info, opened.tables)]

@@ -212,7 +212,8 @@ def collect_sources(
         for record in read_audit(run.path / name)
         if record.mask_id in own
     }
-    images = read_mask_facts(run)["image_id"].to_dict()
+    facts = read_mask_facts(run)
+    images = dict(zip(map(str, facts.index), map(str, facts["image_id"]), strict=True))
     return table, run.prompts, images, predictions, pixels
 
 
@@ -329,8 +330,8 @@ def _facts(info: Mapping[str, Any], content: RunPage) -> list[tuple[str, str]]:
         ("Of these datasets it saw", _name_trained(content)),
         ("Splits", ", ".join(info["benchmark"]["split"])),
         ("Seed", info["protocol"]["seed"]),
-        ("Corrective click", info["protocol"]["corrective"] or "none"),
-        ("Precision", info["precision"]),
+        ("Corrective click", info["protocol"].get("corrective") or "none"),
+        ("Precision", info.get("precision") or "not declared"),
         ("Metric grid, boundary, HD95", f"{metrics['grid']}, {metrics['boundary']}, {metrics['hd95']}"),
     ]
     return [(name, str(value)) for name, value in facts]

@@ -206,7 +206,8 @@ def _find_places(
 
 
 def _scatter(place: NDArray[np.int64], chunks: Sequence[NDArray[Any]], kind: type) -> NDArray[Any]:
-    made, start = np.empty(len(place), dtype=kind), 0
+    made: NDArray[Any] = np.empty(len(place), dtype=kind)
+    start = 0
     for chunk in chunks:
         made[place[start : start + len(chunk)]] = chunk
         start += len(chunk)

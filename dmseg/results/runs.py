@@ -19,18 +19,29 @@ from dmseg.reading import read_json, show_name
 from dmseg.results.cases import ADVICE, CaseTable, read_case_tables
 from dmseg.results.columns import PARTS_FOLDER, RUN_FILE, SCHEMA_VERSION, STEPS, run_schema
 from dmseg.results.parquet import TextCodes, count_group_rows, read_batches, read_columns
-from dmseg.schemas import Items, Loose, Number, Optional, Record, Text, require_shape
+from dmseg.schemas import Either, Items, Loose, Number, Optional, Record, Text, require_shape
 from dmseg.types import LEVELS, SPLITS, TRACKS
 
 _BATCH_ROWS = 10_000
-_BLOCK_ROWS = 200_000
+_BLOCK_ROWS = 100_000
 """Rows that are sorted, and held whole, at a time."""
 _MAX_INFO_BYTES = 1 << 24
 _ANY = Loose(10_000, 10, 100_000)
+_NOTE = Text(1000)
 _INFO = Record(
     {
         "schema_version": Number(SCHEMA_VERSION, SCHEMA_VERSION),
-        "protocol": Record({"preset": Text(60), "steps": Number(1, 1000), "seed": Number(-(2**63), 2**63 - 1)}, _ANY),
+        "protocol": Record(
+            {
+                "id": Text(60),
+                "preset": Text(60),
+                "corrective": Optional(Text(60)),
+                "steps": Number(1, 1000),
+                "seed": Number(-(2**63), 2**63 - 1),
+                "prompts_sha256": Optional(_NOTE),
+            },
+            _ANY,
+        ),
         "benchmark": Record(
             {
                 "edition": Text(100),
@@ -39,10 +50,35 @@ _INFO = Record(
                 "split": Items(Text(choices=SPLITS), len(SPLITS)),
                 "levels": Items(Text(choices=LEVELS), len(LEVELS)),
                 "track": Optional(Text(choices=TRACKS)),
+                "limit": Optional(Number(0, 10**9)),
             },
             _ANY,
         ),
-        "model": Record({"name": Text(300)}, _ANY),
+        "model": Record(
+            {
+                "name": Text(300),
+                "version": Optional(Either((_NOTE, Number(0, 10**9, whole=False)))),
+                "params": Optional(Number(0, 10**13)),
+                "license": Optional(_NOTE),
+                "trained_on": Optional(Items(_NOTE, 1000)),
+                "mode": Optional(_NOTE),
+                "weights_sha256": Optional(_NOTE),
+                "arguments": Optional(_ANY),
+                "restorer": Optional(Record({"name": Optional(_NOTE), "weights_sha256": Optional(_NOTE)}, _ANY)),
+            },
+            _ANY,
+        ),
+        "metrics": Record(
+            {"grid": Either((_NOTE, Number(0, 10**6))), "boundary": _NOTE, "hd95": _NOTE},
+            _ANY,
+        ),
+        "run_key": _NOTE,
+        "precision": Optional(_NOTE),
+        "chunk": Optional(Number(1, 10**6)),
+        "batch_images": Optional(Number(1, 10**6)),
+        "submitter": Optional(_NOTE),
+        "given_model": Optional(Text(4000)),
+        "synthetic": Optional(Items(_NOTE, 1000)),
         "n_masks": Number(0, 10**9),
         "n_errors": Number(0, 10**12),
     },

@@ -29,6 +29,7 @@ from dmseg.imaging import decode_rle
 from dmseg.leaderboard import check, read_challenge
 from dmseg.leaderboard.entries import read_entry
 from dmseg.manifests import read_manifest
+from dmseg.report import write_report
 from dmseg.results import open_run, run_digest
 from dmseg.results.audit import read_audit
 
@@ -98,6 +99,15 @@ def test_every_field_of_run_json_can_hold_anything(name: str, run: Path, tmp_pat
     for path in [("model", "params"), ("protocol", "steps"), ("benchmark", "split"), ("n_masks",), ("model", "name")]:
         (folder / "run.json").write_text(with_text(info, path, BAD_VALUES[name]))
         assert answer(lambda: check(folder, root=tmp_path / "record")) == "read", "a verdict, never an exception"
+
+
+@pytest.mark.parametrize("path", ["model.params", "model.trained_on", "metrics", "protocol.corrective", "precision"])
+def test_a_page_is_written_or_refused_whatever_run_json_says(path: str, run: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(run, tmp_path / "run"))
+    info = json.loads((run / "run.json").read_text())
+    for text in BAD_VALUES.values():
+        (folder / "run.json").write_text(with_text(info, tuple(path.split(".")), text))
+        answer(lambda: write_report(folder, None, tmp_path / "page.html", []))
 
 
 @pytest.mark.parametrize("name", BAD_VALUES)
