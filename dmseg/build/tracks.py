@@ -18,7 +18,7 @@ AnyPlan = simulators.Plan | natural.LqSegPlan
 
 def track_of(info: Mapping[str, Any]) -> str:
     """Return the track of a benchmark, or of a run's ``benchmark``; where it says nothing, it is medical."""
-    return str(info.get("track", MEDICAL))
+    return str(info.get("track") or MEDICAL)
 
 
 def name_track(track: str) -> dict[str, str]:

@@ -231,7 +231,8 @@ def _heat(drawn: Sequence[Row], long: Sequence[Row], synthetic: Collection[str])
     datasets = sorted({dataset for _, _, dataset in finals})
     if not datasets:
         return None
-    places = [(row["model"], level) for row in drawn for level in LEVELS]
+    levels = [level for level in LEVELS if any(level == found for _, found, _ in finals)]  # a track may lack LQ-3+
+    places = [(row["model"], level) for row in drawn for level in levels]
     table = heat_table(
         [f"{model}, {LEVEL_LABELS[level]}" for model, level in places],
         [mark_dataset(dataset, synthetic) for dataset in datasets],

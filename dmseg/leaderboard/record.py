@@ -30,8 +30,9 @@ from dmseg.leaderboard.ranking import Standing, rank
 from dmseg.leaderboard.rows import Row, coverage, find_evaluated_masks, is_ranked
 from dmseg.leaderboard.summaries import Summary, summary_of
 from dmseg.leaderboard.tables import csv_bytes, csv_header, csv_lines, parse_csv, read_csv
-from dmseg.manifests import LOCAL_EDITION
+from dmseg.manifests import LOCAL_EDITION, find_published_header
 from dmseg.naming import name_key
+from dmseg.types import LEVELS, MEDICAL, TRACK_LEVELS
 
 LEADERBOARD_FILE = "leaderboard.csv"
 LONG_FILE = "leaderboard_long.csv"
@@ -129,7 +130,8 @@ def _row(
             return None
         benchmark, scores = entry.info["benchmark"], summary.scores
         if benchmark["edition"] == LOCAL_EDITION:
-            share = coverage(len(scores.mask_ids), len(scores.levels), len(scores.mask_ids))
+            levels = len(TRACK_LEVELS[benchmark.get("track") or MEDICAL])
+            share = coverage(len(scores.mask_ids), len(scores.levels), len(scores.mask_ids), levels)
         else:
             name = f"{benchmark['edition']}-{benchmark['version']}"
             if (name, split) not in expected:
@@ -137,7 +139,10 @@ def _row(
             known = expected[name, split]
             if foreign := sorted(set(scores.mask_ids) - known):
                 raise ValueError(f"{len(foreign)} masks are not in {name}, the first is {foreign[0]}")
-            share = coverage(len(scores.mask_ids), len(scores.levels), len(known))
+            # How many levels there are is the edition's word, not the run's.
+            header = find_published_header(benchmark["manifest_digest"])
+            levels = len(LEVELS if header is None else header["levels"])
+            share = coverage(len(scores.mask_ids), len(scores.levels), len(known), levels)
         row = summary.row | {
             "coverage": share,
             "tier": entry.tier,

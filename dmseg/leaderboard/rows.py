@@ -79,9 +79,9 @@ def _averages(table: CaseTable) -> Row:
     return row
 
 
-def coverage(masks: int, levels: int, expected: int) -> float:
+def coverage(masks: int, levels: int, expected: int, expected_levels: int = len(LEVELS)) -> float:
     """Return the share of a benchmark's (mask, level) pairs of a split that a run has, 0 to 1."""
-    return masks * levels / (expected * len(LEVELS))
+    return masks * levels / (expected * expected_levels)
 
 
 def find_evaluated_masks(manifest_name: str, split: str) -> dict[str, str]:

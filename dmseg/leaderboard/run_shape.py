@@ -7,7 +7,7 @@ from dmseg.leaderboard.names import MODEL_NAME, MODEL_NAME_RULE
 from dmseg.protocol import CORRECTIVE_RULES, PRESETS
 from dmseg.results.columns import SCHEMA_VERSION
 from dmseg.schemas import SHA256, Either, Items, Loose, Number, Optional, Record, Text
-from dmseg.types import LEVELS, SPLITS
+from dmseg.types import LEVELS, SPLITS, TRACKS
 
 MAX_STEPS = 100
 _MOST_MASKS = 10_000_000
@@ -38,6 +38,7 @@ RUN = Record(
                 "split": Items(Text(choices=SPLITS), len(SPLITS), 1, distinct=True),
                 "levels": Items(Text(choices=LEVELS), len(LEVELS), 1, distinct=True),
                 "limit": Optional(Number(1, 10**9)),
+                "track": Optional(Text(choices=TRACKS)),
             },
             others=_VALUES,
         ),

@@ -9,7 +9,7 @@ from dmseg.errors import DataError
 from dmseg.manifests.columns import SCHEMA_VERSION
 from dmseg.naming import require_id, require_inside
 from dmseg.schemas import SHA256, Entries, Items, Loose, Number, Optional, Record, Text
-from dmseg.types import ALL_MODALITIES, LEVELS, SPLITS
+from dmseg.types import ALL_MODALITIES, LEVELS, SPLITS, TRACKS
 
 _DIGEST = Text(64, pattern=SHA256, means="64 lower-case hex digits")
 _NAME = Text(80, shortest=1, pattern=r"[A-Za-z0-9][A-Za-z0-9.+_-]*", means="1 to 80 letters, digits and . + _ -")
@@ -21,6 +21,7 @@ HEADER = Record(
         "seed": Number(-(2**63), 2**63 - 1),
         "levels": Items(Text(choices=LEVELS), len(LEVELS), 1, distinct=True),
         "storage": Optional(Text(20)),
+        "track": Optional(Text(choices=TRACKS)),
         "recipes": Entries(_DIGEST, 10_000),
         "degradation_tables": Record({"version": Text(80), "digest": _DIGEST}, others=Loose()),
         "counts": Loose(200_000),

@@ -213,7 +213,8 @@ def collect_sources(
         for record in read_audit(run.path / name)
         if record.mask_id in own
     }
-    images = read_mask_facts(run)["image_id"].to_dict()
+    facts = read_mask_facts(run)
+    images = dict(zip(map(str, facts.index), map(str, facts["image_id"]), strict=True))
     return table, run.prompts, images, predictions, pixels
 
 

@@ -78,7 +78,7 @@ def list_notices(info: Mapping[str, Any], datasets: Collection[str]) -> list[Not
     if drawn:
         found.append(_describe_synthetic(drawn, len(set(datasets))))
     benchmark = info["benchmark"]
-    levels = TRACK_LEVELS[benchmark.get("track", MEDICAL)]
+    levels = TRACK_LEVELS[benchmark.get("track") or MEDICAL]
     limits = [f"at most {benchmark['limit']} images per dataset"] if benchmark.get("limit") else []
     if missing := [LEVEL_LABELS[level] for level in levels if level not in benchmark["levels"]]:
         limits.append(f"without {', '.join(missing)}")

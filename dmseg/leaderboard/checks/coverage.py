@@ -9,7 +9,7 @@ import pandas as pd
 
 from dmseg.leaderboard.checks.findings import Findings, first_few
 from dmseg.leaderboard.checks.reference import Reference
-from dmseg.types import LEVELS
+from dmseg.types import MEDICAL, TRACK_LEVELS
 
 FILE = "steps.parquet"
 _IDENTITY = ("image_id", "dataset", "case_id", "split", "modality", "structure")
@@ -34,7 +34,8 @@ def check_coverage(
 def note_partial(info: Mapping[str, Any], findings: Findings) -> bool:
     """W404; return whether the run is partial by what it declares."""
     benchmark = info["benchmark"]
-    partial = benchmark.get("limit") is not None or list(benchmark["levels"]) != list(LEVELS)
+    levels = TRACK_LEVELS[benchmark.get("track") or MEDICAL]
+    partial = benchmark.get("limit") is not None or list(benchmark["levels"]) != list(levels)
     if partial:
         what = f"limit {benchmark.get('limit')}, levels {', '.join(map(str, benchmark['levels']))}"
         findings.add("W404", "run.json", f"a partial run ({what})", "it will be listed unranked")

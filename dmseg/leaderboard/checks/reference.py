@@ -10,7 +10,7 @@ from typing import Any
 from dmseg.imaging import decode_rle
 from dmseg.leaderboard.checks.findings import Findings
 from dmseg.manifests import LOCAL_EDITION, Manifest, find_published, list_published
-from dmseg.types import Mask
+from dmseg.types import MEDICAL, Mask
 
 FILE = "run.json"
 _MASK_COLUMNS = ["mask_id", "image_id", "structure", "rle", "evaluate", "area", "mask_sha256"]
@@ -69,6 +69,10 @@ def reference_of(info: Mapping[str, Any], own: Manifest | None, findings: Findin
     if manifest.digest != digest:
         what = f"manifest_digest {str(digest)[:12]} is not that of {name} ({manifest.digest[:12]})"
         findings.add("E302", FILE, what, "build the edition again with this dmseg and repeat the run")
+        return None
+    declared, known = (record.get("track") or MEDICAL for record in (benchmark, manifest.info))
+    if declared != known:
+        findings.add("E302", FILE, f"track is {declared}, that of {name} is {known}", "send the run unchanged")
         return None
     return Reference(manifest)
 
