@@ -137,11 +137,12 @@ def command(
         return Folder(source, out, request, key, exclude, include, overwrite, verbose).degrade(jobs)
     from dmseg.cli.degrade_folder import Unit, degrade_unit
     from dmseg.imaging import stem
+    from dmseg.reading import show_name
 
     target = out / source.name if out.is_dir() else out
     if target.exists() and not overwrite and not (source.exists() and target.samefile(source)):
         raise UsageError(f"{target}: exists; give another place, or --overwrite")
-    outcome = degrade_unit(Unit((source,), (target,), stem(source) if key is None else key), request)
+    outcome = degrade_unit(Unit((source,), (target,), show_name(stem(source)) if key is None else key), request)
     if outcome.error:
         raise DataError(outcome.error)
     click.echo(outcome.report.words)

@@ -14,6 +14,7 @@ from dmseg import imaging
 from dmseg.datasets.mask_rules import find_mask_names, looks_like_labels
 from dmseg.errors import DataError, DmsegError, ImageFileError, UsageError
 from dmseg.jobs import Backend, run
+from dmseg.reading import show_name
 from dmseg.simulators.files import LabelsFound, Report, Request, degrade_file, degrade_series
 
 _SHOWN = 20
@@ -139,14 +140,15 @@ class Folder:
         series, no_images = self._series(chosen)
         grouped = {file for group in series.values() for file in group}
         units = [
-            self._unit(group, f"{group[0].parent.relative_to(self.source)}/{uid}") for uid, group in series.items()
+            self._unit(group, f"{show_name(group[0].parent.relative_to(self.source))}/{uid}")
+            for uid, group in series.items()
         ]
         taken: set[Path] = set()
         for file in chosen:
             if file in grouped or file in no_images:
                 continue
             relative = file.relative_to(self.source)
-            unit = self._unit([file], (relative.parent / imaging.stem(relative)).as_posix(), taken)
+            unit = self._unit([file], show_name((relative.parent / imaging.stem(relative)).as_posix()), taken)
             taken.update(unit.targets)
             units.append(unit)
         others += len(files) - len(self.masks) - sum(len(unit.sources) for unit in units)

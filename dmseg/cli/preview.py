@@ -157,11 +157,15 @@ def command(
 def read_as_shown(source: Path, modality: str | None, window: Window | None, key: str | None) -> Subject:
     """Return an image file as it is shown: 8 bits, through its window where it has deeper values."""
     from dmseg import imaging
+    from dmseg.reading import show_name
     from dmseg.simulators.files import Request, show_file
 
     shown = show_file(source, Request("clear", modality, window=window))
     return Subject(
-        key if key is not None else imaging.stem(source), shown.modality, shown.pixels, shown.window or window
+        key if key is not None else show_name(imaging.stem(source)),
+        shown.modality,
+        shown.pixels,
+        shown.window or window,
     )
 
 

@@ -14,6 +14,7 @@ from dmseg import imaging, simulators
 from dmseg.build import Benchmark
 from dmseg.errors import UsageError, unknown_name
 from dmseg.manifests import mask_id
+from dmseg.reading import show_name
 from dmseg.simulators.files import Request, ShownFile, show_file
 from dmseg.simulators.plan import SEVERITY_LEVELS
 from dmseg.types import Image, Mask, Window, check_level, check_modality
@@ -183,7 +184,7 @@ def gallery_of_file(
         ImageFileError: a file that cannot be read.
     """
     modality = check_modality(modality) if modality is not None else None
-    name = imaging.stem(path)
+    name = show_name(imaging.stem(path))
     shown = show_file(path, Request("clear", modality, window=window), slice_index)
     if shown.number is not None:
         name = f"{name}_z{shown.number:03d}"

@@ -162,7 +162,10 @@ def _row(
 def _share_texts(summary: Summary, shared: dict[tuple[str, ...], tuple[str, ...]]) -> Summary:
     """Return a summary whose ids are those of an earlier one where they are equal: hundreds of runs have the same."""
     scores = summary.scores
-    ids = {name: shared.setdefault(own := getattr(scores, name), own) for name in ("mask_ids", "datasets", "cases")}
+    ids: dict[str, Any] = {}
+    for name in ("mask_ids", "datasets", "cases"):
+        own: tuple[str, ...] = getattr(scores, name)
+        ids[name] = shared.setdefault(own, own)
     return dataclasses.replace(summary, scores=dataclasses.replace(scores, **ids))
 
 

@@ -365,11 +365,11 @@ def test_fuzz_parquet_long(run: Path, bench: Path, tmp_path: Path) -> None:
 
 
 def make_tiff(next_page: int) -> bytes:
-    """Return an 8 x 8 TIFF whose page is followed by the one at ``next_page`` of the file, 0 for none."""
-    tags = [(256, 8), (257, 8), (258, 8), (259, 1), (262, 1), (273, 126), (277, 1), (278, 8), (279, 64)]
+    """Return a 16 x 16 TIFF whose page is followed by the one at ``next_page`` of the file, 0 for none."""
+    tags = [(256, 16), (257, 16), (258, 8), (259, 1), (262, 1), (273, 126), (277, 1), (278, 16), (279, 256)]
     entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
     page = struct.pack("<H", len(tags)) + entries + struct.pack("<I", next_page)
-    return (b"II*\0" + struct.pack("<I", 8) + page).ljust(126, b"\0") + bytes(range(64))
+    return (b"II*\0" + struct.pack("<I", 8) + page).ljust(126, b"\0") + bytes(range(256))
 
 
 def test_pages_that_come_back_to_the_first_are_refused(tmp_path: Path) -> None:
@@ -400,6 +400,18 @@ def test_a_run_in_a_folder_whose_name_is_no_text_is_read(run: Path, tmp_path: Pa
     assert list(open_run(folder).tables) == list(open_run(run).tables)
     write_report(folder, None, folder / "page.html", [])
     assert b"run-\\xff" in (folder / "page.html").read_bytes()
+
+
+def test_an_image_whose_name_is_no_text_is_degraded_under_its_name(tmp_path: Path) -> None:
+    name = os.fsdecode(b"scan-\xff.tif")
+    (tmp_path / "in").mkdir()
+    try:
+        (tmp_path / "in" / name).write_bytes(make_tiff(0))
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    with pytest.raises(SystemExit) as left:
+        cli.main(["degrade", "--level", "lq3", str(tmp_path / "in"), str(tmp_path / "out"), "--modality", "ultrasound"])
+    assert left.value.code == 0 and [path.name for path in (tmp_path / "out").iterdir()] == [name]
 
 
 def test_a_failed_write_says_where(tmp_path: Path) -> None:
