@@ -67,6 +67,11 @@ def atomic_path(path: Path, *, sync: bool = True) -> Iterator[Path]:
         if sync:
             _sync(temporary)
         temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        if error.filename is None and error.errno is not None:  # of a write, the system does not say where
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

@@ -23,7 +23,9 @@ from dmseg.cli.leaving import (
     Terminated,
     describe_crash,
     drop_stream,
+    explain_name,
     explain_os_error,
+    is_name,
     open_missing_streams,
     say,
     say_error,
@@ -157,6 +159,9 @@ def _run(arguments: list[str] | None) -> int:
     except OSError as error:
         say(f"error: {explain_os_error(error)}")
         return DmsegError.exit_code
+    except UnicodeEncodeError as error:
+        say(f"error: {explain_name(error)}" if is_name(error) else describe_crash(error))
+        return DmsegError.exit_code if is_name(error) else CRASHED
     except MemoryError:
         say("error: not enough memory; use fewer --jobs, or a machine with more")
         return CRASHED

@@ -88,6 +88,18 @@ def explain_os_error(error: OSError) -> str:
     return f"{place}: {reason}" if place else reason
 
 
+def is_name(error: UnicodeEncodeError) -> bool:
+    """Tell whether what cannot be encoded is a file name whose bytes are no UTF-8, as the system hands it over."""
+    return any("\udc80" <= character <= "\udcff" for character in error.object[error.start : error.end])
+
+
+def explain_name(error: UnicodeEncodeError) -> str:
+    """Return a line about a file name that is no UTF-8, with its place in the text that has it."""
+    text = error.object[max(0, error.start - 60) : error.end + 60]
+    shown = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return f"a file name that is no UTF-8, in {shown!r}; rename it"
+
+
 def describe_crash(error: BaseException) -> str:
     """Return one line about a fault of dmseg, and keep the traceback in a file (or print it, DMSEG_TRACEBACK=1)."""
     text = "".join(traceback.format_exception(error))

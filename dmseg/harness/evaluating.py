@@ -27,6 +27,7 @@ from dmseg.harness.setup import ModelChoice, Setup
 from dmseg.harness.workers import loads_elsewhere, open_ledger, run_blocks
 from dmseg.jobs import Backend, Ledger, check_shard, guard_disk, session_facts, take_shard, torchrun_shard
 from dmseg.progress import progress
+from dmseg.reading import show_name
 from dmseg.results.columns import RUN_FILE
 from dmseg.results.runs import open_run
 from dmseg.types import LEVELS
@@ -222,7 +223,7 @@ def _do_missing(plan: RunPlan, ledger: Ledger, blocks: BlockList) -> None:
     if len(missing) < len(mine):
         print(f"going on: {len(mine) - len(missing)} of {len(mine)} work units are done", file=sys.stderr)
     facts = session_facts(plan.setup.device, plan.setup.jobs, plan.setup.shard)
-    ledger.note_session({**facts, "benchmark": str(plan.benchmark)})
+    ledger.note_session({**facts, "benchmark": show_name(plan.benchmark)})
     with run_blocks(plan.setup, plan.model, missing, plan.backend) as done:
         for _ in progress(done, len(missing), f"evaluate {plan.info['model']['name']}", "work units"):
             pass

@@ -7,7 +7,8 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from dmseg.errors import DmsegError, ImageFileError
+from dmseg.errors import DataError, DmsegError, ImageFileError
+from dmseg.reading import require_regular
 
 PNG, JPEG, TIFF, BMP, GIF = "PNG", "JPEG", "TIFF", "BMP", "GIF"
 DICOM, NIFTI = "DICOM", "NIfTI"
@@ -65,13 +66,16 @@ def kind_of(path: Path) -> str:
     """Return which format a file has, from its first bytes (volumes: from its name).
 
     Raises:
-        ImageFileError: no such file, a folder, an empty file, or none of the known formats.
+        ImageFileError: no such file, a folder, a pipe or device, an empty file, or none of the known formats.
     """
     if path.is_dir():
         raise ImageFileError(f"{path}: a folder, expected an image file")
     try:
+        require_regular(path)  # a pipe would wait for ever, a device never end
         with path.open("rb") as handle:
             head = handle.read(_DICOM_MARK.stop)
+    except DataError as error:
+        raise ImageFileError(str(error)) from None
     except FileNotFoundError:
         raise ImageFileError(f"{path}: no such file") from None
     except OSError as error:

@@ -36,7 +36,7 @@ _EXTRA = 'pip install "dmseg-bench[formats]" (imagecodecs)'
 
 def _pages(path: Path, file: tifffile.TiffFile) -> list[Any]:
     """Return the full-size pages, their sizes checked, and all their segments inside the file."""
-    pages = [page.aspage() for page in file.pages]
+    pages = _list_pages(path, file)
     full = [page for page in pages if not page.is_reduced] or pages[:1]
     for page in full:
         check_size(path, int(page.imagelength), int(page.imagewidth), int(page.imagedepth) * int(page.samplesperpixel))
@@ -51,6 +51,18 @@ def _pages(path: Path, file: tifffile.TiffFile) -> list[Any]:
         if (end := max(ends, default=0)) > path.stat().st_size:
             raise ImageFileError(f"{path}: cannot be read as TIFF, truncated ({path.stat().st_size} of {end} bytes)")
     return full
+
+
+def _list_pages(path: Path, file: tifffile.TiffFile) -> list[Any]:
+    """Return all pages; a chain of pages that comes back to one of them would never end, and is refused."""
+    pages: list[Any] = []
+    seen = set[int]()
+    for page in file.pages:
+        if page.offset in seen:
+            raise ImageFileError(f"{path}: page {len(pages) + 1} is one of the pages before it; the file is broken")
+        seen.add(page.offset)
+        pages.append(page.aspage())
+    return pages
 
 
 def _only_page(path: Path, file: tifffile.TiffFile) -> Any:

@@ -18,6 +18,7 @@ from markupsafe import Markup
 from dmseg.baselines import model_cards
 from dmseg.build import Benchmark
 from dmseg.figures import Series, curve_svg, heat_table, histogram_svg
+from dmseg.reading import show_name
 from dmseg.report.artefacts import describe_worst, draw_artefacts, list_group_tables, read_operations
 from dmseg.report.pictures import Predictions, gallery
 from dmseg.results import Run, run_digest
@@ -112,7 +113,7 @@ def render_report(run: Run, pixels: Benchmark | None, warnings: Sequence[str]) -
             facts=_facts(info, content),
             local=info["benchmark"]["edition"] == "local",
             splits=splits,
-            no_pictures=f"Pictures need the benchmark: dmseg report {shlex.quote(str(run.path))} --data BENCH",
+            no_pictures=f"Pictures need the benchmark: dmseg report {shlex.quote(show_name(run.path))} --data BENCH",
             command=write_command(info),
             exact=not info["model"].get("weights_sha256"),
             digests=_digests(info, run.path),

@@ -29,17 +29,17 @@ def write_command(info: Mapping[str, Any], *, data: str = "BENCH", out: str = "R
     'dmseg evaluate --model disk --data B --out R --preset box --split seen --limit 2 --seed 1'
     """
     model, protocol, benchmark = info["model"], info["protocol"], info["benchmark"]
-    metrics = info.get("metrics") or {}
+    metrics = _read_mapping(info, "metrics")
     card = model_cards().get(model["name"].rpartition("+")[2])
     named = info.get("given_model") or (model["name"] if card is not None else "FILE.py:CLASS")
-    parts = ["dmseg", "evaluate", "--model", named]
+    parts = ["dmseg", "evaluate", "--model", str(named)]
     parts += _list_arguments(model, card.arguments if card is not None else {})
-    restorer = model.get("restorer") or {}
-    known = restorer_cards().get(restorer.get("name", ""))
+    restorer = _read_mapping(model, "restorer")
+    known = restorer_cards().get(str(restorer.get("name")))
     parts += _list_arguments(restorer, known.arguments if known is not None else {}, RESTORER_PREFIX)
     if not _is_phantom_edition(benchmark["manifest_digest"]):
         parts += ["--data", data]
-    parts += ["--out", out, "--preset", protocol["preset"]]
+    parts += ["--out", out, "--preset", str(protocol["preset"])]
     preset = PRESETS.get(protocol["preset"])
     options = [
         ("--corrective", protocol.get("corrective"), None if preset is None else preset.corrective),
@@ -64,6 +64,12 @@ def write_command(info: Mapping[str, Any], *, data: str = "BENCH", out: str = "R
     if restorer.get("weights_sha256"):
         parts += ["--restorer-weights", "FILE"]
     return shlex.join(parts)
+
+
+def _read_mapping(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return a part of run.json that may lack, or be anything where others wrote it; then it says nothing."""
+    part = record.get(name)
+    return part if isinstance(part, Mapping) else {}
 
 
 def _list_arguments(model: Mapping[str, Any], defaults: Mapping[str, Any], prefix: str = "") -> list[str]:

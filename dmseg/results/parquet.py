@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -122,10 +123,10 @@ def open_parquet(path: Path, texts: Sequence[str] = (), *, links: bool = True) -
     """
     require_regular(path, links=links)
     limits = {"thrift_string_size_limit": _THRIFT_LIMIT, "thrift_container_size_limit": _THRIFT_LIMIT}
-    with pq.ParquetFile(path, **limits) as file:
+    with pa.OSFile(os.fsencode(path)) as stream, pq.ParquetFile(stream, **limits) as file:
         plain = {field.name for field in file.schema_arrow if not pa.types.is_nested(field.type)}
         present = [name for name in texts if name in plain]
-    return pq.ParquetFile(path, read_dictionary=present, **limits)
+    return pq.ParquetFile(pa.OSFile(os.fsencode(path)), read_dictionary=present, **limits)  # names need not be text
 
 
 def _convert(column: pa.Array, field: pa.Field, shown: str, totals: dict[str, int], coded: bool) -> pa.Array:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import errno
 import gzip
 import json
 import os
 import shutil
+import struct
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,11 +23,13 @@ from hypothesis import strategies as st
 from synthetic_runs import write_run
 from tiny_benchmark import write_tiny_benchmark
 
+from dmseg import cli
 from dmseg.build import open_benchmark
 from dmseg.datasets.recipes import from_file
 from dmseg.errors import DmsegError
+from dmseg.files import atomic_path
 from dmseg.harness.replay import read_replay
-from dmseg.imaging import decode_rle
+from dmseg.imaging import decode_rle, read_image, read_mask, read_volume
 from dmseg.leaderboard import check, read_challenge
 from dmseg.leaderboard.entries import read_entry
 from dmseg.manifests import read_manifest
@@ -358,6 +362,62 @@ def test_fuzz_parquet(run: Path, bench: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_fuzz_parquet_long(run: Path, bench: Path, tmp_path: Path) -> None:
     _fuzz_parquet(range(25, 400), run, bench, tmp_path)
+
+
+def make_tiff(next_page: int) -> bytes:
+    """Return an 8 x 8 TIFF whose page is followed by the one at ``next_page`` of the file, 0 for none."""
+    tags = [(256, 8), (257, 8), (258, 8), (259, 1), (262, 1), (273, 126), (277, 1), (278, 8), (279, 64)]
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    page = struct.pack("<H", len(tags)) + entries + struct.pack("<I", next_page)
+    return (b"II*\0" + struct.pack("<I", 8) + page).ljust(126, b"\0") + bytes(range(64))
+
+
+def test_pages_that_come_back_to_the_first_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "good.tif").write_bytes(make_tiff(0))
+    (tmp_path / "loop.tif").write_bytes(make_tiff(8))
+    assert answer(lambda: read_image(tmp_path / "good.tif")) == "read"
+    assert answer(lambda: read_image(tmp_path / "loop.tif")) == "refused"
+
+
+@pytest.mark.parametrize("name", ["x.png", "x.tif", "x.dcm", "x.nii", "x.nii.gz", "x.mha"])
+def test_pipes_and_devices_are_no_images(name: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for target in (tmp_path / "pipe", Path("/dev/zero")):
+        path = tmp_path / name
+        path.unlink(missing_ok=True)
+        path.symlink_to(target)
+        for read in (read_image, read_volume, read_mask):
+            assert answer(lambda r=read, p=path: r(p)) == "refused"
+
+
+def test_a_run_in_a_folder_whose_name_is_no_text_is_read(run: Path, tmp_path: Path) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/run-\xff\xfe"))
+    try:
+        shutil.copytree(run, folder)
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    assert run_digest(folder) == run_digest(run)
+    assert list(open_run(folder).tables) == list(open_run(run).tables)
+    write_report(folder, None, folder / "page.html", [])
+    assert b"run-\\xff" in (folder / "page.html").read_bytes()
+
+
+def test_a_failed_write_says_where(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="too large") as caught, atomic_path(tmp_path / "page.html"):
+        raise OSError(errno.EFBIG, "File too large")
+    assert caught.value.filename == str(tmp_path / "page.html") and list(tmp_path.iterdir()) == []
+
+
+def test_a_name_that_is_no_text_is_shown_where_it_cannot_be_carried(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        "a/bad-\udcff.png".encode()
+
+    monkeypatch.setattr(cli.group, "main", lambda **_: fail())
+    with pytest.raises(SystemExit) as left:
+        cli.main(["info"])
+    assert left.value.code == 2 and "bad-" in capsys.readouterr().err
 
 
 def test_audit_lines_of_any_kind(tmp_path: Path) -> None:

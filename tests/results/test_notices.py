@@ -72,6 +72,15 @@ def test_the_command_has_every_option(info):
     assert "--model FILE.py:CLASS" in write_command(info)
 
 
+@pytest.mark.parametrize("value", [["a"], {"a": 1}, 3, "; rm -rf x", None])
+def test_what_others_wrote_into_a_record_breaks_no_page_and_is_quoted(info, value):
+    info |= {"given_model": value, "synthetic": value, "metrics": value}
+    info["model"] = {"name": "disk", "restorer": value, "arguments": value}
+    words = shlex.split(write_command(info))
+    assert words[words.index("--model") + 1] == (str(value) if value else "disk")
+    assert isinstance(list_notices(info, ["busi"]), list)
+
+
 def test_a_run_remembers_its_benchmark_its_model_and_what_is_synthetic(tmp_path):
     bench = write_tiny_benchmark(tmp_path / "bench", levels=("clear", "lq3"))
     (tmp_path / "mine.py").write_text("import numpy as np\ndef deaf(image, *rest):\n    return image[..., 0] - 100.0\n")
