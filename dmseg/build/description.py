@@ -16,7 +16,7 @@ from dmseg.figures import draw_histogram
 from dmseg.files import write_bytes
 from dmseg.imaging import png_bytes
 from dmseg.tables import read_packaged_table
-from dmseg.types import SPLITS
+from dmseg.types import MEDICAL, SPLITS
 
 PAPER_SPLITS: dict[str, int] = read_packaged_table("dmseg.build", "build.toml")["paper"]["splits"]
 """Images per split as the paper prints them."""
@@ -81,13 +81,16 @@ def split_counts(bench: Benchmark) -> pd.DataFrame:
     """Return images per dataset and split, with the paper's totals in the last rows.
 
     Index: datasets in the order of the paper's table, then ``all`` and ``paper``. Columns: train, seen, unseen, total,
-    and ``paper``, the dataset's number of images in the paper.
+    and ``paper``, the dataset's number of images in the paper. Of photographs the paper says nothing.
     """
     images = bench.images
     table = pd.crosstab(images["dataset"], images["split"]).reindex(columns=list(SPLITS), fill_value=0)
     known = [name for name in list_names() if name in table.index]
     table = table.reindex([*known, *(name for name in table.index if name not in known)])
     table["total"] = table.sum(axis=1)
+    if bench.track != MEDICAL:  # the paper prints no numbers of photographs
+        table.loc["all"] = table.sum()
+        return table
     table["paper"] = [datasets.recipe(name).expected_images if name in known else 0 for name in table.index]
     table.loc["all"] = table.sum()
     table.loc["paper"] = [*(PAPER_SPLITS[split] for split in SPLITS), *(2 * [sum(PAPER_SPLITS.values())])]

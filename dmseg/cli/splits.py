@@ -20,6 +20,9 @@ def command(bench: Path) -> None:
     """
     from dmseg import build
 
-    click.echo(build.split_counts(build.open_benchmark(bench)).to_string())
+    counts = build.split_counts(build.open_benchmark(bench))
+    click.echo(counts.to_string())
+    if "paper" not in counts:
+        return
     click.echo("\npaper: the dataset's images in the paper (column), and its images per split (last row)")
     click.echo("cases are never divided between splits, so a split may hold a few images more than a fifth")

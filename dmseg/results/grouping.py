@@ -99,8 +99,9 @@ def list_operations(degradations: pa.Table) -> Operations:
         for image_id, level, text in zip(*(column.to_pylist() for column in batch.columns), strict=True):
             try:
                 plan = json.loads(text)
-                if "degradation" in plan:  # of the natural track: one pipeline, no operations of its own
-                    found.setdefault(str(level), {})[str(image_id)] = ()
+                if "degradation" in plan:  # of the natural track: one pipeline as a whole
+                    whole = () if level == "clear" else (str(plan["degradation"]),)
+                    found.setdefault(str(level), {})[str(image_id)] = whole
                     continue
                 steps = [*plan["sampled"]["general"], *plan["sampled"]["domain"]]
                 acting = tuple(str(step["operation"]) for step in steps if step["operation"] not in plan["inert"])

@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dmseg.build import build, open_benchmark, require_track, verify
+from dmseg.build import build, level_table, open_benchmark, require_track, split_counts, verify
 from dmseg.build.tasks import check_options
 from dmseg.build.tracks import read_plan
 from dmseg.errors import DataError, UsageError
 from dmseg.manifests import find_published
 from dmseg.phantoms import write_phantoms
+from dmseg.results.grouping import list_operations
 from dmseg.simulators.natural import LqSegPlan
 from dmseg.types import LEVELS
 
@@ -74,3 +75,14 @@ def test_a_plan_of_lq_seg_is_read_again_or_refused() -> None:
 
 def test_the_medical_edition_has_no_track_in_its_header() -> None:
     assert "track" not in find_published("dm-seg-phantom-2.0").info
+
+
+def test_a_natural_benchmark_is_described_without_the_papers_medical_numbers(raw: Path, tmp_path: Path) -> None:
+    build(raw, tmp_path / "b", track="natural", levels=["clear", "lq1"], storage="recipe")
+    bench = open_benchmark(tmp_path / "b")
+    counts = split_counts(bench)
+    assert list(counts.index) == ["ThinObject-5K", "ECSSD", "all"] and "paper" not in counts
+    assert level_table(bench).loc["lq1", "lq-seg"] == 2
+    acting = list_operations(bench.manifest.degradations)
+    assert acting["lq1"] == {"ECSSD__0001": ("lq-seg",), "ThinObject-5K__thin_00001": ("lq-seg",)}
+    assert set(acting["clear"].values()) == {()}

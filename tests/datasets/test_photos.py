@@ -94,11 +94,11 @@ def test_ecssd_in_its_two_layouts(files: Files, folder: str) -> None:
 def test_wxsod_reads_the_real_part_alone_and_cuts_jpeg_masks(files: Files) -> None:
     noisy = OBJECT.copy()
     noisy[0, :] = 90  # what JPEG leaves around an edge
-    for part in ("test_real", "train_sys", "test_sys"):
-        files.picture(f"{part}/input/0001_dark.jpg", IMAGE)
-        files.picture(f"{part}/gt/0001_dark.jpg", noisy, quality=100)
-        files.picture(f"{part}/input/0002_fog.jpg", IMAGE)
-        files.picture(f"{part}/gt/0002_fog.png", OBJECT)
+    for number, part in enumerate(("test_real", "train_sys", "test_sys")):  # each has images of its own
+        files.picture(f"{part}/input/000{2 * number + 1}_dark.jpg", IMAGE)
+        files.picture(f"{part}/gt/000{2 * number + 1}_dark.jpg", noisy, quality=100)
+        files.picture(f"{part}/input/000{2 * number + 2}_fog.jpg", IMAGE)
+        files.picture(f"{part}/gt/000{2 * number + 2}_fog.png", OBJECT)
     samples, left_out = _read("WXSOD", files.root)
     assert list(samples) == ["0001_dark", "0002_fog"]
     for sample in samples.values():
