@@ -98,7 +98,8 @@ class _CocoFile:
             if not rows.size
             else [int(columns[0]), int(rows[0]), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1]
         )
-        entry = {"id": len(self.annotations) + 1, "image_id": number, "category_id": self._names.index(name) + 1}
+        category = self._names.index(name) + 1
+        entry: dict[str, Any] = {"id": len(self.annotations) + 1, "image_id": number, "category_id": category}
         entry |= {"segmentation": segmentation, "area": int(np.count_nonzero(mask)), "bbox": box, **other}
         self.annotations.append(entry)
 
@@ -111,7 +112,7 @@ class _CocoFile:
 def outline(mask: Mask) -> Any:
     """Return a mask as COCO polygons that are filled to exactly this mask, or as runs where it has a hole."""
     # On a grid three times as fine a contour runs inside the border pixels, around their centres.
-    fine = np.kron(mask.astype(np.uint8), np.ones((3, 3), np.uint8))
+    fine = np.kron(mask.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(np.uint8)
     contours, levels = cv2.findContours(fine, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     if levels is not None and (levels[0][:, 3] >= 0).any():
         return encode_rle(mask)

@@ -24,24 +24,24 @@ class ThinObjectReader(PairReader):
     def scan(self, root: Path) -> Scan:
         sources: list[Source] = []
         left_out: list[LeftOut] = []
+        found: list[tuple[Source, str | None]] = []
         images, masks, lists = self._original(root)
         if images and masks and lists:
             part_of = _read_lists(lists)
             pairs = pair_by_stem(root, tree.files(images, _JPEG), tree.by_stem(tree.files(masks, _MASKS)))
-            found = [(source, part_of.get(source.files[1].stem.lower())) for source in pairs.sources]
+            found += [(source, part_of.get(source.files[1].stem.lower())) for source in pairs.sources]
             left_out += pairs.left_out
         else:
-            found = []
             for part, (images, masks) in self._find_repacked(root).items():
                 pairs = pair_by_stem(root, tree.files(images, _JPEG), tree.by_stem(tree.files(masks, _MASKS)))
                 found += [(source, part) for source in pairs.sources]
                 left_out += pairs.left_out
-        for source, part in found:
-            if part is None or f"{part}." not in self.recipe.parts:
-                why = "in none of the lists" if part is None else f"in the list {part}, which is for choosing a model"
+        for source, listed in found:
+            if listed is None or f"{listed}." not in self.recipe.parts:
+                why = "in none of the lists" if listed is None else f"in the list {listed}, for choosing a model"
                 left_out.append(LeftOut(source.files[0].as_posix(), why))
             else:
-                sources.append(Source(source.id, f"{part}.{source.case_id}", source.files))
+                sources.append(Source(source.id, f"{listed}.{source.case_id}", source.files))
         return Scan(sources, left_out)
 
     def _original(self, folder: Path) -> tuple[Path | None, Path | None, Path | None]:

@@ -106,12 +106,12 @@ class NnInteractive:
         drawn = np.zeros(shape, np.uint8)
         path = np.asarray(stroke.path, np.float64)
         if stroke.kind == "lasso":
-            drawn[0] = polygon2mask(shape[1:], path[:, ::-1])
+            drawn[0] = polygon2mask(shape[1:], path[:, ::-1])  # type: ignore[no-untyped-call]
             self.session.add_lasso_interaction(drawn, bool(stroke.label == 1))
             return
         corners = np.rint(path).astype(int)
         for start, end in zip(corners, [*corners[1:], corners[-1]]):  # noqa: B905  # Python 3.8
-            rows, columns = line(start[1], start[0], end[1], end[0])
+            rows, columns = line(start[1], start[0], end[1], end[0])  # type: ignore[no-untyped-call]
             drawn[0, rows, columns] = 1
         self.session.add_scribble_interaction(drawn, bool(stroke.label == 1))
 
@@ -145,12 +145,17 @@ def check_folder(folder: Path) -> str:
     if not checkpoint.is_file():
         raise ValueError(f"{folder}: no fold_0/checkpoint_final.pth in it; give the folder of the authors' model")
     try:
-        with torch.serialization.safe_globals([np.core.multiarray.scalar, np.dtype, *_list_number_types()]):
+        with torch.serialization.safe_globals([_find_scalar(), np.dtype, *_list_number_types()]):
             torch.load(checkpoint, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         line = str(error).strip().splitlines()[0]
         raise ValueError(f"{checkpoint}: refused, since reading it would execute code from the file: {line}") from None
     return hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+
+
+def _find_scalar() -> Any:
+    """Return numpy's maker of scalars, which has moved between versions, as pickles name it."""
+    return np.float64(0).__reduce__()[0]
 
 
 def _list_number_types() -> list[Any]:
