@@ -243,12 +243,13 @@ def rank_ranges(means: NDArray[np.float64], replicates: NDArray[np.float64], *, 
     difference = means[:, None] - means[None, :]
     spread = np.zeros_like(difference)
     largest = np.zeros(replicates.shape[1])
-    for i in range(len(means)):
-        deviation = replicates[i] - replicates - difference[i][:, None]
-        spread[i] = deviation.std(axis=1, ddof=1)
-        usable = spread[i] > _NO_SPREAD
+    for i in range(len(means) - 1):  # each pair once: the other way round only the sign differs
+        deviation = replicates[i] - replicates[i + 1 :] - difference[i, i + 1 :, None]
+        own = deviation.std(axis=1, ddof=1)
+        spread[i, i + 1 :] = spread[i + 1 :, i] = own
+        usable = own > _NO_SPREAD
         if usable.any():
-            largest = np.maximum(largest, (np.abs(deviation[usable]) / spread[i][usable][:, None]).max(axis=0))
+            largest = np.maximum(largest, (np.abs(deviation[usable]) / own[usable][:, None]).max(axis=0))
     critical = float(np.quantile(largest, 1 - error_rate))
     better = (spread > _NO_SPREAD) & (difference > critical * spread)
     return Ranking(1 + better.sum(axis=0), len(means) - better.sum(axis=1), better, critical)

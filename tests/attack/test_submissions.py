@@ -23,7 +23,14 @@ BEACON = "8d61d9100567de44682506aea1a7a6fa6e5491cd27a0a0ed349ef6910ac5ac20"
 
 
 def test_there_are_enough_and_their_names_differ() -> None:
-    assert len(CHEATS) >= 112 and len({cheat.name for cheat in CHEATS}) == len(CHEATS)
+    assert len(CHEATS) >= 180 and len({cheat.name for cheat in CHEATS}) == len(CHEATS)
+
+
+def test_the_harmless_ones_are_those_that_security_md_explains() -> None:
+    assert {cheat.name for cheat in CHEATS if cheat.harmless} == {
+        "splits hidden", "another name of one's own", "fewer datasets trained on", "another real address",
+        "another version of the model", "rows in another order",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
