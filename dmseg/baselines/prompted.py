@@ -215,7 +215,8 @@ class PromptedAdapter(Described, ABC):
         points, labels, box = self.select_prompts(prompts)
         refused = find_refused_strokes(prompts, self.capabilities)
         if refused or (points is None and box is None):
-            raise ModelError(f'model "{self.name}" cannot use these prompts: it takes {sorted(self.capabilities)}')
+            kinds = sorted(self.capabilities - {"batched_prompts", "mask_feedback"})
+            raise ModelError(f'model "{self.name}" cannot use these prompts: it needs {" or ".join(kinds)}')
         mask_input = torch.stack(list(state)) if state[0] is not None else None
         low_res, iou = self.forward_prompts(embedding, points, labels, box, mask_input, self.multimask(first))
         best = iou.argmax(1)

@@ -117,7 +117,7 @@ def test_build_without_raw_uses_the_phantom_edition_and_says_so(tmp_path, capsys
     from dmseg.build import phantom_edition, run
 
     monkeypatch.setenv("DMSEG_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(run, "phantom_raw", lambda: phantom_edition.phantom_raw(1))
+    monkeypatch.setattr(run, "phantom_raw", lambda track: phantom_edition.phantom_raw(1, track=track))
     assert leave("build", "--out", tmp_path / "b", "--datasets", "BUSI", "--levels", "clear") == 0
     assert f"using the phantom edition in {tmp_path / 'cache'}" in capsys.readouterr().err
     assert set(open_benchmark(tmp_path / "b").images.dataset) == {"BUSI"}

@@ -86,7 +86,7 @@ def test_a_dry_run_counts_and_writes_nothing(run, bench, tmp_path):
 
 
 def test_without_data_it_says_that_phantoms_are_used(run, bench, tmp_path, monkeypatch):
-    monkeypatch.setattr("dmseg.build.phantom_benchmark", lambda limit=None: bench)
+    monkeypatch.setattr("dmseg.build.phantom_benchmark", lambda limit, track: bench)
     monkeypatch.chdir(tmp_path)
     code, _, err = run("evaluate", "--model", "disk")
     assert code == 0 and "no --data given: synthetic images, the phantom edition" in err

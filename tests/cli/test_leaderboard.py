@@ -32,7 +32,7 @@ def local(tmp_path: Path) -> Path:
 def test_report_says_what_it_wrote_and_what_is_next(local: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = _run(capsys, "report", local)
     assert code == 0 and (local / "report.html").is_file()
-    assert f"{local / 'report.html'}: written" in out and "--data BENCH" in out and "leaderboard add" in out
+    assert f"{local / 'report.html'}: written" in out and "--data BENCH" in out and "submit check" in out
 
 
 def test_report_of_nothing_is_one_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

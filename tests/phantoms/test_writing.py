@@ -19,7 +19,7 @@ from dmseg.datasets.synthetic import read_index
 from dmseg.errors import DataError, MachineError, UsageError
 from dmseg.files import TEMPORARY_PREFIX
 from dmseg.phantoms import DATASETS, GENERATOR_VERSION, write_phantoms
-from dmseg.phantoms.sets import SETS, PhantomSet, draw_item, tasks
+from dmseg.phantoms.sets import ALL_SETS, SETS, PhantomSet, draw_item, tasks
 from dmseg.rng import Stream
 
 GOLDEN = json.loads((Path(__file__).parent / "golden_masks.json").read_text())
@@ -120,7 +120,7 @@ def test_a_failure_half_way_leaves_the_sets_that_were_complete(tmp_path: Path, m
         folder.put("half.png", b"", "key")
         raise OSError("disk full")
 
-    monkeypatch.setitem(SETS, "CHAOS", PhantomSet(SETS["CHAOS"].draw, fail_half_way, stacks=True))
+    monkeypatch.setitem(ALL_SETS, "CHAOS", PhantomSet(SETS["CHAOS"].draw, fail_half_way, stacks=True))
     with pytest.raises(MachineError, match=r"disk full.*run the same command again"):
         write_phantoms(tmp_path, per_dataset=1, datasets=FAST)
     assert {path.name for path in tmp_path.iterdir()} == {"NerveUS", "phantom.json"}
