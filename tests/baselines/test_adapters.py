@@ -183,6 +183,7 @@ def test_the_public_loader_hands_the_precision_on() -> None:
         (RobustSamAdapter, RobustSAMNetwork, "iterative"),
     ],
 )
+@pytest.mark.slow
 def test_full_depth_at_a_small_input_passes_the_self_check(kind: Any, build: Any, mode: str) -> None:
     model = small("it", kind, partial(build, "vit_b", SIDE), mode=mode)
     assert [check for check in selfcheck(model) if check.verdict == FAILED] == []

@@ -57,6 +57,7 @@ def test_one_table_entry_makes_every_network_and_says_which_file_it_has() -> Non
             assert card.shipped or loading.official_file(name).file
 
 
+@pytest.mark.slow
 def test_stated_parameter_counts_are_those_of_the_networks() -> None:
     from dmseg.baselines.networks.sam import parameter_count
 
@@ -82,6 +83,7 @@ def test_stated_parameter_counts_are_those_of_the_networks() -> None:
         ("sam-vit-l", "medsam"),
     ],
 )
+@pytest.mark.slow
 def test_a_file_of_another_model_is_named(tmp_path: Path, layout: str, wanted: str) -> None:
     path = file_of_zeros(tmp_path / "weights.pth", layout)
     with pytest.raises(
@@ -99,6 +101,7 @@ def test_wrapped_files_are_unwrapped(tmp_path: Path, wrap: str | None, prefix: s
     assert len(model.weights_sha256) == 64
 
 
+@pytest.mark.slow
 def test_loaded_weights_are_the_files(tmp_path: Path) -> None:
     source: Any = dmseg.load_model("mobile-sam", weights="random")
     torch.save(dict(source.official_state_dict()), tmp_path / "mobile_sam.pt")

@@ -74,6 +74,7 @@ def tiny() -> SamHqNetwork:
     return network
 
 
+@pytest.mark.slow
 def test_the_modes_of_the_small_size_add_up(tiny: SamHqNetwork) -> None:
     """fused = SAM's single mask + the high-quality mask; multi adds the best of three; two masks equal one by one."""
     fused = SamHqAdapter("sam-hq-tiny", tiny)

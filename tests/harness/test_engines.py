@@ -36,6 +36,7 @@ def start(tiny, out, *more, **variables):
     return subprocess.Popen(command(tiny, out, *more), env=environment, text=True, **pipes)
 
 
+@pytest.mark.slow
 def test_two_processes_of_torchrun_that_start_at_once_make_one_run(tiny, tmp_path, digest):
     out = tmp_path / "run"
     ranks = [start(tiny, out, RANK=rank, LOCAL_RANK=rank, WORLD_SIZE=2) for rank in (0, 1)]
@@ -167,6 +168,7 @@ def measure_merge(tiny, out, n_rows):
     return int(subprocess.run(arguments, capture_output=True, text=True, check=True).stdout) / 1024
 
 
+@pytest.mark.slow
 def test_merging_holds_few_rows_at_a_time(tiny, tmp_path):
     small, large = (measure_merge(tiny, tmp_path / str(n), n) for n in (40_000, 160_000))
     assert large < small + 60, "120,000 rows more, which took 4.2 kB each"

@@ -186,6 +186,7 @@ class M(Disk):
 
 
 @pytest.mark.parametrize("options", [{"timeout": 20.0}, {"jobs": 2}])
+@pytest.mark.slow
 def test_the_model_is_not_kept_beside_those_of_the_worker_processes(options, tiny, tmp_path):
     path = tmp_path / "m.py"
     path.write_text(MODEL)

@@ -32,6 +32,7 @@ def whole(model: Any, tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     return harness.evaluate(model, tiny, tmp_path_factory.mktemp("network") / "whole").path
 
 
+@pytest.mark.slow
 def test_interrupted_and_finished_with_other_shards_it_is_the_same_run(
     model: Any, tiny: Path, whole: Path, tmp_path: Path
 ) -> None:
@@ -44,6 +45,7 @@ def test_interrupted_and_finished_with_other_shards_it_is_the_same_run(
     assert harness.run_digest(out) == harness.run_digest(whole)
 
 
+@pytest.mark.slow
 def test_another_chunk_moves_no_level_by_more_than_a_thousandth_of_dice(
     model: Any, tiny: Path, whole: Path, tmp_path: Path, record_property: Any
 ) -> None:

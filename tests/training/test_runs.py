@@ -140,6 +140,7 @@ def test_what_is_wrong_with_an_image_is_said_by_a_worker_as_by_the_process_itsel
     assert said[0] == said[1] and "Traceback" not in said[0] and not multiprocessing.active_children()
 
 
+@pytest.mark.slow
 def test_a_reader_that_the_system_ends_is_said_within_seconds_and_the_run_goes_on(
     bench: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

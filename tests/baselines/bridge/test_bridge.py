@@ -59,6 +59,7 @@ def test_a_run_over_the_bridge_has_the_digest_of_the_run_in_process(tiny, tmp_pa
     assert "made a grower" in (tmp_path / "over" / "model.log").read_text()
 
 
+@pytest.mark.slow
 def test_worker_processes_have_a_bridge_each(tiny, tmp_path):
     name = write_bridge(tmp_path)
     harness.evaluate(name, tiny, tmp_path / "one", levels=["clear"])
@@ -76,6 +77,7 @@ def test_what_a_model_raises_is_recorded_as_in_process(tiny, tmp_path, fault):
 
 
 @pytest.mark.parametrize(("fault", "status"), [("die", "error"), ("hang", "timeout")])
+@pytest.mark.slow
 def test_a_killed_or_hanging_model_costs_its_own_rows(tiny, tmp_path, fault, status):
     harness.evaluate(f"{MODELS}:Grower", tiny, tmp_path / "sound", levels=["clear"])
     name = write_bridge(tmp_path, timeout_s="0.6")
