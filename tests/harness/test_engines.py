@@ -62,7 +62,7 @@ def start_at_once(tiny, out, options):
 
 def test_starts_with_other_options_at_once_are_one_run_and_refusals(tiny, tmp_path):
     codes, said = start_at_once(tiny, tmp_path / "run", [("--seed", str(seed)) for seed in range(4)])
-    assert sorted(codes) == [0, 2, 2, 2]
+    assert sorted(codes) == [0, 2, 2, 2], said
     winner = codes.index(0)
     assert harness.open_run(tmp_path / "run").info["protocol"]["seed"] == winner
     assert all("holds another run" in text for code, text in zip(codes, said, strict=True) if code)
