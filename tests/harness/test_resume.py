@@ -145,6 +145,7 @@ def kill_after(process, out, n_parts):
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.slow
 def test_killed_half_way_and_started_again(tiny, tmp_path, jobs):
     model = tmp_path / "slow.py"
     model.write_text(SLOW)

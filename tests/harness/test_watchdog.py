@@ -56,6 +56,7 @@ def steps(model, tiny, out, **choices):
 
 
 @pytest.mark.parametrize(("habit", "status"), [("nap", "timeout"), ("deaf_sleep", "timeout"), ("crash", "error")])
+@pytest.mark.slow
 def test_it_costs_its_own_rows(tiny, tmp_path, model, monkeypatch, habit, status):
     monkeypatch.setattr(limits, "GRACE_S", 0.3)
     sound = steps(model, tiny, tmp_path / "sound")
@@ -71,6 +72,7 @@ def test_it_costs_its_own_rows(tiny, tmp_path, model, monkeypatch, habit, status
     assert found.loc[good, kept].equals(sound.loc[good, kept])
 
 
+@pytest.mark.slow
 def test_a_time_limit_changes_nothing_for_a_sound_model(tiny, tmp_path, model):
     sound = harness.evaluate(model, tiny, tmp_path / "sound", limit=2).path
     # So long a limit that no load of the machine makes a sound call late; that limits hold is the test above.
