@@ -186,7 +186,7 @@ class Benchmark:
         return StoredLevel(folder.locate(dataset, "clear", image_id), level, self._plan_text(image_id, level))
 
     def _find_published(self, image_id: str, level: str, dataset: str) -> StoredLevel:
-        place = self._published_rows.get((image_id, level))
+        place = self._place_of_row.get((image_id, level))
         if place is None:
             raise DataError(
                 f"{self.path}: the pixels of {dataset} are not in this published folder: its licence does not allow "
@@ -237,7 +237,7 @@ class Benchmark:
         return dict(zip(images["image_id"].to_pylist(), images["dataset"].to_pylist(), strict=True))
 
     @cached_property
-    def _published_rows(self) -> dict[tuple[str, str], tuple[Path, int]]:
+    def _place_of_row(self) -> dict[tuple[str, str], tuple[Path, int]]:
         return published.list_rows(self.path)
 
     # Texts stay in Arrow, which holds them in a third of the room that Python strings take.

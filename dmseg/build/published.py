@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from PIL import Image as Pillow
 
 from dmseg.errors import DataError
-from dmseg.imaging.formats import catch_decoder_errors
+from dmseg.imaging.formats import MAX_PIXELS, catch_decoder_errors
 from dmseg.reading import require_regular
 from dmseg.types import Image
 
@@ -20,7 +20,6 @@ STORAGE = "published"
 DATA_FOLDER = "data"
 ROW_GROUP = 16
 """Rows that are read together for one image."""
-_MAX_PIXELS = 200_000_000
 
 
 def list_rows(folder: Path) -> dict[tuple[str, str], tuple[Path, int]]:
@@ -62,7 +61,7 @@ def read_row(path: Path, row: int) -> Image:
         catch_decoder_errors(Path(f"{path}, row {row}"), "PNG"),
         Pillow.open(io.BytesIO(content), formats=["PNG"]) as file,
     ):
-        if file.width * file.height > _MAX_PIXELS:
+        if file.width * file.height > MAX_PIXELS:
             raise DataError(f"{path}, row {row}: an image of {file.width} x {file.height} pixels")
         pixels: Image = np.asarray(file if file.mode in ("L", "RGB") else file.convert("RGB"))
     return pixels

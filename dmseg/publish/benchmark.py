@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +18,9 @@ from dmseg import datasets, imaging
 from dmseg.build import Benchmark, cite, export_manifest
 from dmseg.build.published import DATA_FOLDER, ROW_GROUP, STORAGE
 from dmseg.errors import DataError, UsageError
-from dmseg.files import atomic_path, write_text
+from dmseg.files import atomic_path, temporary_sibling, write_text
 from dmseg.jobs import guard_disk
-from dmseg.manifests import HEADER_FILE, write_header
+from dmseg.manifests import write_header
 from dmseg.publish.card import benchmark_card, zenodo_record
 from dmseg.publish.croissant import describe_tables
 from dmseg.types import SPLITS
@@ -104,42 +106,53 @@ def publish_benchmark(
     """
     if bench.info.get("storage") == STORAGE:
         raise UsageError(f"{bench.path}: is published already; copy the folder, or publish the benchmark it came from")
-    require_empty(out)
     shared = [name for name in sorted(bench.info["recipes"]) if may_share_pixels(bench, name)]
     withheld = [name for name in sorted(bench.info["recipes"]) if name not in shared]
-    out.mkdir(parents=True, exist_ok=True)
-    with guard_disk(out):
-        manifest = export_manifest(bench.manifest, out)
-        (out / HEADER_FILE).unlink()  # until all is there, the folder is no benchmark
+    with write_folder(out) as folder:
+        manifest = export_manifest(bench.manifest, folder)
         rows = 0
         files: list[Path] = []
         for split in SPLITS:
             images = [
                 row for row in bench.table("images").to_pylist() if row["split"] == split and row["dataset"] in shared
             ]
-            for path, n in _write_split(bench, out, split, images):
+            for path, n in _write_split(bench, folder, split, images):
                 rows, files = rows + n, [*files, path]
-        write_text(out / "CITATION.bib", cite(manifest))
-        write_text(out / "README.md", benchmark_card(manifest, shared, withheld, [path.name for path in files]))
+        write_text(folder / "CITATION.bib", cite(manifest))
+        write_text(folder / "README.md", benchmark_card(manifest, shared, withheld, [path.name for path in files]))
         title = f"{manifest.info['edition']} {manifest.info['version']}"
         record = zenodo_record(title, f"Benchmark of interactive segmentation, {title}.", creator, date)
-        write_text(out / ".zenodo.json", json.dumps(record, indent=2) + "\n")
+        write_text(folder / ".zenodo.json", json.dumps(record, indent=2) + "\n")
         croissant = describe_tables(
-            out,
+            folder,
             title,
             creator,
             date,
-            [*files, *(out / f"{name}.parquet" for name in ("images", "masks", "degradations"))],
+            [*files, *(folder / f"{name}.parquet" for name in ("images", "masks", "degradations"))],
         )
-        write_text(out / "croissant.json", json.dumps(croissant, indent=2) + "\n")
-        write_header(out, {**manifest.info, "storage": STORAGE, "shared": shared})
+        write_text(folder / "croissant.json", json.dumps(croissant, indent=2) + "\n")
+        write_header(folder, {**manifest.info, "storage": STORAGE, "shared": shared})
     return Published(out, rows, tuple(shared), tuple(withheld))
 
 
-def require_empty(out: Path) -> None:
-    """Refuse a place where something lies already."""
+@contextlib.contextmanager
+def write_folder(out: Path) -> Iterator[Path]:
+    """Yield a folder beside ``out`` that takes its place when all went well, and is removed when not.
+
+    Raises:
+        UsageError: something lies at ``out`` already.
+    """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out}: exists and is no empty folder; give -o a new folder")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = temporary_sibling(out)
+    temporary.mkdir()
+    try:
+        with guard_disk(out):
+            yield temporary
+            temporary.replace(out)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def may_share_pixels(bench: Benchmark, name: str) -> bool:

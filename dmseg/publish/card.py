@@ -118,11 +118,6 @@ def zenodo_record(title: str, description: str, creator: str, date: datetime.dat
     }
 
 
-def list_licences(names: Sequence[str], synthetic: Sequence[str]) -> list[str]:
-    """Return the licence of each dataset, in words."""
-    return [_licence(name, synthetic) for name in names]
-
-
 def _licence(name: str, synthetic: Sequence[str]) -> str:
     if name in synthetic:
         return _PHANTOM_LICENCE

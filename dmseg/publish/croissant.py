@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dmseg.build.citation import PAPER
 from dmseg.build.published import DATA_FOLDER
 from dmseg.files import sha256_file
 from dmseg.publish.card import PAPER_URL
@@ -77,7 +78,7 @@ def describe_tables(out: Path, name: str, creator: str, date: datetime.date, fil
         "description": f"{name}: interactive segmentation of degraded medical images, made with dmseg.",
         "license": "README.md says the licence of each part",
         "url": PAPER_URL,
-        "citeAs": "CITATION.bib, or README.md of a run",
+        "citeAs": PAPER,
         "version": "1.0.0",
         "datePublished": date.isoformat(),
         "creator": {"@type": "sc:Organization", "name": creator},

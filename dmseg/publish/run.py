@@ -8,9 +8,8 @@ import shutil
 from pathlib import Path
 
 from dmseg.files import write_text
-from dmseg.jobs import guard_disk
 from dmseg.leaderboard.entries import RUN_FILES
-from dmseg.publish.benchmark import require_empty
+from dmseg.publish.benchmark import write_folder
 from dmseg.publish.card import run_card, zenodo_record
 from dmseg.publish.croissant import describe_tables
 from dmseg.results import model_table
@@ -30,20 +29,18 @@ def publish_run(run: Path, out: Path, *, date: datetime.date, creator: str = "Th
         DataError: no finished run, or a damaged one.
     """
     opened = open_run(run)
-    require_empty(out)
-    out.mkdir(parents=True, exist_ok=True)
     info = opened.info
     title = f"{info['model']['name']} on {info['benchmark']['edition']} {info['benchmark']['version']}"
-    with guard_disk(out):
+    with write_folder(out) as folder:
         for name in RUN_FILES:
             if (run / name).is_file():
-                shutil.copyfile(run / name, out / name)
+                shutil.copyfile(run / name, folder / name)
         record = zenodo_record(title, f"Results of an evaluation: {title}.", creator, date)
-        write_text(out / ".zenodo.json", json.dumps(record, indent=2) + "\n")
-        tables = [out / f"{name}.parquet" for name in ("steps", "prompts", "inputs")]
-        croissant = describe_tables(out, title, creator, date, [path for path in tables if path.is_file()])
-        write_text(out / "croissant.json", json.dumps(croissant, indent=2) + "\n")
+        write_text(folder / ".zenodo.json", json.dumps(record, indent=2) + "\n")
+        tables = [folder / f"{name}.parquet" for name in ("steps", "prompts", "inputs")]
+        croissant = describe_tables(folder, title, creator, date, [path for path in tables if path.is_file()])
+        write_text(folder / "croissant.json", json.dumps(croissant, indent=2) + "\n")
         figures = model_table.build_tables([opened], model_table.LAYOUTS["table1"], drop=True)
         text = "\n\n".join(model_table.format_markdown(table) for table in figures)
-        write_text(out / "README.md", run_card(info, run_digest(run), text))
+        write_text(folder / "README.md", run_card(info, run_digest(run), text))
     return out

@@ -104,6 +104,14 @@ def test_nothing_is_written_over(bench: build.Benchmark, published: Path, tmp_pa
         publish_benchmark(build.open_benchmark(published), tmp_path / "new", date=DAY)
 
 
+def test_a_failure_half_way_leaves_nothing(bench: build.Benchmark, tmp_path: Path) -> None:
+    shutil.copytree(bench.path, tmp_path / "bench")
+    next((tmp_path / "bench" / "images" / "Kvasir-SEG" / "lq3").iterdir()).unlink()
+    with pytest.raises(DmsegError):
+        publish_benchmark(build.open_benchmark(tmp_path / "bench"), tmp_path / "out", date=DAY)
+    assert [path.name for path in tmp_path.iterdir()] == ["bench"]
+
+
 def test_damage_is_named(bench: build.Benchmark, published: Path, tmp_path: Path) -> None:
     shutil.copytree(published, tmp_path / "out")
     file = next((tmp_path / "out" / "data").glob("*.parquet"))
