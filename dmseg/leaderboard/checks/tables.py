@@ -58,10 +58,11 @@ _RANGES: dict[str, tuple[float, float]] = {
     "step": (1.0, MAX_STEPS),
 }
 _KEYS: dict[str, list[str]] = {
-    "steps": ["mask_id", "level", "seed", "step"],
-    "prompts": ["mask_id", "level", "seed", "step", "kind", "index"],
+    "steps": ["mask_id", "level", "step"],
+    "prompts": ["mask_id", "level", "step", "kind", "index"],
     "inputs": ["image_id", "level"],
 }
+"""What no two rows share; a run has one seed, so the same place under another seed is the same place."""
 
 
 def load_table(folder: Path, name: str, findings: Findings) -> pd.DataFrame | None:
