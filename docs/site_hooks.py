@@ -39,7 +39,7 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
 
 
 def on_post_page(output: str, **_: Any) -> str:
-    """Take the names of roles (``:class:``) out of docstrings, which are written for ``help()``, too; name the search."""
+    """Take the names of roles (``:class:``) out of docstrings, written for ``help()``, too; name the search."""
     return _ROLE.sub("", output).replace(_SEARCH, f'{_SEARCH} aria-label="Search"')
 
 
