@@ -36,9 +36,11 @@ TRACK_LEVELS: dict[str, tuple[str, ...]] = {
     MEDICAL: LEVELS,
     "natural": ("clear", "lq1", "lq2", "lq3"),
     "natural-real": ("clear",),
+    "natural-text": ("clear", "lq1", "lq2", "lq3"),
 }
 """Track -> its levels. ``natural``: photographs degraded by LQ-Seg. ``natural-real``: photographs taken in bad
-conditions, of which ``clear`` is the file itself. Tracks are never mixed in a benchmark, a run or a ranking."""
+conditions, of which ``clear`` is the file itself. ``natural-text``: photographs whose objects are named by sentences,
+degraded by LQ-Seg. Tracks are never mixed in a benchmark, a run or a ranking."""
 TRACKS: tuple[str, ...] = tuple(TRACK_LEVELS)
 PHOTO = "photo"
 """What the images of the natural tracks are; no degradation of the medical track knows them."""
@@ -162,10 +164,17 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Structure:
-    """One annotated object as a dataset reader yields it: its name and its (H, W) bool mask at native resolution."""
+    """One annotated object as a dataset reader yields it.
+
+    Attributes:
+        name: what it is.
+        mask: (H, W) bool at native resolution.
+        expressions: sentences that name this object of the image alone, where the dataset has some.
+    """
 
     name: str
     mask: Mask
+    expressions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +231,7 @@ class Prompts:
         box: (4,) float32 x0, y0, x1, y1 (inclusive pixels), or None.
         step: 1..T, the interaction that these prompts lead to.
         strokes: scribbles and lassos, in the order given; only recorded prompts have some.
+        text: an expression that names the object, or None; only the preset ``text`` gives one, and nothing else.
     """
 
     points: NDArray[np.float32]
@@ -229,6 +239,7 @@ class Prompts:
     box: NDArray[np.float32] | None
     step: int
     strokes: tuple[Stroke, ...] = ()
+    text: str | None = None
 
 
 def as_rgb(image: Image) -> NDArray[np.uint8]:
