@@ -82,7 +82,10 @@ class Feed:
         """Yield the batches from ``first`` to ``end``, the same for any number of workers."""
         for numbers, side in self.schedule.spans(first, self.schedule.batches if end is None else end):
             self._set_side(side)
-            for index, loaded in zip(numbers, self._open_loader(numbers), strict=True):
+            loader = self._open_loader(numbers)
+            with _pause_opencv():
+                read = iter(loader)  # forks the workers
+            for index, loaded in zip(numbers, read, strict=True):
                 if isinstance(loaded, Exception):
                     raise loaded
                 self._set_side(side)
@@ -170,6 +173,17 @@ def _move(encoded: Encoded, device: torch.device) -> Encoded:
     return Encoded(
         encoded.embedding.to(device), {name: value.to(device) for name, value in encoded.intermediate.items()}
     )
+
+
+@contextlib.contextmanager
+def _pause_opencv() -> Iterator[None]:
+    """End OpenCV's threads for the body: a process that is forked beside them would wait for them for ever."""
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(threads)
 
 
 def _begin_worker(parent: int, worker: int) -> None:
