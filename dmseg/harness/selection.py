@@ -14,7 +14,7 @@ from dmseg import imaging
 from dmseg.build import Benchmark, StoredLevel
 from dmseg.errors import DataError, UsageError, unknown_name
 from dmseg.harness.options import RunOptions
-from dmseg.types import LEVELS, Mask, check_level
+from dmseg.types import ALL_LEVELS, LEVELS, Mask, check_level
 
 _IMAGE_COLUMNS = ("image_id", "dataset", "modality", "split", "case_id", "spacing_y", "spacing_x")
 _BATCH_ROWS = 20_000
@@ -131,7 +131,7 @@ def levels_of(benchmark: Benchmark, wanted: tuple[str, ...]) -> tuple[str, ...]:
     Raises:
         UsageError: a level that the benchmark does not have.
     """
-    wanted = tuple(check_level(level) for level in wanted)
+    wanted = tuple(check_level(level, allowed=ALL_LEVELS) for level in wanted)
     if set(wanted) == set(LEVELS):
         return benchmark.levels
     for level in wanted:

@@ -273,6 +273,15 @@ def test_a_state_that_is_due_while_gradients_wait_is_written_after_their_step(
     assert saved == [3, 6, 7]
 
 
+def test_interactions_without_a_gradient_make_no_step(bench: Path, base: Path, tmp_path: Path) -> None:
+    choices = ("batches=3", "interactions=5", "gradient=first-last", "updates=interaction", "save_every=1")
+    config = small("mini-ft", *choices)
+    run(config, bench, tmp_path, base)
+    kept = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    steps = {int(entry["step"]) for entry in kept["optimiser"]["state"].values()}
+    assert config.updates_per_batch == 2 and kept["updates"] == 6 and max(steps) == 6
+
+
 def test_validation_on_what_the_benchmark_lacks_is_refused_before_training(bench: Path, tmp_path: Path) -> None:
     validation = "validation={every=0, images=2, splits=['train'], levels=['clear']}"
     lacking = write_tiny_benchmark(
