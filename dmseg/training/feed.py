@@ -82,10 +82,7 @@ class Feed:
         """Yield the batches from ``first`` to ``end``, the same for any number of workers."""
         for numbers, side in self.schedule.spans(first, self.schedule.batches if end is None else end):
             self._set_side(side)
-            loader = self._open_loader(numbers)
-            with _pause_opencv():
-                read = iter(loader)  # forks the workers
-            for index, loaded in zip(numbers, read, strict=True):
+            for index, loaded in zip(numbers, self._begin_reading(numbers), strict=True):
                 if isinstance(loaded, Exception):
                     raise loaded
                 self._set_side(side)
@@ -112,6 +109,11 @@ class Feed:
     def _set_side(self, side: int) -> None:
         if side != self._network.side:
             set_side(self._network, side)
+
+    def _begin_reading(self, numbers: range) -> Iterator[Loaded | Exception]:
+        loader = self._open_loader(numbers)
+        with _pause_opencv():
+            return iter(loader)
 
     def _open_loader(self, numbers: range) -> DataLoader[Loaded | Exception]:
         """Return torch's loader of some batches, all of the network's present side."""
