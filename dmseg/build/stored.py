@@ -32,11 +32,11 @@ class StoredSample:
 
 
 def store(
-    sample: Sample, recipe: Recipe, *, source_sha256: str, levels: Sequence[str], seed: int
+    sample: Sample, recipe: Recipe, *, source_sha256: str, levels: Sequence[str], seed: int, track: str
 ) -> StoredSample | ReportRow:
     """Return what is stored of a sample, or why it is left out (no object of the least size on the stored grid)."""
     height, width = imaging.compute_stored_size(sample.image.shape[0], sample.image.shape[1], GRID["longest_side"])
-    clear = prepare_clear(imaging.resize_image(sample.image, (height, width)), recipe.track)
+    clear = prepare_clear(imaging.resize_image(sample.image, (height, width)), track)
     identifier = image_id(recipe.id, sample.source_id)
     masks, n_small = _objects(sample, identifier, (height, width))
     report = []
@@ -46,7 +46,7 @@ def store(
     if not masks:
         reason = f"no object of at least {GRID['min_object_pixels']} px on the stored grid ({n_small} smaller)"
         return ReportRow(recipe.id, sample.source, LEFT_OUT, 1, reason)
-    plan, observed = plan_image(sample, recipe, identifier, clear, seed)
+    plan, observed = plan_image(sample, recipe, identifier, clear, seed, track)
     images = plan.apply_levels(clear, tuple(levels))
     spacing = _spacing(sample, (height, width))
     image = {

@@ -10,8 +10,8 @@ from dmseg.cli.options import FILE, FOLDER, CommaList
 from dmseg.errors import UsageError
 
 LAYOUT_NAMES = (
-    "table1", "full", "text", "table3", "table13", "table15", "table16", "table17", "table18", "table19", "table20",
-    "table21", "table23",
+    "table1", "full", "text", "table3", "table13", "table14", "table15", "table16", "table17", "table18", "table19",
+    "table20", "table21", "table23",
 )  # fmt: skip
 
 

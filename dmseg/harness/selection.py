@@ -16,7 +16,7 @@ from dmseg.build import Benchmark, StoredLevel
 from dmseg.errors import DataError, UsageError, unknown_name
 from dmseg.harness.options import RunOptions
 from dmseg.manifests import expand_expressions
-from dmseg.types import LEVELS, Mask, check_level
+from dmseg.types import ALL_LEVELS, LEVELS, Mask, check_level
 
 _MASK_COLUMNS = ("mask_id", "image_id", "structure", "rle")
 _TEXT_COLUMNS = ("expressions", "expressions_sha256")
@@ -139,7 +139,7 @@ def levels_of(benchmark: Benchmark, wanted: tuple[str, ...]) -> tuple[str, ...]:
     Raises:
         UsageError: a level that the benchmark does not have.
     """
-    wanted = tuple(check_level(level) for level in wanted)
+    wanted = tuple(check_level(level, allowed=ALL_LEVELS) for level in wanted)
     if set(wanted) == set(LEVELS):
         return benchmark.levels
     for level in wanted:

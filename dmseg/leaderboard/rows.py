@@ -68,7 +68,8 @@ def _averages(table: CaseTable) -> Row:
         "dice_step_mean": table.values["dice"].mean(axis=(1, 2)),
     }
     for i, level in enumerate(table.levels):
-        columns[f"dice_{level}"] = table.values["dice"][:, i, -1]
+        if level in LEVELS:  # what RobustSeg's types have no columns of stands in the long table
+            columns[f"dice_{level}"] = table.values["dice"][:, i, -1]
     if table.steps > 1 and (table.values["iou"] >= NOC_TARGET).any():
         columns["noc90"] = table.first_step_reaching().mean(axis=1)
     means = table.bootstrap.means(np.column_stack(list(columns.values())))

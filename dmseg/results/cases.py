@@ -22,7 +22,7 @@ from dmseg.errors import DataError
 from dmseg.results.columns import run_schema
 from dmseg.results.parquet import TextCodes, read_batches
 from dmseg.statistics import CaseBootstrap
-from dmseg.types import LEVELS, SPLITS
+from dmseg.types import ALL_LEVELS, SPLITS
 
 METRICS: tuple[str, ...] = ("dice", "iou", "pixel_accuracy", "nsd_1", "nsd_2", "nsd_3", "nsd_5", "hd95")
 """Columns of steps.parquet that are averaged; all but ``hd95`` (pixels, lower is better) are shares of 0..1."""
@@ -148,7 +148,7 @@ def _require_one_seed(seeds: Iterable[int]) -> None:
 
 
 def _require_known_values(rows: _Rows) -> None:
-    for name, allowed in (("level", LEVELS), ("split", SPLITS)):
+    for name, allowed in (("level", ALL_LEVELS), ("split", SPLITS)):
         if unknown := set(rows.texts[name][1]) - set(allowed):
             raise DataError(f"steps.parquet: {name} {ascii(min(unknown))[:60]}; one of: {', '.join(allowed)}")
     step = rows.step
@@ -199,7 +199,7 @@ def _find_places(
     mask_texts, level_texts = (rows.texts[name][1] for name in ("mask_id", "level"))
     masks = np.flatnonzero(np.bincount(mask_codes, minlength=len(mask_texts)))
     found = {level_texts[code] for code in np.flatnonzero(np.bincount(level_codes))}
-    levels = tuple(level for level in LEVELS if level in found)
+    levels = tuple(level for level in ALL_LEVELS if level in found)
     mask_place = np.zeros(len(mask_texts), dtype=np.int64)
     mask_place[masks] = np.arange(len(masks))
     level_place = np.array([levels.index(text) if text in found else 0 for text in level_texts], dtype=np.int64)

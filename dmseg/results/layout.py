@@ -12,7 +12,7 @@ from dmseg.results.expressions import ALL_PLACES, TEXT_METRICS
 from dmseg.results.grouping import GroupDrop, find_hardest
 from dmseg.results.summary import SplitNumbers, SummaryBlock
 from dmseg.statistics import Estimate
-from dmseg.types import LEVEL_LABELS, LEVELS
+from dmseg.types import ALL_LEVELS, LEVEL_LABELS
 
 FORMATS: tuple[str, ...] = ("markdown", "latex", "csv")
 _TEX = str.maketrans(
@@ -140,7 +140,7 @@ def text_table(model: str, numbers: SplitNumbers) -> TextTable:
 def groups_table(metric: str, drops: Sequence[GroupDrop]) -> TextTable:
     """Return the drops of one split of a run: a line per group, a column per level, hardest first."""
     levels = list(dict.fromkeys(drop.level for drop in drops))
-    levels = sorted(levels, key=LEVELS.index, reverse=True)
+    levels = sorted(levels, key=ALL_LEVELS.index, reverse=True)
     cells = {(drop.group, drop.level): drop for drop in drops}
     has_added = any(drop.added is not None for drop in drops)
     hardest = {drop.group: drop for drop in find_hardest(drops)}

@@ -22,7 +22,7 @@ from dmseg.results.notices import mark_title
 from dmseg.results.runs import Run
 from dmseg.results.summary import TABLE_METRICS
 from dmseg.statistics import CONFIDENCE, CaseBootstrap, Estimate
-from dmseg.types import LEVEL_LABELS
+from dmseg.types import LEVEL_LABELS, LEVELS
 
 OVERS: tuple[str, ...] = ("final", "step_mean")
 LAYOUTS: dict[str, tuple[str, ...]] = {
@@ -106,6 +106,11 @@ def build_tables(
         raise unknown_name("mean", over, OVERS)
     for run in runs[1:]:
         require_pair(runs[0], run, runs[0].tables, run.tables)
+    if drop and not set(runs[0].info["benchmark"]["levels"]) <= set(LEVELS):
+        raise UsageError(
+            "the levels are kinds of degradation, none of them the hardest: leave out --drop; what each of them costs: "
+            "dmseg summary RUN"
+        )
     tables = [run.tables for run in runs]
     names = name_runs(runs)
     return [

@@ -20,7 +20,7 @@ from dmseg.results.cases import ADVICE, CaseTable, read_case_tables
 from dmseg.results.columns import PARTS_FOLDER, RUN_FILE, SCHEMA_VERSION, gives_text, list_columns, run_schema
 from dmseg.results.parquet import TextCodes, count_group_rows, read_batches, read_columns
 from dmseg.schemas import Either, Items, Loose, Number, Optional, Record, Text, require_shape
-from dmseg.types import LEVELS, SPLITS, TRACKS
+from dmseg.types import ALL_LEVELS, SPLITS, TRACKS
 
 _BATCH_ROWS = 10_000
 _BLOCK_ROWS = 100_000
@@ -48,7 +48,7 @@ _INFO = Record(
                 "version": Text(100),
                 "manifest_digest": Text(100),
                 "split": Items(Text(choices=SPLITS), len(SPLITS)),
-                "levels": Items(Text(choices=LEVELS), len(LEVELS)),
+                "levels": Items(Text(choices=ALL_LEVELS), len(ALL_LEVELS)),
                 "track": Optional(Text(choices=TRACKS)),
                 "limit": Optional(Number(0, 10**9)),
             },

@@ -20,7 +20,7 @@ from dmseg.manifests import Column
 from dmseg.reading import require_regular
 from dmseg.results.columns import STATUSES, list_columns, run_schema
 from dmseg.results.parquet import open_parquet
-from dmseg.types import ALL_MODALITIES, LEVELS, SPLITS
+from dmseg.types import ALL_LEVELS, ALL_MODALITIES, SPLITS
 
 MAX_ROWS = {"steps": 6_000_000, "prompts": 8_000_000, "inputs": 2_000_000}
 MAX_BYTES = 1 << 30
@@ -29,7 +29,7 @@ MAX_DICTIONARY = 1 << 28
 """Most bytes of different texts in one column."""
 _LONGEST_ID, _LONGEST_ERROR = 300, 20_000
 _ALLOWED: dict[str, tuple[object, ...]] = {
-    "level": LEVELS,
+    "level": ALL_LEVELS,
     "split": SPLITS,
     "modality": ALL_MODALITIES,
     "prompt_kind": ("points", "box"),
