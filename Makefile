@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 EXTRAS ?= models train
 # Test processes; 2 is right for the smallest machine that we support.
 WORKERS ?= 2
-PYTEST = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
+PYTEST = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 comma := ,
 empty :=
