@@ -395,4 +395,5 @@ def test_manifest_of_the_callers_benchmark_is_used_for_a_local_edition(published
     assert check(run, root=tmp_path / "r", benchmark=published.benchmark).rescored
     _edit("prompts", _other_prompt)(run)
     assert "E302" in _codes(check(run, root=tmp_path / "r", benchmark=published.benchmark))
+    declare(run, "benchmark", manifest_digest="12" * 32)
     assert "E302" not in _codes(check(run, root=tmp_path / "r")), "nothing to derive the prompts from"
