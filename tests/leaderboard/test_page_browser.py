@@ -109,7 +109,7 @@ def test_curves_can_be_hidden_and_heat_map_follows_the_level(board: Path) -> Non
         page.get_by_role("button", name="beta").first.click()
         assert curve.is_visible()
         shown = page.locator("tr[data-level]:visible")
-        assert set(shown.evaluate_all("rows => rows.map(r => r.dataset.level)")) == {"lq3plus"}
+        assert set(shown.evaluate_all("rows => rows.map(r => r.dataset.level)")) == {"lq3plus hardest"}
         page.get_by_label("Level in the heat maps").select_option("")
         assert shown.count() == 5 * len(MODELS) * 2
 

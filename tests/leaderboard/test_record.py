@@ -16,7 +16,7 @@ from synthetic_runs import declare, write_run
 
 from dmseg.errors import DataError, UsageError
 from dmseg.leaderboard import add, build, check, find_pairs, request_text, show, submitting
-from dmseg.leaderboard.columns import ARTEFACTS, LEADERBOARD, LONG, PAPER
+from dmseg.leaderboard.columns import ARTEFACTS, LEADERBOARD, LONG, PAPER, PAPER_NATURAL
 from dmseg.leaderboard.entries import PUBLISHED_ARTEFACTS_FILE, PUBLISHED_FILE, PUBLISHED_LONG_FILE
 from dmseg.leaderboard.tables import read_csv
 from dmseg.results.comparing import compare
@@ -55,6 +55,7 @@ def test_header_is_the_documented_one_and_has_a_schema(root: Path) -> None:
         ("leaderboard_long", LONG),
         ("leaderboard_artefacts", ARTEFACTS),
         ("paper", PAPER),
+        ("paper_natural", PAPER_NATURAL),
     ):
         header = (root / f"{name}.csv").read_text(encoding="utf-8").split("\n", 1)[0].split(",")
         schema = json.loads((root / f"{name}.schema.json").read_text())
