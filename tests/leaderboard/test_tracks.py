@@ -72,7 +72,8 @@ def test_natural_runs_are_ranked_among_themselves(tmp_path: Path, monkeypatch: p
 def _benchmark(**changes: Any) -> dict[str, Any]:
     digest = find_published("lq-seg-phantom-1.0").digest
     named = {"edition": "lq-seg-phantom", "version": "1.0", "manifest_digest": digest, "track": "natural"}
-    return {"benchmark": {**named, "levels": list(TRACK_LEVELS["natural"]), **changes}}
+    declared = {**named, "levels": list(TRACK_LEVELS["natural"]), **changes}
+    return {"benchmark": declared, "protocol": {"preset": "dmseg"}}
 
 
 def test_four_levels_are_whole_on_the_natural_track_alone() -> None:
