@@ -143,7 +143,8 @@ def _contest(contest: Contest, record: LeaderboardRecord) -> dict[str, Any]:
     models = [row["model"] for row in drawn]
     long = record.long_rows(contest, models)
     synthetic = _list_synthetic(contest, record)
-    mark = PHANTOM_MARK if {row["dataset"] for row in long} & synthetic else ""
+    shown = record.long_rows(contest, [row["model"] for row in rows[:1]])  # of any entry, ranked or not
+    mark = PHANTOM_MARK if {row["dataset"] for row in shown} & synthetic else ""
     return {
         "synthetic": synthetic,
         "id": "c-" + re.sub(r"[^a-z0-9]+", "-", "-".join(contest).lower()),
@@ -164,16 +165,16 @@ def _contest(contest: Contest, record: LeaderboardRecord) -> dict[str, Any]:
 
 
 def _choose_heads(levels: Sequence[str]) -> list[TableHead]:
-    """Return the columns of a contest: of the levels that its track has, and the drop where there are several."""
+    """Return the columns of a contest: of the levels that its track has, the hardest one shown, and the drop to it."""
     missing = {LEVEL_LABELS[level] for level in LEVELS if level not in levels}
     if len(levels) == 1:
         missing.add("drop")
-    hardest = f"Dice points lost from Clear to {LEVEL_LABELS[levels[-1]]}"
-    return [
-        dataclasses.replace(head, meaning=hardest) if head.label == "drop" else head
-        for head in HEADS
-        if head.label not in missing
-    ]
+    hardest = LEVEL_LABELS[levels[-1]]
+    changes: dict[str, dict[str, Any]] = {
+        "drop": {"meaning": f"Dice points lost from Clear to {hardest}"},
+        hardest: {"optional": False},
+    }
+    return [dataclasses.replace(head, **changes.get(head.label, {})) for head in HEADS if head.label not in missing]
 
 
 def _list_synthetic(contest: Contest, record: LeaderboardRecord) -> frozenset[str]:
@@ -211,7 +212,7 @@ def _charts(
 ) -> list[LeaderboardChart]:
     ranked = [row for row in rows if row["rank_low"] is not None]
     charts = []
-    if len(levels) > 1:
+    if drawn and len(levels) > 1:
         by_level = [
             Series(row["model"], range(len(levels)), [_percent(row[f"dice_{lv}"]) for lv in levels]) for row in drawn
         ]

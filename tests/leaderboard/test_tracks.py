@@ -67,6 +67,8 @@ def test_natural_runs_are_ranked_among_themselves(tmp_path: Path, monkeypatch: p
     assert "Tab. 14, RobustSeg" in natural and "Tab. 14" not in medical
     board = natural.partition('<table class="board"')[2].partition("</table>")[0]
     assert "LQ-3<" in board and "LQ-3+" not in board
+    assert 'data-optional="LQ-2"' in board and 'data-optional="LQ-3"' not in board
+    assert "Unseen datasets (phantom) · preset dmseg · lq-seg-phantom 1.0" in natural
 
 
 def _benchmark(**changes: Any) -> dict[str, Any]:
