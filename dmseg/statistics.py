@@ -136,6 +136,28 @@ class CaseBootstrap:
             for mean, low, high, n, m in zip(means, *bounds, rows, cases, strict=True)
         ]
 
+    def ratios(
+        self, first: ArrayLike, second: ArrayLike, average: str = "macro"
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the sum of each column of ``first`` over that of ``second``, (M,), and the same in each draw, (M, B).
+
+        Args:
+            first, second: (N,) or (N, M) in the order of the rows, of which none is missing; no dataset sums to 0.
+            average: ``"macro"``: mean over datasets of their ratios; ``"plain"``: the ratio over all rows.
+
+        >>> rows = CaseBootstrap(["a", "a", "b"], ["p1", "p2", "p3"])
+        >>> float(rows.ratios([1, 2, 5], [2, 4, 10])[0][0])
+        0.5
+        """
+        tops, bottoms = self._case_sums(first), self._case_sums(second)
+        whole = [np.array([sums.sum(axis=0, keepdims=True) for _, sums, _ in parts]) for parts in (tops, bottoms)]
+        drawn = [
+            self._draw_cases(stratum, top, bottom)
+            for (stratum, top, _), (_, bottom, _) in zip(tops, bottoms, strict=True)
+        ]
+        draws = _average(np.array([total for total, _ in drawn]), np.array([n for _, n in drawn]), average).T
+        return _average(*whole, average)[0], draws
+
     def contrasts(
         self, first: ArrayLike, second: ArrayLike, average: str = "macro", *, confidence: float = CONFIDENCE
     ) -> list[Estimate]:

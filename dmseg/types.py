@@ -60,10 +60,12 @@ TRACK_LEVELS: dict[str, tuple[str, ...]] = {
     "natural": ("clear", "lq1", "lq2", "lq3"),
     "natural-robust": ("clear", *ROBUST_SEG_TYPES),
     "natural-real": ("clear",),
+    "natural-text": ("clear", "lq1", "lq2", "lq3"),
 }
 """Track -> its levels. ``natural``: photographs degraded by LQ-Seg. ``natural-robust``: the same photographs, degraded
-by RobustSeg. ``natural-real``: photographs taken in bad conditions, of which ``clear`` is the file itself. Tracks are
-never mixed in a benchmark, a run or a ranking."""
+by RobustSeg. ``natural-real``: photographs taken in bad conditions, of which ``clear`` is the file itself.
+``natural-text``: photographs whose objects are named by sentences, degraded by LQ-Seg. Tracks are never mixed in a
+benchmark, a run or a ranking."""
 TRACKS: tuple[str, ...] = tuple(TRACK_LEVELS)
 DATASETS_OF: dict[str, str] = {"natural-robust": "natural"}
 """Track without datasets of its own -> the track whose it degrades in another way."""
@@ -189,10 +191,17 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Structure:
-    """One annotated object as a dataset reader yields it: its name and its (H, W) bool mask at native resolution."""
+    """One annotated object as a dataset reader yields it.
+
+    Attributes:
+        name: what it is.
+        mask: (H, W) bool at native resolution.
+        expressions: sentences that name this object of the image alone, where the dataset has some.
+    """
 
     name: str
     mask: Mask
+    expressions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +258,7 @@ class Prompts:
         box: (4,) float32 x0, y0, x1, y1 (inclusive pixels), or None.
         step: 1..T, the interaction that these prompts lead to.
         strokes: scribbles and lassos, in the order given; only recorded prompts have some.
+        text: an expression that names the object, or None; only the preset ``text`` gives one, and nothing else.
     """
 
     points: NDArray[np.float32]
@@ -256,6 +266,7 @@ class Prompts:
     box: NDArray[np.float32] | None
     step: int
     strokes: tuple[Stroke, ...] = ()
+    text: str | None = None
 
 
 def as_rgb(image: Image) -> NDArray[np.uint8]:

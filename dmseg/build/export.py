@@ -68,7 +68,9 @@ def _share(manifest: Manifest, name: str) -> pa.Table:
     ]
     images = manifest.images.filter(pc.is_in(manifest.images["dataset"], pa.array(kept, pa.string())))
     shared = pc.is_in(table["image_id"], images["image_id"].combine_chunks())
-    return _replace_column(table, name, "rle", pc.if_else(shared, table["rle"], None))
+    for column in ("rle", "expressions"):
+        table = _replace_column(table, name, column, pc.if_else(shared, table[column], None))
+    return table
 
 
 def _replace_column(table: pa.Table, name: str, column: str, values: Any) -> pa.Table:

@@ -50,6 +50,12 @@ LEADERBOARD: tuple[CsvColumn, ...] = (
     _share("iou_final", f"IoU after the last step, {_MACRO}"),
     _share("nsd2_final", f"NSD at 2 px after the last step, {_MACRO}"),
     _share("pixel_accuracy_final", f"pixel accuracy after the last step, {_MACRO}"),
+    _share(
+        "ciou_final",
+        "preset text: intersections over unions, summed over sentences; mean over datasets and levels",
+        False,
+    ),
+    _share("giou_final", "preset text: IoU of each sentence, averaged as ciou_final", False),
     CsvColumn("hd95_mean", "number", f"HD95 after the last step, pixels, {_MACRO}", True, 4),
     CsvColumn("hd95_median", "number", "HD95 after the last step, pixels, median over masks", True, 4),
     _share("dice_step_mean", f"Dice, mean over all steps, {_MACRO}"),

@@ -27,11 +27,12 @@ from dmseg.leaderboard.entries import (
     read_entries,
 )
 from dmseg.leaderboard.ranking import Standing, rank
-from dmseg.leaderboard.rows import Row, coverage, find_evaluated_masks, is_ranked
+from dmseg.leaderboard.rows import Row, coverage, find_evaluated_expressions, find_evaluated_masks, is_ranked
 from dmseg.leaderboard.summaries import Summary, summary_of
 from dmseg.leaderboard.tables import csv_bytes, csv_header, csv_lines, parse_csv, read_csv
 from dmseg.manifests import LOCAL_EDITION, find_published_header
 from dmseg.naming import name_key
+from dmseg.results.columns import gives_text
 from dmseg.types import LEVELS, MEDICAL, TRACK_LEVELS
 
 LEADERBOARD_FILE = "leaderboard.csv"
@@ -94,7 +95,7 @@ def make_record(root: Path, given: Sequence[Entry] | None = None) -> Leaderboard
     long: dict[tuple[Contest, str], str] = {}
     artefacts: dict[tuple[Contest, str], str] = {}
     competitors: dict[Contest, list[tuple[Row, Summary]]] = {}
-    expected: dict[tuple[str, str], frozenset[str]] = {}
+    expected: dict[tuple[str, str, bool], frozenset[str]] = {}
     shared: dict[tuple[str, ...], tuple[str, ...]] = {}
     for entry, split in newest_per_contest(entries):
         found = _row(entry, split, expected, problems)
@@ -121,7 +122,7 @@ def make_record(root: Path, given: Sequence[Entry] | None = None) -> Leaderboard
 
 
 def _row(
-    entry: Entry, split: str, expected: dict[tuple[str, str], frozenset[str]], problems: list[str]
+    entry: Entry, split: str, expected: dict[tuple[str, str, bool], frozenset[str]], problems: list[str]
 ) -> tuple[Row, Summary] | None:
     """Return the row of an entry and split; whatever is wrong with the entry is noted, and it is left out."""
     try:
@@ -134,9 +135,11 @@ def _row(
             share = coverage(len(scores.mask_ids), len(scores.levels), len(scores.mask_ids), levels)
         else:
             name = f"{benchmark['edition']}-{benchmark['version']}"
-            if (name, split) not in expected:
-                expected[name, split] = frozenset(find_evaluated_masks(name, split))
-            known = expected[name, split]
+            text = gives_text(entry.info["protocol"]["preset"])
+            if (name, split, text) not in expected:
+                find = find_evaluated_expressions if text else find_evaluated_masks
+                expected[name, split, text] = frozenset(find(name, split))
+            known = expected[name, split, text]
             if foreign := sorted(set(scores.mask_ids) - known):
                 raise ValueError(f"{len(foreign)} masks are not in {name}, the first is {foreign[0]}")
             # How many levels there are is the edition's word, not the run's.

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from dmseg.leaderboard.columns import LEADERBOARD
 from dmseg.leaderboard.entries import RANKED_TIERS
 from dmseg.leaderboard.ranking import mask_scores
-from dmseg.manifests import LOCAL_EDITION, find_published
+from dmseg.manifests import LOCAL_EDITION, expand_expressions, find_published
 from dmseg.results.cases import NOC_TARGET, CaseTable
+from dmseg.results.expressions import measure_expressions
 from dmseg.results.grouping import Operations, measure_drops
 from dmseg.results.notices import find_trained, list_synthetic
 from dmseg.statistics import CaseBootstrap, Estimate
@@ -74,6 +75,7 @@ def _averages(table: CaseTable) -> Row:
     means = table.bootstrap.means(np.column_stack(list(columns.values())))
     row: Row = {name: float(value) for name, value in zip(columns, means, strict=True)}
     row |= {"score": scores.value, "score_low": scores.low, "score_high": scores.high}
+    row |= {f"{line.metric}_final": line.cells[-1].value / 100 for line in measure_expressions(table, places=False)}
     row["hd95_median"] = float(np.median(mask_scores(table, "hd95")))
     if {"dice_clear", "dice_lq3plus"} <= set(row):
         row["drop"] = row["dice_clear"] - row["dice_lq3plus"]
@@ -87,12 +89,21 @@ def coverage(masks: int, levels: int, expected: int, expected_levels: int = len(
 
 def find_evaluated_masks(manifest_name: str, split: str) -> dict[str, str]:
     """Return mask_id -> image_id of the evaluation subset of one split of a published manifest."""
+    return {row["mask_id"]: row["image_id"] for row in _list_evaluated(manifest_name, split)}
+
+
+def find_evaluated_expressions(manifest_name: str, split: str) -> dict[str, str]:
+    """Return the same for a preset that gives sentences: the ids of the rows about each of them."""
+    rows = (one for row in _list_evaluated(manifest_name, split) for one in expand_expressions(row))
+    return {row["mask_id"]: row["image_id"] for row in rows}
+
+
+def _list_evaluated(manifest_name: str, split: str) -> list[Row]:
     manifest = find_published(manifest_name)
     images = manifest.images.select(["image_id", "split"]).to_pydict()
     inside = {i for i, s in zip(images["image_id"], images["split"], strict=True) if s == split}
-    masks = manifest.masks.select(["mask_id", "image_id", "evaluate"]).to_pydict()
-    rows = zip(masks["mask_id"], masks["image_id"], masks["evaluate"], strict=True)
-    return {mask: image for mask, image, evaluate in rows if evaluate and image in inside}
+    masks = manifest.masks.select(["mask_id", "image_id", "evaluate", "expressions", "expressions_sha256"]).to_pylist()
+    return [row for row in masks if row["evaluate"] and row["image_id"] in inside]
 
 
 def long_rows(info: Mapping[str, Any], table: CaseTable) -> list[Row]:

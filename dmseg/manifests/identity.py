@@ -16,7 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dmseg.canonical import digest_rows, significant
-from dmseg.manifests.columns import TABLES, Column
+from dmseg.manifests.columns import TABLES, Column, drop_empty, list_sparse
 from dmseg.types import ALL_LEVELS, Image, Mask
 
 THUMBPRINT_SIDE = 16
@@ -95,8 +95,10 @@ def _rows(
     header: Mapping[str, Any], tables: Mapping[str, pa.Table], chosen: Mapping[str, tuple[str, ...]]
 ) -> Iterator[Any]:
     yield {key: header[key] for key in ("seed", "levels", "recipes", "degradation_tables")}
-    for name, columns in chosen.items():
+    for name, wanted in chosen.items():
+        stored = drop_empty(name, tables[name])
+        columns = [column for column in wanted if column in stored.column_names or column not in list_sparse(name)]
         yield [name, *columns]
-        for batch in sort_table(name, tables[name].select(list(columns))).to_batches(max_chunksize=_BATCH_ROWS):
+        for batch in sort_table(name, stored.select(columns)).to_batches(max_chunksize=_BATCH_ROWS):
             for row in zip(*(batch.column(column).to_pylist() for column in columns), strict=True):
                 yield [significant(value) if isinstance(value, float) else value for value in row]

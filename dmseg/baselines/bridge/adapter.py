@@ -185,7 +185,9 @@ class Bridge:
         described, arrays = [], []
         for given in prompts:
             strokes = [{"kind": one.kind, "label": int(one.label)} for one in getattr(given, "strokes", ())]
-            described.append({"step": int(given.step), "box": given.box is not None, "strokes": strokes})
+            entry = {"step": int(given.step), "box": given.box is not None, "strokes": strokes}
+            text = getattr(given, "text", None)
+            described.append(entry if text is None else {**entry, "text": text})
             arrays += [given.points, given.labels, *([] if given.box is None else [given.box])]
             arrays += [one.path for one in getattr(given, "strokes", ())]
         question = {
