@@ -190,7 +190,9 @@ RLES: list[Any] = [
     {}, {"size": [4, 4]}, {"size": [4, 4], "counts": ""}, {"size": [4, 4], "counts": "\ud800"},
     {"size": [10**9, 10**9], "counts": "0"}, {"size": [-4, 4], "counts": "0"}, {"size": ["4", "x"], "counts": "0"},
     {"size": [4], "counts": "0"}, {"size": [4, 4], "counts": [16, -1, 1]}, {"size": [4, 4], "counts": [10**30]},
-    {"size": [4, 4], "counts": [1.5, 14.5]}, {"size": [4, 4], "counts": [float("nan")]}, {"size": None, "counts": "0"},
+    {"size": [4, 4], "counts": [1.5, 14.5]},
+    {"size": [4, 4], "counts": [0.25, 16.5]}, {"size": [4, 4], "counts": [True, 15]},
+    {"size": [4, 4], "counts": [float("nan")]}, {"size": None, "counts": "0"},
     {"size": [4, 4], "counts": [[1], [2]]}, {"size": [4, 4], "counts": "oooooooooooooooooo"}, [], None, "x",
     {"size": [True, True], "counts": {}}, {"size": [4, 4], "counts": ["a"]}, {"size": {}, "counts": b"\xff"},
 ]  # fmt: skip

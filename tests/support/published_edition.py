@@ -59,7 +59,7 @@ def tiny_edition(tmp_path_factory: pytest.TempPathFactory) -> Published:
     runs = {name: folder / name for name in ("watershed", "disk")}
     with publish(benchmark):
         for name, run in runs.items():
-            evaluate(name, open_benchmark(benchmark), run)
+            evaluate(name, open_benchmark(benchmark), run, keep_predictions=True)
     return Published(benchmark, runs)
 
 
