@@ -46,7 +46,7 @@ def test_natural_runs_are_ranked_among_themselves(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(dmseg.leaderboard.record, "find_evaluated_masks", find_masks)
     # The synthetic images are none of the edition, so it has no plans of them.
-    monkeypatch.setattr(dmseg.leaderboard.summaries, "find_degradations", lambda digest: None)
+    monkeypatch.setattr(dmseg.leaderboard.summaries, "_find_operations", lambda digest: None)
     assert make_record(tmp_path).problems == []
     build(tmp_path)
     with (tmp_path / "leaderboard.csv").open(encoding="utf-8") as stream:

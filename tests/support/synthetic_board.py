@@ -45,7 +45,7 @@ def write_entries(
 
     patch.setattr(dmseg.leaderboard.record, "find_evaluated_masks", masks)
     if natural:  # the synthetic images are none of the edition, so it has no plans of them
-        patch.setattr(dmseg.leaderboard.summaries, "find_degradations", lambda digest: None)
+        patch.setattr(dmseg.leaderboard.summaries, "_find_operations", lambda digest: None)
     return root
 
 
