@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Container, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -41,7 +42,7 @@ def command(out: Path, per_dataset: int, jobs: int) -> int:
     models = (*_CLASSICAL, *_list_runnable())
     seconds = _SECONDS_PER_IMAGE * per_dataset * len(datasets.RECIPES) * (2 + len(models)) / min(jobs, 2)
     click.echo(f"this takes about {seconds:.0f} s on two free cores; {len(models)} models", err=True)
-    steps = progress(_run_steps(out, per_dataset, jobs, models), 2 + len(models), "demo", "steps")
+    steps = progress(_run_steps(out, per_dataset, jobs, models), 3 + len(models), "demo", "steps")
     failed = max(steps)
     for line in _list_left_out(models):
         click.echo(line)
@@ -57,9 +58,12 @@ def command(out: Path, per_dataset: int, jobs: int) -> int:
 
 
 def _run_steps(out: Path, per_dataset: int, jobs: int, models: Sequence[str]) -> Iterator[int]:
-    """Do one step after the other (phantoms, build, each model), and yield the exit code of each."""
+    """Do one step after the other (phantoms, build, each model, pages), and yield the exit code of each."""
     from dmseg import build, harness, leaderboard, report
     from dmseg.imaging import write_png
+    from dmseg.jobs import Backend
+    from dmseg.jobs import run as run_units
+    from dmseg.progress import progress
 
     raw = build.phantom_raw(per_dataset, jobs)
     click.echo(f"phantom raw data, in the original layouts: {raw}", err=True)
@@ -68,13 +72,17 @@ def _run_steps(out: Path, per_dataset: int, jobs: int, models: Sequence[str]) ->
     built = build.build(raw, benchmark, limit=per_dataset, jobs=jobs)
     write_png(out / "levels.png", _levels_sheet(build.open_benchmark(benchmark)))
     yield built.exit_code
-    for name in models:
+    runs = [out / "runs" / name for name in models]
+    for name, run in zip(models, runs, strict=True):
         # The train split is what models are trained on and no test of them, and most of the time.
-        run = out / "runs" / name
-        summary = harness.evaluate(name, benchmark, run, splits=_list_splits(benchmark), jobs=jobs)
-        report.write_report(run, benchmark)
+        yield harness.evaluate(name, benchmark, run, splits=_list_splits(benchmark), jobs=jobs).exit_code
+    write = functools.partial(report.write_report, benchmark=benchmark)
+    with run_units(write, runs, Backend("loky", jobs)) as written:
+        for _ in progress(written, len(runs), "reports", "pages"):
+            pass
+    for run in runs:
         leaderboard.add(run, out / "leaderboard")
-        yield summary.exit_code
+    yield 0
 
 
 def _list_splits(benchmark: Path) -> tuple[str, ...]:
