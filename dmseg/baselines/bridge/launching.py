@@ -17,6 +17,7 @@ from dmseg import tables
 from dmseg.baselines.bridge import dmseg_bridge
 from dmseg.baselines.bridge.adapter import START_S, Bridge, Start
 from dmseg.baselines.bridge.process import ModelProcess
+from dmseg.baselines.cards import model_cards
 from dmseg.baselines.registry import EXPORTED
 from dmseg.errors import DataError, MissingDependencyError, UsageError, unknown_name
 
@@ -142,6 +143,7 @@ def load_shipped(
     given = {key: _find_path(value) for key, value in arguments.items()}
     hello = _write_hello(place, device, given, precision)
     bridge = Bridge(Start(lambda walls, log: ModelProcess(command, environment, SHIPPED, log), hello), name)
+    bridge.card = name
     bridge.environment |= {"command": command[0], "image": None, "network": "shared", "files": "visible"}
     return bridge
 
@@ -247,6 +249,7 @@ def load_isolated(
         walls=lambda: _build_walls(hidden) if walled else (),
     )
     bridge = Bridge(start)
+    bridge.card = name if name in model_cards() else None
     bridge.environment |= {"command": "isolated", "image": None}
     bridge.environment |= (
         {"network": "none", "files": "hidden"} if walled else {"network": "shared", "files": "visible"}
