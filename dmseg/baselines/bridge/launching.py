@@ -184,7 +184,7 @@ def _build_command(
         found = shutil.which(interpreter, path=os.environ.get("PATH")) or shutil.which(str(folder / interpreter))
         if found is None:
             raise DataError(f'{path}: python = "{described.python}": no such program; give the path of an interpreter')
-        return [os.path.abspath(found), str(script), described.model], None
+        return [str(Path(found).absolute()), str(script), described.model], None
     return _build_container_command(described.container, described.model, script, folder, environment)
 
 

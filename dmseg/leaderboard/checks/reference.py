@@ -9,7 +9,14 @@ from typing import Any
 
 from dmseg.imaging import decode_rle
 from dmseg.leaderboard.checks.findings import Findings
-from dmseg.manifests import LOCAL_EDITION, Manifest, expand_expressions, find_published, list_published
+from dmseg.manifests import (
+    LOCAL_EDITION,
+    Manifest,
+    expand_expressions,
+    find_published,
+    find_published_header,
+    list_published,
+)
 from dmseg.results.columns import gives_text
 from dmseg.types import MEDICAL, Mask
 
@@ -64,6 +71,9 @@ def reference_of(info: Mapping[str, Any], own: Manifest | None, findings: Findin
             note_local(findings)
         return Reference(own, text)
     if benchmark["edition"] == LOCAL_EDITION:
+        if (header := find_published_header(digest)) is not None:
+            what = f"edition is {LOCAL_EDITION}, but the digest is that of {header['edition']} {header['version']}"
+            findings.add("E302", FILE, what, "send run.json as dmseg evaluate wrote it")
         note_local(findings)
         return None
     if name not in list_published():

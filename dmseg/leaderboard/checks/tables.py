@@ -62,10 +62,11 @@ _RANGES: dict[str, tuple[float, float]] = {
     "step": (1.0, MAX_STEPS),
 }
 _KEYS: dict[str, list[str]] = {
-    "steps": ["mask_id", "level", "seed", "step"],
-    "prompts": ["mask_id", "level", "seed", "step", "kind", "index"],
+    "steps": ["mask_id", "level", "step"],
+    "prompts": ["mask_id", "level", "step", "kind", "index"],
     "inputs": ["image_id", "level"],
 }
+"""What no two rows share; a run has one seed, so the same place under another seed is the same place."""
 
 
 def load_table(folder: Path, name: str, findings: Findings, text: bool = False) -> pd.DataFrame | None:
@@ -77,8 +78,8 @@ def load_table(folder: Path, name: str, findings: Findings, text: bool = False) 
     try:
         table = _read_within_budget(path, name, text, findings)
     except (OSError, pa.ArrowException, ValueError, DataError) as error:
-        text = ascii(str(error))[1:-1][:120]
-        findings.add("E101", path.name, f"not readable Parquet ({text})", "send the file as it was written")
+        reason = ascii(str(error))[1:-1][:120]
+        findings.add("E101", path.name, f"not readable Parquet ({reason})", "send the file as it was written")
         return None
     if table is None:
         return None

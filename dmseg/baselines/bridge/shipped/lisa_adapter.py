@@ -36,8 +36,8 @@ class Lisa:
         precision: ``bf16``, as the authors' default, or ``fp32``. Their fp16 needs deepspeed and is not offered.
         code: the folder of the authors' repository (commit 3cb2d43).
         vision_tower: the folder or name of CLIP ViT-L/14.
-        answer: ``forced``: the authors' evaluation on RefCOCO; one pass of the network answers all sentences of an image.
-            ``generated``: the model writes its answer; where it writes no ``[SEG]``, the mask is empty.
+        answer: ``forced``: the authors' evaluation on RefCOCO; one pass of the network answers all sentences of an
+            image. ``generated``: the model writes its answer; where it writes no ``[SEG]``, the mask is empty.
     """
 
     name = "lisa"

@@ -1,7 +1,7 @@
 """UFO over a bridge: a sentence in, one mask out, by the authors' own test pipeline and head.
 
-Runs in an environment of its own (``ufo.txt``) inside the authors' repository, whose ``mmdet`` is theirs. Never run with
-the real weights by those who wrote it: the tests put a stub of the same interface in the place of the network.
+Runs in an environment of its own (``ufo.txt``) inside the authors' repository, whose ``mmdet`` is theirs. Never run
+with the real weights by those who wrote it: the tests put a stub of the same interface in the place of the network.
 """
 
 from __future__ import annotations
