@@ -67,7 +67,8 @@ by RobustSeg. ``natural-real``: photographs taken in bad conditions, of which ``
 ``natural-text``: photographs whose objects are named by sentences, degraded by LQ-Seg. Tracks are never mixed in a
 benchmark, a run or a ranking."""
 TRACKS: tuple[str, ...] = tuple(TRACK_LEVELS)
-DATASETS_OF: dict[str, str] = {"natural-robust": "natural"}
+ROBUST = "natural-robust"
+DATASETS_OF: dict[str, str] = {ROBUST: "natural"}
 """Track without datasets of its own -> the track whose it degrades in another way."""
 PHOTO = "photo"
 """What the images of the natural tracks are; no degradation of the medical track knows them."""

@@ -154,7 +154,7 @@ def _take(
     """Return (masks, metrics), shares in per cent."""
     columns = []
     for metric in metrics:
-        steps = table.values[metric][np.ix_(rows, places)].mean(axis=1)
+        steps = table.values[metric][np.ix_(rows, np.array(places))].mean(axis=1)
         steps = steps * (1.0 if metric in LOWER_IS_BETTER else 100.0)
         columns.append(steps[:, -1] if over == "final" else steps.mean(axis=1))
     return np.column_stack(columns)
