@@ -2,7 +2,7 @@
 #   make demo       install, run the main job on the embedded phantom edition (under 2 minutes once installed)
 #   make test       install, run the quick tests          make test-all   the slow ones too
 #   make lint       ruff, mypy, layers                    make bench      speed against the peers, as ratios
-#   make site       the documentation as a site, in site/
+#   make site       the documentation as a site, in site/      make check-site   the same, looked at by a browser
 #   make gpu-round  all checks and figures that need a GPU, in eight minutes
 VENV ?= .venv
 PYTHON ?= python3
@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 EXTRAS ?= models train
 # Test processes; 2 is right for the smallest machine that we support.
 WORKERS ?= 2
-PYTEST = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
+PYTEST = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 comma := ,
 empty :=
@@ -21,7 +21,7 @@ bracketed = $(if $(strip $(1)),[$(call install_names,$(1))],)
 PEERS := benchmarks/.venv
 BENCHMARKS := $(patsubst benchmarks/bench_%.py,bench-%,$(wildcard benchmarks/bench_*.py))
 
-.PHONY: demo install install-test test test-all coverage lint bench gpu-round site clean
+.PHONY: demo install install-test test test-all coverage lint bench gpu-round site check-site clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -63,7 +63,11 @@ lint: install-test
 	touch "$@"
 
 site: .venv-site/installed
-	.venv-site/bin/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 .venv-site/bin/mkdocs build --strict --quiet
+
+# The site in a browser: console, requests, accessibility.
+check-site: site install-test
+	$(BIN)/python -m pytest -q tests/test_site.py
 
 # Speed beside the peers, which live in an environment of their own; one that cannot be installed or imported is
 # reported and fails nothing. `make bench-metrics` runs one script, `make bench` all of them.

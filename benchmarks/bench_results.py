@@ -4,9 +4,9 @@
     python benchmarks/bench_results.py --rows 10000000 --only summary,digest
 
 The runs are made up: 5 levels, 5 steps, 17 datasets, two masks a case, rows in the order in which an evaluation writes
-them. Each command runs in a process of its own. Memory is the peak of that process (VmHWM) above what it held when its
-imports were done (VmRSS). Slope: how many times the seconds, and the memory, of the size before, per times the rows; 1
-is linear. ``--folder`` keeps the runs there.
+them. Each command runs in a process of its own. CPU is what that process used once its imports were done, which other
+work on the machine hardly changes. Memory is its peak (VmHWM) above what it held then (VmRSS). Slope: the power of the
+number of rows with which CPU and memory grew since the size before; 1 is linear. ``--folder`` keeps the runs there.
 """
 
 from __future__ import annotations
@@ -97,13 +97,13 @@ def make_rows(masks: np.ndarray, total: int, quality: float, rng: np.random.Gene
 
 
 def run_command(name: str, first: Path, second: Path) -> None:
-    """Run one command in this process and print seconds, peak and start in KiB."""
+    """Run one command in this process and print seconds, CPU seconds, peak and start in KiB."""
     import dmseg.leaderboard
     import dmseg.report
     import dmseg.results.comparing
     from dmseg.cli import main as call
 
-    start, begun = read_status("VmRSS"), time.perf_counter()
+    start, begun, cpu = read_status("VmRSS"), time.perf_counter(), time.process_time()
     out = first.parent / "out"
     if name == "open":
         dmseg.results.open_run(first)
@@ -120,7 +120,8 @@ def run_command(name: str, first: Path, second: Path) -> None:
         except SystemExit as end:
             if end.code:
                 raise
-    print("\nmeasured", time.perf_counter() - begun, read_status("VmHWM"), start)
+    seconds = time.perf_counter() - begun, time.process_time() - cpu
+    print("\nmeasured", *seconds, read_status("VmHWM"), start)
 
 
 def read_status(name: str) -> int:
@@ -130,14 +131,14 @@ def read_status(name: str) -> int:
     return int(found[1])
 
 
-def measure(name: str, first: Path, second: Path) -> tuple[float, float]:
-    """Return (seconds, MB above the start) of one command in a process of its own."""
+def measure(name: str, first: Path, second: Path) -> tuple[float, float, float]:
+    """Return (seconds, CPU seconds, MB above the start) of one command in a process of its own."""
     command = [sys.executable, __file__, "--child", name, str(first), str(second)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{name}: {done.stderr[-2000:]}")
-    _, seconds, peak, start = done.stdout.splitlines()[-1].split()
-    return float(seconds), (int(peak) - int(start)) / 1024
+    _, seconds, cpu, peak, start = done.stdout.splitlines()[-1].split()
+    return float(seconds), float(cpu), (int(peak) - int(start)) / 1024
 
 
 def main() -> None:
@@ -153,7 +154,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as own:
         before: dict[str, tuple[int, float, float]] = {}
-        print(f"{'command':<10}{'rows':>10}{'seconds':>10}{'MB':>8}{'slope s':>9}{'slope MB':>10}")
+        print(f"{'command':<10}{'rows':>10}{'seconds':>10}{'CPU':>8}{'MB':>8}{'slope CPU':>11}{'slope MB':>10}")
         for rows in given.rows:
             folder = (given.folder or Path(own)) / str(rows)
             runs = [
@@ -161,15 +162,15 @@ def main() -> None:
                 for name, quality in (("first", 0.8), ("second", 0.82))
             ]
             for name in given.only.split(","):
-                seconds, memory = measure(name, *runs)
+                seconds, cpu, memory = measure(name, *runs)
                 slopes = ""
                 if name in before:
                     times = rows / before[name][0]
                     slope = [math.log(max(now, 1e-3) / max(old, 1e-3)) / math.log(times)
-                             for now, old in zip((seconds, memory), before[name][1:], strict=True)]  # fmt: skip
-                    slopes = f"{slope[0]:>9.2f}{slope[1]:>10.2f}"
-                before[name] = (rows, seconds, memory)
-                print(f"{name:<10}{rows:>10}{seconds:>10.2f}{memory:>8.0f}{slopes}", flush=True)
+                             for now, old in zip((cpu, memory), before[name][1:], strict=True)]  # fmt: skip
+                    slopes = f"{slope[0]:>11.2f}{slope[1]:>10.2f}"
+                before[name] = (rows, cpu, memory)
+                print(f"{name:<10}{rows:>10}{seconds:>10.2f}{cpu:>8.2f}{memory:>8.0f}{slopes}", flush=True)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,9 @@ _ID = re.compile(r"[A-Za-z0-9._-]+")
 _DEVICES = frozenset({"con", "prn", "aux", "nul", *(f"{kind}{n}" for kind in ("com", "lpt") for n in range(1, 10))})
 """Names that are devices on Windows, with any suffix."""
 
+_LOOKS = (("rn", "m"), ("vv", "w"), ("cl", "d"), ("0", "o"), ("1", "l"), ("i", "l"), ("5", "s"), ("8", "b"))
+"""Letters and digits of case-folded names that readers take for each other."""
+
 
 def safe_name(text: str) -> str:
     """Return a text as one name inside a folder: of ``[A-Za-z0-9._-]``, never ``.``, ``..``, hidden or too long.
@@ -61,6 +64,18 @@ def require_inside(text: object, where: str) -> str:
     if path.is_absolute() or ".." in path.parts or "\\" in text or re.match(r"[A-Za-z]:", text):
         raise DataError(f"{where}: {shown} leaves its folder; give a path below it, with / and without ..")
     return text
+
+
+def look_key(name: str) -> str:
+    """Return what two plain names share that a reader may take for each other: l, 1 and I, O and 0, rn and m.
+
+    >>> look_key("mini-pge-sarn") == look_key("MINI-PGE-SAM"), look_key("SAM-l") == look_key("SAM-2")
+    (True, False)
+    """
+    look = name_key(name)
+    for seen, taken in _LOOKS:
+        look = look.replace(seen, taken)
+    return look
 
 
 def name_key(name: str) -> str:

@@ -59,6 +59,10 @@ class _Stratum:
     case_starts: NDArray[np.int64]
 
 
+_CaseSums = tuple[_Stratum, NDArray[np.float64], NDArray[np.float64]]
+"""A dataset, with the sum and the number of the values of each of its cases, (C, M) each."""
+
+
 class CaseBootstrap:
     """Bootstrap over cases for the rows of one table.
 
@@ -99,11 +103,7 @@ class CaseBootstrap:
                 HD95 is not missing: give the diagonal.
             average: ``"macro"``: mean over datasets of the mean over rows; ``"plain"``: mean over rows.
         """
-        parts = self._case_sums(values)
-        totals = np.array([sums.sum(axis=0, keepdims=True) for _, sums, _ in parts])
-        numbers = np.array([counts.sum(axis=0, keepdims=True) for _, _, counts in parts])
-        result: NDArray[np.float64] = _average(totals, numbers, average)[0]
-        return result
+        return _mean_cases(self._case_sums(values), average)
 
     def replicates(self, values: ArrayLike, average: str = "macro") -> NDArray[np.float64]:
         """Return the mean of each column in each draw, (M, B) float64; columns of one call are paired.
@@ -111,8 +111,7 @@ class CaseBootstrap:
         Arguments as :meth:`means`. A dataset none of whose drawn cases has a value of a
         column is left out of that draw; a draw without any value is NaN.
         """
-        sums = [self._draw_cases(stratum, case_sums, counts) for stratum, case_sums, counts in self._case_sums(values)]
-        return _average(np.array([total for total, _ in sums]), np.array([n for _, n in sums]), average).T
+        return self._replicate(self._case_sums(values), average)
 
     def estimates(self, values: ArrayLike, average: str = "macro", *, confidence: float = CONFIDENCE) -> list[Estimate]:
         """Return the mean of each column with its interval. For a paired difference, give the difference.
@@ -126,15 +125,39 @@ class CaseBootstrap:
         parts = self._case_sums(values)
         rows = np.sum([counts.sum(axis=0) for _, _, counts in parts], axis=0)
         cases = np.sum([(counts > 0).sum(axis=0) for _, _, counts in parts], axis=0)
-        means = self.means(values, average)
+        means = _mean_cases(parts, average)
         known = ~np.isnan(means)
         tail = (1 - confidence) / 2
         bounds = np.full((2, len(means)), np.nan)
-        bounds[:, known] = np.nanquantile(self.replicates(values, average)[known], [tail, 1 - tail], axis=1)
+        bounds[:, known] = _row_quantiles(self._replicate(parts, average)[known], [tail, 1 - tail])
         return [
             Estimate(float(mean), float(low), float(high), int(n), int(m))
             for mean, low, high, n, m in zip(means, *bounds, rows, cases, strict=True)
         ]
+
+    def ratios(
+        self, first: ArrayLike, second: ArrayLike, average: str = "macro"
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the sum of each column of ``first`` over that of ``second``, (M,), and the same in each draw, (M, B).
+
+        Args:
+            first, second: (N,) or (N, M) in the order of the rows, of which none is missing; no dataset sums to 0.
+            average: ``"macro"``: mean over datasets of their ratios; ``"plain"``: the ratio over all rows.
+
+        >>> rows = CaseBootstrap(["a", "a", "b"], ["p1", "p2", "p3"])
+        >>> float(rows.ratios([1, 2, 5], [2, 4, 10])[0][0])
+        0.5
+        """
+        tops, bottoms = self._case_sums(first), self._case_sums(second)
+        upper, lower = (
+            np.array([sums.sum(axis=0, keepdims=True) for _, sums, _ in parts]) for parts in (tops, bottoms)
+        )
+        drawn = [
+            self._draw_cases(stratum, top, bottom)
+            for (stratum, top, _), (_, bottom, _) in zip(tops, bottoms, strict=True)
+        ]
+        draws = _average(np.array([total for total, _ in drawn]), np.array([n for _, n in drawn]), average).T
+        return _average(upper, lower, average)[0], draws
 
     def contrasts(
         self, first: ArrayLike, second: ArrayLike, average: str = "macro", *, confidence: float = CONFIDENCE
@@ -163,7 +186,11 @@ class CaseBootstrap:
             found.append(Estimate(value, float(low), float(high), size.n, size.cases))
         return found
 
-    def _case_sums(self, values: ArrayLike) -> list[tuple[_Stratum, NDArray[np.float64], NDArray[np.float64]]]:
+    def _replicate(self, parts: Sequence[_CaseSums], average: str) -> NDArray[np.float64]:
+        sums = [self._draw_cases(stratum, case_sums, counts) for stratum, case_sums, counts in parts]
+        return _average(np.array([total for total, _ in sums]), np.array([n for _, n in sums]), average).T
+
+    def _case_sums(self, values: ArrayLike) -> list[_CaseSums]:
         """Return per dataset the sum and the number of the values of each case, (C, M) each."""
         table = np.asarray(values, dtype=np.float64)
         if table.shape[0] != len(self._order) or table.ndim > 2:
@@ -196,6 +223,27 @@ class CaseBootstrap:
             total[start : start + rows] = times @ sums
             number[start : start + rows] = times @ counts
         return total, number
+
+
+def _mean_cases(parts: Sequence[_CaseSums], average: str) -> NDArray[np.float64]:
+    """Return the mean of each column, (M,)."""
+    totals = np.array([sums.sum(axis=0, keepdims=True) for _, sums, _ in parts])
+    numbers = np.array([counts.sum(axis=0, keepdims=True) for _, _, counts in parts])
+    result: NDArray[np.float64] = _average(totals, numbers, average)[0]
+    return result
+
+
+def _row_quantiles(draws: NDArray[np.float64], shares: Sequence[float]) -> NDArray[np.float64]:
+    """Return quantiles over the values of each row, NaN left out, (shares, M).
+
+    Equal to ``np.nanquantile(draws, shares, axis=1)``, which goes row by row even where no row lacks a value.
+    """
+    gaps = np.isnan(draws).any(axis=1)
+    found = np.empty((len(shares), len(draws)))
+    found[:, ~gaps] = np.quantile(draws[~gaps], shares, axis=1)
+    if gaps.any():
+        found[:, gaps] = np.nanquantile(draws[gaps], shares, axis=1)
+    return found
 
 
 def _average(total: NDArray[np.float64], number: NDArray[np.float64], average: str) -> NDArray[np.float64]:

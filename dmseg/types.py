@@ -13,12 +13,35 @@ from numpy.typing import NDArray
 from dmseg.errors import unknown_name
 
 LEVELS: tuple[str, ...] = ("clear", "lq1", "lq2", "lq3", "lq3plus")
+"""The levels of growing strength, as the medical track has them."""
+ROBUST_SEG_TYPES: dict[str, str] = {
+    "snow": "Snow",
+    "fog": "Fog",
+    "rain": "Rain",
+    "gauss_noise": "Gauss noise",
+    "ISO_noise": "ISO noise",
+    "impulse_noise": "Impulse noise",
+    "resampling_blur": "Resampling blur",
+    "motion_blur": "Motion blur (moves)",
+    "zoom_blur": "Zoom blur",
+    "color_jitter": "Color jitter",
+    "compression": "Compression",
+    "elastic_transform": "Elastic transform (moves)",
+    "frosted_glass_blur": "Frosted glass blur",
+    "brightness": "Brightness",
+    "contrast": "Contrast",
+}
+"""RobustSeg's 15 degradations by their authors' names and in their order -> label. They are levels without an order of
+strength; two of them move the image's content and leave the mask."""
+ALL_LEVELS: tuple[str, ...] = (*LEVELS, *ROBUST_SEG_TYPES)
+"""What the tables of any track may name."""
 LEVEL_LABELS: dict[str, str] = {
     "clear": "Clear",
     "lq1": "LQ-1",
     "lq2": "LQ-2",
     "lq3": "LQ-3",
     "lq3plus": "LQ-3+",
+    **ROBUST_SEG_TYPES,
 }
 MODALITIES: tuple[str, ...] = (
     "ultrasound",
@@ -35,11 +58,18 @@ MEDICAL = "medical"
 TRACK_LEVELS: dict[str, tuple[str, ...]] = {
     MEDICAL: LEVELS,
     "natural": ("clear", "lq1", "lq2", "lq3"),
+    "natural-robust": ("clear", *ROBUST_SEG_TYPES),
     "natural-real": ("clear",),
+    "natural-text": ("clear", "lq1", "lq2", "lq3"),
 }
-"""Track -> its levels. ``natural``: photographs degraded by LQ-Seg. ``natural-real``: photographs taken in bad
-conditions, of which ``clear`` is the file itself. Tracks are never mixed in a benchmark, a run or a ranking."""
+"""Track -> its levels. ``natural``: photographs degraded by LQ-Seg. ``natural-robust``: the same photographs, degraded
+by RobustSeg. ``natural-real``: photographs taken in bad conditions, of which ``clear`` is the file itself.
+``natural-text``: photographs whose objects are named by sentences, degraded by LQ-Seg. Tracks are never mixed in a
+benchmark, a run or a ranking."""
 TRACKS: tuple[str, ...] = tuple(TRACK_LEVELS)
+ROBUST = "natural-robust"
+DATASETS_OF: dict[str, str] = {ROBUST: "natural"}
+"""Track without datasets of its own -> the track whose it degrades in another way."""
 PHOTO = "photo"
 """What the images of the natural tracks are; no degradation of the medical track knows them."""
 ALL_MODALITIES: tuple[str, ...] = (*MODALITIES, PHOTO)
@@ -127,15 +157,15 @@ def resolve_name(kind: str, given: str, allowed: Iterable[str], others: Mapping[
     raise unknown_name(kind, given, names, most=3)
 
 
-def check_level(name: str, kind: str = "level") -> str:
+def check_level(name: str, kind: str = "level", allowed: Sequence[str] = LEVELS) -> str:
     """Return the level id that a name means, as people type it, else raise :class:`~dmseg.errors.UsageError`.
 
-    ``kind`` is what the error calls it.
+    ``kind`` is what the error calls it, ``allowed`` the levels that can be meant.
 
     >>> check_level("LQ-3"), check_level("lq3+")
     ('lq3', 'lq3plus')
     """
-    return resolve_name(kind, name, LEVELS, _LEVEL_NAMES)
+    return resolve_name(kind, name, allowed, _LEVEL_NAMES)
 
 
 def check_modality(name: str) -> str:
@@ -162,10 +192,17 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Structure:
-    """One annotated object as a dataset reader yields it: its name and its (H, W) bool mask at native resolution."""
+    """One annotated object as a dataset reader yields it.
+
+    Attributes:
+        name: what it is.
+        mask: (H, W) bool at native resolution.
+        expressions: sentences that name this object of the image alone, where the dataset has some.
+    """
 
     name: str
     mask: Mask
+    expressions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +259,7 @@ class Prompts:
         box: (4,) float32 x0, y0, x1, y1 (inclusive pixels), or None.
         step: 1..T, the interaction that these prompts lead to.
         strokes: scribbles and lassos, in the order given; only recorded prompts have some.
+        text: an expression that names the object, or None; only the preset ``text`` gives one, and nothing else.
     """
 
     points: NDArray[np.float32]
@@ -229,6 +267,7 @@ class Prompts:
     box: NDArray[np.float32] | None
     step: int
     strokes: tuple[Stroke, ...] = ()
+    text: str | None = None
 
 
 def as_rgb(image: Image) -> NDArray[np.uint8]:

@@ -2,7 +2,7 @@
 """Writes docs/gallery.md and its pictures: every operation at three severities, a part enlarged, what changed.
 
 .venv/bin/python docs/gallery_page.py RAW         page and pictures; RAW holds downloads of BBBC038, ISIC and BUSI
-.venv/bin/python docs/gallery_page.py RAW NAME... these pictures alone, and the page
+.venv/bin/python docs/gallery_page.py RAW NAME... these pictures alone (levels: the README's real images), and the page
 .venv/bin/python docs/gallery_page.py --text      page alone
 
 Phantoms are synthetic. Real images are shown only where their licence is CC0.
@@ -21,13 +21,14 @@ import numpy as np
 from degradations_page import PHANTOM, sample
 from PIL import Image as Pillow
 
+import dmseg
 from dmseg import imaging
 from dmseg.datasets import reader, recipe
 from dmseg.figures import contact_sheet, draw_signed_heat
 from dmseg.phantoms import write_phantoms
 from dmseg.simulators import GENERAL, OPS, corrupt, modality_operations, operation
 from dmseg.simulators.operations import home_modality
-from dmseg.types import MODALITIES, Sample, Window
+from dmseg.types import LEVEL_LABELS, LEVELS, MODALITIES, Sample, Window
 
 HERE = Path(__file__).parent
 PICTURES = HERE / "images" / "gallery"
@@ -52,6 +53,7 @@ REAL = {
     "microscopy": ("BBBC038", "CC0 1.0; Caicedo et al. 2019", "9bb6e39d"),
 }
 """Modality -> dataset, licence and image (empty: the first) of the real image that is shown."""
+LEVELS_ON = ("microscopy", "dermoscopy")  # the real images that the README shows, CC0 at their source
 GENERAL_ON = "dermoscopy"  # the real image that general operations are shown on
 MOVING = ("speckle", "acoustic_shadow", "ct_ring", "beam_hardening", "gibbs_ringing", "mr_ghosting", "vignette", "fog")
 """Operations of the animation."""
@@ -181,11 +183,27 @@ def draw_animation(phantoms: dict[str, Shown]) -> list[Pillow.Image]:
     return frames
 
 
+def draw_levels(real: dict[str, Shown]) -> np.ndarray:
+    """Return the real images of the README, Clear and at each level of their datasets."""
+    rows, labels = [], []
+    for modality in LEVELS_ON:
+        shown, dataset = real[modality], REAL[modality][0]
+        rows.append(
+            [dmseg.degrade(shown.image, level, dataset=dataset, modality=modality, key=dataset) for level in LEVELS]
+        )
+        labels.append(f"{modality}\n{dataset}, CC0")
+    return contact_sheet(rows, labels, [LEVEL_LABELS[level] for level in LEVELS], cell=CELL)
+
+
 def draw_pictures(raw: Path, names: Iterable[str], animate: bool) -> None:
     """Write the pictures of some operations."""
     PICTURES.mkdir(parents=True, exist_ok=True)
     phantoms, real = read_phantoms(), read_real(raw)
-    for name in names:
+    names = list(names)
+    if animate or "levels" in names:
+        sheet = Pillow.fromarray(draw_levels(real))
+        sheet.save(PICTURES.parent / "levels_real.jpg", quality=80, optimize=True)
+    for name in [one for one in names if one != "levels"]:
         sheet = Pillow.fromarray(draw_operation(name, choose_shown(name, phantoms, real)))
         sheet.save(PICTURES / f"{name}.jpg", quality=70, optimize=True)
     if animate:

@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RANKING = ROOT / "dmseg" / "leaderboard" / "leaderboard.html"
 _OUTSIDE = re.compile(r"\]\(\.\./([^)#\s]+)")
 _ROLE = re.compile(r":(?:attr|class|data|func|meth|mod):(?=<code>~?)")
+_SEARCH = '<div class="md-search" data-md-component="search" role="dialog"'
 _README_LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)")
 
 
@@ -38,8 +39,8 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
 
 
 def on_post_page(output: str, **_: Any) -> str:
-    """Take the names of roles (``:class:``) out of docstrings, which are written for ``help()``, too."""
-    return _ROLE.sub("", output)
+    """Take the names of roles (``:class:``) out of docstrings, written for ``help()``, too; name the search."""
+    return _ROLE.sub("", output).replace(_SEARCH, f'{_SEARCH} aria-label="Search"')
 
 
 def _name(path: str) -> str:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -151,7 +155,52 @@ class TestProgress:
         assert re.fullmatch(r"work: 1/3 items, 0\.05/s, 0:40 left, ends at \d\d:\d\d", first)
         assert last == "work: 3 items in 1:06:40"
 
-    def test_a_bar_on_a_terminal(self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-        assert list(progress.progress("ab", 2, "bar")) == ["a", "b"]
-        assert "2/2" in capsys.readouterr().err
+    def test_bars_on_a_terminal_name_the_work_and_its_end(self, tmp_path: Path) -> None:
+        pty = pytest.importorskip("pty", reason="needs a POSIX terminal")
+        for environment, coloured in (({}, True), ({"NO_COLOR": "1"}, False)):
+            shown, left = _run_on_terminal(pty, tmp_path, environment)
+            assert "evaluate disk" in shown and "1/2 units" in shown and "ends at" in shown and "demo" in shown
+            assert "evaluate disk: 2 units in 0:0" in shown, "the last line of inner work stays"
+            assert "1 steps in 0:0" in shown
+            assert left == "told\n", "what goes to stdout stays there"
+            assert bool(re.search(r"\x1b\[[0-9;]*3[0-9]m|\x1b\[38", shown)) == coloured
+
+    def test_downloads_have_a_bar_on_terminals_alone(self) -> None:
+        with progress.show_transfer("x.pth") as bar:
+            assert bar is False
+        with progress._make_bars() as bars:
+            transfer = progress.TransferBar(bars, "x.pth")
+            transfer.total = 4 << 20
+            transfer.update(1 << 20)
+            assert (bars.tasks[0].completed, bars.tasks[0].total) == (1, 4)
+            transfer.reset()
+            assert bars.tasks[0].completed == 0
+
+
+_WORK = """
+import sys, time
+from dmseg.progress import progress
+def work():
+    for _ in progress(range(2), 2, "evaluate disk", "units"):
+        time.sleep(0.3)
+    print("told")
+    yield
+list(progress(work(), 1, "demo", "steps"))
+"""
+
+
+def _run_on_terminal(pty: Any, tmp_path: Path, environment: dict[str, str]) -> tuple[str, str]:
+    """Return what a program showed on a terminal of 100 columns, and what it wrote to its redirected output."""
+    ours, theirs = pty.openpty()
+    given = {key: value for key, value in os.environ.items() if key != "NO_COLOR"}
+    given |= {"TERM": "xterm-256color", "COLUMNS": "100", **environment}
+    with (tmp_path / "out").open("w") as out:
+        process = subprocess.Popen([sys.executable, "-c", _WORK], stdout=out, stderr=theirs, env=given)
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # the other side is closed
+        while some := os.read(ours, 65536):
+            shown += some
+    os.close(ours)
+    assert process.wait(30) == 0, shown
+    return shown.decode(), (tmp_path / "out").read_text()

@@ -131,3 +131,13 @@ def test_wrong_arguments_say_what_is_wrong() -> None:
         rows.means([1.0, 2.0])
     with pytest.raises(UsageError, match='did you mean "macro"'):
         rows.means([1.0], "marco")
+
+
+def test_intervals_are_quantiles_of_the_draws_that_have_a_value() -> None:
+    """Columns without and with draws that lack a value, in one call, to the last bit as column by column."""
+    rows = CaseBootstrap(*table({"a": [1, 1, 1]}))
+    values = np.array([[0.1, np.nan, 0.3], [0.7, np.nan, 0.4], [0.4, 0.9, np.nan]])
+    draws = rows.replicates(values)
+    assert np.isnan(draws[1]).any() and not np.isnan(draws[0]).any()
+    for estimate, own in zip(rows.estimates(values), draws, strict=True):
+        assert [estimate.low, estimate.high] == list(np.quantile(own[~np.isnan(own)], [0.025, 0.975]))

@@ -18,11 +18,11 @@ from dmseg.types import Image, Mask, Prompts
 
 CAPABILITIES: tuple[str, ...] = (
     *("points", "negative_points", "box", "mask_feedback", "batched_prompts"),
-    *("scribbles", "lassos"),
+    *("scribbles", "lassos", "text"),
 )
 """What a model may declare: foreground clicks, background clicks, a box, use of its previous output, several masks
-answered in one call (without it the harness asks for one mask at a time), and the two kinds of
-:class:`~dmseg.types.Stroke`, which only recorded prompts hold."""
+answered in one call (without it the harness asks for one mask at a time), the two kinds of
+:class:`~dmseg.types.Stroke`, which only recorded prompts hold, and a sentence, which the preset ``text`` gives."""
 STROKE_CAPABILITIES = {"scribble": "scribbles", "lasso": "lassos"}
 """Kind of a stroke -> what a model that takes it declares."""
 
@@ -107,7 +107,7 @@ class ModelAdapter(Protocol):
             embeddings: what :meth:`encode` returned for the images of these masks.
             image_index: per mask, which embedding it belongs to.
             prompts: per mask, all prompts so far; within one call all have the same number of points, and all or none
-                has a box, and all have strokes of the same kinds.
+                has a box, all or none a sentence, and all have strokes of the same kinds.
             state: per mask, its entry of the previous :attr:`Prediction.state`; None at the first step.
         """
         ...

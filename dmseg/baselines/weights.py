@@ -17,6 +17,7 @@ from dmseg.baselines.cards import find_shipped_weights, model_cards
 from dmseg.baselines.checkpoints import Checkpoint, weights_folder
 from dmseg.errors import ModelError, UsageError, unknown_name
 from dmseg.files import atomic_path, sha256_file
+from dmseg.progress import show_transfer
 
 VERIFIED, INSTALLED, WRONG, MISSING = "verified", "installed", "wrong", "missing"
 _TIMEOUT_S = 30
@@ -131,9 +132,9 @@ def _fetch_link(wanted: WeightsFile, temporary: Path) -> None:
     import pooch
 
     checkpoint = wanted.checkpoint
-    fetch = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=_TIMEOUT_S)
     try:
-        fetch(checkpoint.source, str(temporary), None)
+        with show_transfer(checkpoint.file) as bar:
+            pooch.HTTPDownloader(progressbar=bar, timeout=_TIMEOUT_S)(checkpoint.source, str(temporary), None)
     except (OSError, ValueError) as error:
         # requests' errors are OSErrors; a full disk is one too and keeps its own message.
         if getattr(error, "errno", None) is not None:

@@ -28,6 +28,7 @@ from dmseg.manifests import (
     check_tables,
     find_published,
     list_published,
+    object_of,
     read_header,
     read_manifest,
     read_table,
@@ -208,13 +209,14 @@ class Benchmark:
         return str(texts[row_of[image_id, level]].as_py())
 
     def mask(self, mask_id: str) -> Mask:
-        """Return one object, bool (H, W), on the grid of its image.
+        """Return one object, bool (H, W), on the grid of its image; also by the id of a row about one of its sentences.
 
         Raises:
             UsageError: no such mask.
             DataError: the manifest came without masks (``share_masks = false``).
         """
         texts, row_of = self._outlines
+        mask_id = object_of(mask_id)
         if mask_id not in row_of:
             raise unknown_name("mask", mask_id, self._near(mask_id, row_of))
         rle = texts[row_of[mask_id]].as_py()

@@ -20,7 +20,7 @@ from dmseg.errors import DataError, UsageError
 from dmseg.files import is_temporary, remove_temporaries, write_text
 from dmseg.jobs import INLINE, guard_disk, run
 from dmseg.manifests import HEADER_FILE, TABLES, Manifest, arrow_schema, write_manifest
-from dmseg.types import check_level
+from dmseg.types import ALL_LEVELS, check_level
 
 
 def export_manifest(
@@ -68,7 +68,9 @@ def _share(manifest: Manifest, name: str) -> pa.Table:
     ]
     images = manifest.images.filter(pc.is_in(manifest.images["dataset"], pa.array(kept, pa.string())))
     shared = pc.is_in(table["image_id"], images["image_id"].combine_chunks())
-    return _replace_column(table, name, "rle", pc.if_else(shared, table["rle"], None))
+    for column in ("rle", "expressions"):
+        table = _replace_column(table, name, column, pc.if_else(shared, table[column], None))
+    return table
 
 
 def _replace_column(table: pa.Table, name: str, column: str, values: Any) -> pa.Table:
@@ -88,7 +90,7 @@ def export_coco(bench: Benchmark, out: Path, *, level: str = "clear", splits: Se
         level: level id whose images are named; it must be stored as files.
         splits: only images of these splits; None takes all.
     """
-    level = check_level(level)
+    level = check_level(level, allowed=ALL_LEVELS)
     stored = list_stored_levels(bench.levels, bench.info.get("storage", "png"))
     if level not in stored:
         raise UsageError(f"{bench.path}: level {level} is not stored as files there; stored: {', '.join(stored)}")

@@ -11,7 +11,7 @@ from dmseg.canonical import digest
 from dmseg.datasets import LeftOut, Reader, Recipe, Source, synthetic
 from dmseg.errors import DataError, UsageError, unknown_name
 from dmseg.files import sha256_file
-from dmseg.types import MEDICAL
+from dmseg.types import DATASETS_OF, MEDICAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,9 @@ def list_names(track: str | None = None) -> tuple[str, ...]:
     if track == MEDICAL:
         return datasets.RECIPES
     photos = datasets.PHOTO_RECIPES
-    return photos[track] if track else (*datasets.RECIPES, *(name for names in photos.values() for name in names))
+    if track:
+        return photos[DATASETS_OF.get(track, track)]
+    return (*datasets.RECIPES, *(name for names in photos.values() for name in names))
 
 
 def choose_track(track: str | None, names: Iterable[str] | None) -> str:
@@ -73,7 +75,7 @@ def choose_track(track: str | None, names: Iterable[str] | None) -> str:
     of = {find_recipe(name).id: find_recipe(name).track for name in names or ()}
     chosen = track or next(iter(of.values()), MEDICAL)
     for name, own in of.items():
-        if own != chosen:
+        if own != DATASETS_OF.get(chosen, chosen):
             raise UsageError(
                 f"{name} is of the track {own}, not {chosen}; tracks are never mixed: use it apart, with --track {own}"
             )

@@ -13,7 +13,7 @@ from dmseg.build.parts import LEFT_OUT, SMALL_OBJECT, ReportRow, Row
 from dmseg.build.tracks import plan_image, prepare_clear
 from dmseg.canonical import canonical_json, significant
 from dmseg.datasets import Recipe
-from dmseg.manifests import case_id, image_id, mask_id, mask_sha256, pixel_sha256, thumbprint
+from dmseg.manifests import case_id, image_id, mask_id, mask_sha256, pack_expressions, pixel_sha256, thumbprint
 from dmseg.tables import read_packaged_table
 from dmseg.types import Image, Mask, Sample, Window
 
@@ -32,11 +32,11 @@ class StoredSample:
 
 
 def store(
-    sample: Sample, recipe: Recipe, *, source_sha256: str, levels: Sequence[str], seed: int
+    sample: Sample, recipe: Recipe, *, source_sha256: str, levels: Sequence[str], seed: int, track: str
 ) -> StoredSample | ReportRow:
     """Return what is stored of a sample, or why it is left out (no object of the least size on the stored grid)."""
     height, width = imaging.compute_stored_size(sample.image.shape[0], sample.image.shape[1], GRID["longest_side"])
-    clear = prepare_clear(imaging.resize_image(sample.image, (height, width)), recipe.track)
+    clear = prepare_clear(imaging.resize_image(sample.image, (height, width)), track)
     identifier = image_id(recipe.id, sample.source_id)
     masks, n_small = _objects(sample, identifier, (height, width))
     report = []
@@ -46,7 +46,7 @@ def store(
     if not masks:
         reason = f"no object of at least {GRID['min_object_pixels']} px on the stored grid ({n_small} smaller)"
         return ReportRow(recipe.id, sample.source, LEFT_OUT, 1, reason)
-    plan, observed = plan_image(sample, recipe, identifier, clear, seed)
+    plan, observed = plan_image(sample, recipe, identifier, clear, seed, track)
     images = plan.apply_levels(clear, tuple(levels))
     spacing = _spacing(sample, (height, width))
     image = {
@@ -79,28 +79,30 @@ def store(
 
 def _objects(sample: Sample, identifier: str, size: tuple[int, int]) -> tuple[list[Row], int]:
     """Return the rows of the objects on the stored grid, in mask order, and how many were too small."""
-    by_structure: dict[str, list[Mask]] = {}
+    by_structure: dict[str, list[tuple[Mask, tuple[str, ...]]]] = {}
     n_small = 0
     for structure in sample.structures:
         mask = imaging.resize_mask(structure.mask, size)
         if np.count_nonzero(mask) < GRID["min_object_pixels"]:
             n_small += 1
         else:
-            by_structure.setdefault(structure.name, []).append(mask)
-    return [row for name, masks in by_structure.items() for row in _mask_rows(identifier, name, masks)], n_small
+            by_structure.setdefault(structure.name, []).append((mask, structure.expressions))
+    return [row for name, found in by_structure.items() for row in _mask_rows(identifier, name, found)], n_small
 
 
-def _mask_rows(identifier: str, structure: str, masks: list[Mask]) -> Iterator[Row]:
+def _mask_rows(identifier: str, structure: str, found: list[tuple[Mask, tuple[str, ...]]]) -> Iterator[Row]:
     # k counts by first raster index; objects that begin at the same pixel are told apart by their digest.
-    numbered = sorted((int(np.argmax(mask)), mask_sha256(mask), index) for index, mask in enumerate(masks))
+    numbered = sorted((int(np.argmax(mask)), mask_sha256(mask), index) for index, (mask, _) in enumerate(found))
     for k, (_, sha256, index) in enumerate(numbered):
+        mask, expressions = found[index]
         yield {
             "mask_id": mask_id(identifier, structure, k),
             "image_id": identifier,
             "structure": structure,
-            "rle": canonical_json(imaging.encode_rle(masks[index])),
+            "rle": canonical_json(imaging.encode_rle(mask)),
             "mask_sha256": sha256,
-            **measures(masks[index]),
+            **measures(mask),
+            **(pack_expressions(expressions) if expressions else {}),
         }
 
 

@@ -13,7 +13,7 @@ from dmseg.build.unit import Task
 from dmseg.errors import UsageError, unknown_name
 from dmseg.manifests import image_id
 from dmseg.rng import key_words
-from dmseg.types import LEVELS, TRACK_LEVELS, check_level
+from dmseg.types import ALL_LEVELS, LEVELS, TRACK_LEVELS, check_level
 
 
 def check_options(
@@ -29,18 +29,18 @@ def check_options(
     All five levels are all that the track has. Without a track it is that of the datasets, or else medical.
     """
     track = choose_track(track, datasets)
-    chosen = {check_level(level) for level in levels}
+    chosen = {check_level(level, allowed=ALL_LEVELS) for level in levels}
     if chosen == set(LEVELS):
         chosen = set(TRACK_LEVELS[track])
-    if foreign := [level for level in LEVELS if level in chosen and level not in TRACK_LEVELS[track]]:
+    if foreign := [level for level in ALL_LEVELS if level in chosen and level not in TRACK_LEVELS[track]]:
         raise UsageError(f"the track {track} has the levels {', '.join(TRACK_LEVELS[track])}, not {', '.join(foreign)}")
     if not chosen:
-        raise UsageError(f"no level is given; choose from {', '.join(LEVELS)}")
+        raise UsageError(f"no level is given; choose from {', '.join(TRACK_LEVELS[track])}")
     if storage not in STORAGES:
         raise unknown_name("storage", storage, STORAGES)
     if limit is not None and limit < 1:
         raise UsageError(f"limit is {limit}; give at least 1 image per dataset, or none for all")
-    ordered = tuple(level for level in LEVELS if level in chosen)
+    ordered = tuple(level for level in ALL_LEVELS if level in chosen)
     return BuildOptions(seed, ordered, storage, None, None if datasets is None else tuple(datasets), limit, track)
 
 
@@ -68,6 +68,7 @@ def tasks(
             storage=options.storage,
             take=_share(options.limit, len(sources), rank),
             only=wanted[source.id],
+            track=options.track,
             shared={file: shared[file] for file in source.files if file in shared},
             phantoms={file: found.phantoms[file] for file in source.files if file in found.phantoms},
         )

@@ -10,9 +10,9 @@ from dmseg import simulators
 from dmseg.datasets import Recipe
 from dmseg.errors import DataError
 from dmseg.simulators import natural
-from dmseg.types import MEDICAL, Image, Sample, as_rgb
+from dmseg.types import MEDICAL, ROBUST, Image, Sample, as_rgb
 
-AnyPlan = simulators.Plan | natural.LqSegPlan
+AnyPlan = simulators.Plan | natural.LqSegPlan | natural.RobustSegPlan
 """A plan of any track: both have ``apply``, ``apply_levels``, ``to_json`` and ``digest``."""
 
 
@@ -31,9 +31,13 @@ def prepare_clear(image: Image, track: str) -> Image:
     return image if track == MEDICAL else as_rgb(image)
 
 
-def plan_image(sample: Sample, recipe: Recipe, identifier: str, clear: Image, seed: int) -> tuple[AnyPlan, Any]:
-    """Return how an image is degraded, and what was measured on it: LQ-Seg measures nothing."""
-    if recipe.track != MEDICAL:
+def plan_image(
+    sample: Sample, recipe: Recipe, identifier: str, clear: Image, seed: int, track: str
+) -> tuple[AnyPlan, Any]:
+    """Return how an image is degraded, and what was measured on it: only the medical track measures."""
+    if track == ROBUST:
+        return natural.RobustSegPlan(identifier, seed), {}
+    if track != MEDICAL:
         return natural.LqSegPlan(identifier, seed), {}
     plan = simulators.plan(
         identifier,
@@ -56,20 +60,26 @@ def read_plan(text: str) -> AnyPlan:
         record = json.loads(text)
     except ValueError as error:
         raise DataError(f"not a degradation plan ({error})") from None
-    if isinstance(record, dict) and "degradation" in record:
-        return natural.LqSegPlan.from_json(text)
-    return simulators.Plan.from_json(text)
+    if not isinstance(record, dict) or "degradation" not in record:
+        return simulators.Plan.from_json(text)
+    if record["degradation"] == record.get("level"):
+        return natural.RobustSegPlan.from_json(text)
+    return natural.LqSegPlan.from_json(text)
 
 
 def list_acting(plan: AnyPlan, level: str) -> list[str]:
     """Return the names of what acts on an image at a level."""
-    if isinstance(plan, natural.LqSegPlan):
-        return [] if level == "clear" else [plan.name]
-    return [step.operation for step, _ in plan.steps(level)]
+    if isinstance(plan, simulators.Plan):
+        return [step.operation for step, _ in plan.steps(level)]
+    if level == "clear":
+        return []
+    return [plan.name if isinstance(plan, natural.LqSegPlan) else level]
 
 
 def describe_tables(track: str) -> dict[str, str]:
     """Return version and digest of the tables that a track's degradations are drawn from."""
     if track == MEDICAL:
         return {"version": simulators.TABLES_VERSION, "digest": simulators.tables_digest()}
+    if track == ROBUST:
+        return {"version": natural.ROBUST_SEG_VERSION, "digest": natural.robust_seg_digest()}
     return {"version": natural.LQ_SEG_VERSION, "digest": natural.lq_seg_digest()}

@@ -27,7 +27,7 @@ from dmseg.datasets import LeftOut, Reader, Source
 from dmseg.errors import DmsegError, MachineError
 from dmseg.files import sync_together
 from dmseg.manifests import SCHEMA_VERSION, image_id
-from dmseg.types import Sample
+from dmseg.types import MEDICAL, Sample
 from dmseg.version import __version__
 
 _LOST = tuple(
@@ -61,6 +61,7 @@ class Task:
     storage: str = "png"
     take: int | None = None
     only: frozenset[str] | None = None
+    track: str = MEDICAL
     shared: Mapping[Path, FileState] | None = None
     phantoms: Mapping[Path, str] | None = None
 
@@ -133,7 +134,7 @@ def _key(task: Task, states: Mapping[str, FileState]) -> str:
             "schema": SCHEMA_VERSION,
             "dmseg": __version__,
             "recipe": task.reader.recipe.digest,
-            "tables": list(describe_tables(task.reader.recipe.track).values()),
+            "tables": list(describe_tables(task.track).values()),
             "options": [task.seed, task.levels, task.storage, task.take, task.only and sorted(task.only)],
             "source": [source.id, source.case_id, source.detail],
             "files": [[file, state.sha256] for file, state in states.items()],
@@ -214,7 +215,14 @@ def _store_wanted(task: Task, source_sha256: str) -> Iterator[StoredSample | Rep
         if isinstance(item, LeftOut):
             yield ReportRow(task.dataset, item.source, item.kind, 1, item.reason)
         else:
-            yield store(item, task.reader.recipe, source_sha256=source_sha256, levels=task.levels, seed=task.seed)
+            yield store(
+                item,
+                task.reader.recipe,
+                source_sha256=source_sha256,
+                levels=task.levels,
+                seed=task.seed,
+                track=task.track,
+            )
 
 
 def _read_wanted(task: Task) -> Iterator[Sample | LeftOut]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,44 +35,54 @@ def command(out: Path, per_dataset: int, jobs: int) -> int:
     Example:
       dmseg demo --out demo --jobs 2
     """
-    from dmseg import build, datasets, harness, leaderboard, report
-    from dmseg.imaging import write_png
+    from dmseg import datasets, leaderboard
+    from dmseg.progress import progress
 
     start = time.monotonic()
     models = (*_CLASSICAL, *_list_runnable())
     seconds = _SECONDS_PER_IMAGE * per_dataset * len(datasets.RECIPES) * (2 + len(models)) / min(jobs, 2)
-    click.echo(
-        f"this takes about {seconds:.0f} s on two free cores; {len(models)} models, each with its own bar", err=True
-    )
-    raw = build.phantom_raw(per_dataset, jobs)
-    click.echo(f"phantom raw data, in the original layouts: {raw}", err=True)
-    benchmark_folder = out / "benchmark"
-    built = build.build(raw, benchmark_folder, limit=per_dataset, jobs=jobs)
-    picture = out / "levels.png"
-    write_png(picture, _levels_sheet(build.open_benchmark(benchmark_folder)))
-
-    reports, failed = [], built.exit_code
-    for number, name in enumerate(models, 1):
-        run = out / "runs" / name
-        click.echo(f"model {number} of {len(models)}: {name}, {time.monotonic() - start:.0f} s so far", err=True)
-        # The train split is what models are trained on and no test of them, and most of the time.
-        summary = harness.evaluate(name, benchmark_folder, run, splits=_list_splits(benchmark_folder), jobs=jobs)
-        failed = max(failed, summary.exit_code)
-        reports.append(report.write_report(run, benchmark_folder))
-        leaderboard.add(run, out / "leaderboard")
+    click.echo(f"this takes about {seconds:.0f} s on two free cores; {len(models)} models", err=True)
+    steps = progress(_run_steps(out, per_dataset, jobs, models), 3 + len(models), "demo", "steps")
+    failed = max(steps)
     for line in _list_left_out(models):
         click.echo(line)
     click.echo(leaderboard.show(out / "leaderboard"))
-    click.echo(
-        f"done in {time.monotonic() - start:.0f} s: {built.n_images} images at five levels, {len(models)} models"
-    )
-    click.echo(f"pictures  {picture}")
-    for path in reports:
-        click.echo(f"report    {path}")
+    click.echo(f"done in {time.monotonic() - start:.0f} s: images at five levels, {len(models)} models")
+    click.echo(f"pictures  {out / 'levels.png'}")
+    for name in models:
+        click.echo(f"report    {out / 'runs' / name / 'report.html'}")
     click.echo(f"ranking   {out / 'leaderboard' / 'leaderboard.html'}")
     click.echo(f"table     {out / 'leaderboard' / 'leaderboard.csv'}")
-    click.echo(f"next: open a report in the browser; dmseg evaluate --model FILE.py:CLASS --data {benchmark_folder}")
+    click.echo(f"next: open a report in the browser; dmseg evaluate --model FILE.py:CLASS --data {out / 'benchmark'}")
     return failed
+
+
+def _run_steps(out: Path, per_dataset: int, jobs: int, models: Sequence[str]) -> Iterator[int]:
+    """Do one step after the other (phantoms, build, each model, pages), and yield the exit code of each."""
+    from dmseg import build, harness, leaderboard, report
+    from dmseg.imaging import write_png
+    from dmseg.jobs import Backend
+    from dmseg.jobs import run as run_units
+    from dmseg.progress import progress
+
+    raw = build.phantom_raw(per_dataset, jobs)
+    click.echo(f"phantom raw data, in the original layouts: {raw}", err=True)
+    yield 0
+    benchmark = out / "benchmark"
+    built = build.build(raw, benchmark, limit=per_dataset, jobs=jobs)
+    write_png(out / "levels.png", _levels_sheet(build.open_benchmark(benchmark)))
+    yield built.exit_code
+    runs = [out / "runs" / name for name in models]
+    for name, run in zip(models, runs, strict=True):
+        # The train split is what models are trained on and no test of them, and most of the time.
+        yield harness.evaluate(name, benchmark, run, splits=_list_splits(benchmark), jobs=jobs).exit_code
+    write = functools.partial(report.write_report, benchmark=benchmark)
+    with run_units(write, runs, Backend("loky", jobs)) as written:
+        for _ in progress(written, len(runs), "reports", "pages"):
+            pass
+    for run in runs:
+        leaderboard.add(run, out / "leaderboard")
+    yield 0
 
 
 def _list_splits(benchmark: Path) -> tuple[str, ...]:

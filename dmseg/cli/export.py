@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from dmseg.cli.options import FILE, FOLDER, complete_level, split_option
-from dmseg.types import check_level
+from dmseg.types import ALL_LEVELS, check_level
 
 
 @click.command("export")
@@ -30,5 +30,5 @@ def command(bench: Path, out: Path, level: str, splits: tuple[str, ...]) -> None
     """
     from dmseg import build
 
-    n = build.export_coco(build.open_benchmark(bench), out, level=check_level(level), splits=splits)
+    n = build.export_coco(build.open_benchmark(bench), out, level=check_level(level, allowed=ALL_LEVELS), splits=splits)
     click.echo(f"wrote {out}: {n} annotations")

@@ -10,7 +10,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from dmseg.errors import UsageError, unknown_name
-from dmseg.types import LEVELS, MODALITIES, SPLITS, TRACKS, Window, check_level, check_track
+from dmseg.types import ALL_LEVELS, LEVELS, MODALITIES, SPLITS, TRACKS, Window, check_level, check_track
 
 
 class CommaList(click.ParamType):  # type: ignore[type-arg]  # generic only from click 8.2 on
@@ -57,8 +57,8 @@ def complete_modality(ctx: click.Context, param: click.Parameter, incomplete: st
 
 
 def _check_levels(ctx: click.Context, param: click.Parameter, value: tuple[str, ...] | None) -> tuple[str, ...]:
-    chosen = {check_level(level) for level in value} if value else set(LEVELS)
-    return tuple(level for level in LEVELS if level in chosen)
+    chosen = {check_level(level, allowed=ALL_LEVELS) for level in value} if value else set(LEVELS)
+    return tuple(level for level in ALL_LEVELS if level in chosen)
 
 
 def check_level_option(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
@@ -75,9 +75,12 @@ def _check_splits(ctx: click.Context, param: click.Parameter, value: tuple[str, 
 
 
 def levels_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``--levels clear,lq1,...`` -> tuple of level ids in benchmark order; default: all five."""
+    """``--levels clear,lq1,...`` -> tuple of level ids in benchmark order; default: all."""
     return click.option(
-        "--levels", type=CommaList(LEVELS), callback=_check_levels, help=f"Comma-separated; default {','.join(LEVELS)}."
+        "--levels",
+        type=CommaList(ALL_LEVELS),
+        callback=_check_levels,
+        help="Comma-separated; default: all of the track.",
     )(function)
 
 

@@ -11,7 +11,7 @@ import click
 
 from dmseg.cli.options import ANY_PATH, FILE, complete_modality, seed_option, window_option
 from dmseg.errors import UsageError
-from dmseg.types import LEVEL_LABELS, LEVELS, MODALITIES, Window, check_modality
+from dmseg.types import ALL_LEVELS, LEVEL_LABELS, LEVELS, MODALITIES, Window, check_modality
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -196,13 +196,10 @@ def _add_levels(sheet: Sheet, subject: Subject, seed: int, difference: bool) -> 
         )
         levels = plan.apply_levels(subject.clear, LEVELS)
         click.echo(plan.describe("lq3plus"))
-    missing = [level for level in LEVELS if level not in levels]
-    if missing:
-        sheet.columns = [LEVEL_LABELS[level] for level in LEVELS if level in levels]
+    shown = [level for level in ALL_LEVELS if level in levels]
+    sheet.columns = [LEVEL_LABELS[level] for level in shown]
     label = f"{subject.name}\n{subject.modality or 'any modality'}"
-    sheet.add(
-        label, subject.clear, [levels[level] for level in LEVELS[1:] if level in levels], subject.masks, difference
-    )
+    sheet.add(label, subject.clear, [levels[level] for level in shown if level != "clear"], subject.masks, difference)
 
 
 def _add_operations(sheet: Sheet, subjects: Sequence[Subject], seed: int, difference: bool) -> None:

@@ -93,7 +93,7 @@ def command(
 
 
 def _write_run(run: Run, form: str, full: bool) -> str:
-    from dmseg.results.layout import long_csv, screen_table, summary_tables
+    from dmseg.results.layout import long_csv, screen_table, summary_tables, text_table
     from dmseg.results.summary import split_numbers
 
     model = str(run.info["model"]["name"])
@@ -106,6 +106,7 @@ def _write_run(run: Run, form: str, full: bool) -> str:
         parts = [table for numbers in splits for table in summary_tables(model, numbers)]
     else:
         parts = [screen_table(model, numbers) for numbers in splits]
+        parts = [text_table(model, numbers) for numbers in splits if numbers.text] + parts
     _say_notices(run, tables, err=form == "latex")
     return _join(run, parts, form)
 

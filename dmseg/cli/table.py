@@ -10,16 +10,17 @@ from dmseg.cli.options import FILE, FOLDER, CommaList
 from dmseg.errors import UsageError
 
 LAYOUT_NAMES = (
-    "table1", "full", "table3", "table13", "table15", "table16", "table17", "table18", "table19", "table20", "table21",
-    "table23",
+    "table1", "full", "text", "table3", "table13", "table14", "table15", "table16", "table17", "table18", "table19",
+    "table20", "table21", "table23",
 )  # fmt: skip
 
 
 @click.command("table")
 @click.argument("runs", nargs=-1, required=True, type=FOLDER)
 @click.option("--layout", type=click.Choice(LAYOUT_NAMES), default="table1", show_default=True,
-              help="table1: IoU and Dice, as Tables 1 and 2 of the paper; full: every metric; the others: by dataset, "
-              "as that table of the paper, from runs of a natural track.")  # fmt: skip
+              help="table1: IoU and Dice, as Tables 1 and 2 of the paper; full: every metric; text: cIoU and gIoU, of "
+              "--preset text; the others: by dataset, as that table of the paper, from runs of a natural track.",
+              )  # fmt: skip
 @click.option("--metrics", type=CommaList(), default=None, help="Columns of steps.parquet, in place of a layout's.")
 @click.option("--over", type=click.Choice(["final", "step_mean"]), default="final", show_default=True,
               help="After the last step, or the mean over steps.")  # fmt: skip
@@ -51,6 +52,7 @@ def command(
       dmseg table runs/disk runs/watershed
       dmseg table runs/* --layout full --drop --format latex -o table.tex
       dmseg table runs/sam runs/moce --layout table3
+      dmseg table runs/lisa runs/ufo --layout text
       dmseg table runs/sam-tight runs/sam-min runs/sam-max --layout table23
     """
     from dmseg import results

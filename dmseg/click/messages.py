@@ -12,7 +12,7 @@ from dmseg.click.answers import ClickAnswer, Prompt
 from dmseg.click.views import GalleryEntry, ImageGallery, ShownView, list_operations
 from dmseg.errors import UsageError
 from dmseg.metrics import score
-from dmseg.types import LEVEL_LABELS, Mask
+from dmseg.types import LEVEL_LABELS, LEVELS, Mask
 
 MOST_OPERATIONS = 8
 
@@ -72,7 +72,7 @@ def describe_gallery(gallery: ImageGallery, models: Mapping[str, Any], default: 
         "synthetic": gallery.synthetic,
         "models": [{"name": name, "takes": sorted(model.capabilities)} for name, model in models.items()],
         "shown": list(default),
-        "levels": [{"id": level, "label": label} for level, label in LEVEL_LABELS.items()],
+        "levels": [{"id": level, "label": label} for level, label in LEVEL_LABELS.items() if level in LEVELS],
         "images": [_describe_entry(entry) for entry in gallery.entries],
     }
 

@@ -6,7 +6,6 @@ size is what the server (and the table) said, its digest is as published, and an
 
 from __future__ import annotations
 
-import sys
 import tarfile
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ from dmseg.datasets.archives import SUFFIXES
 from dmseg.datasets.recipes import recipe
 from dmseg.errors import DataError
 from dmseg.files import sha256_file
+from dmseg.progress import show_transfer
 from dmseg.tables import read_packaged_table, record
 
 _TIMEOUT_S = 60
@@ -96,13 +96,12 @@ class _Transfer:
         import pooch
 
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={self.start}-"} if self.start else {})
-        fetch = pooch.HTTPDownloader(
-            progressbar=sys.stderr.isatty(), timeout=_TIMEOUT_S, headers=headers, hooks={"response": self._look}
-        )
         try:
-            with self.part.open("ab") as stream:
+            with self.part.open("ab") as stream, show_transfer(self.file.name) as bar:
                 self._stream = stream
-                fetch(self.file.url, stream, None)
+                pooch.HTTPDownloader(
+                    progressbar=bar, timeout=_TIMEOUT_S, headers=headers, hooks={"response": self._look}
+                )(self.file.url, stream, None)
         except (OSError, ValueError) as error:  # requests' errors are OSErrors
             if getattr(error, "errno", None) is not None:
                 raise

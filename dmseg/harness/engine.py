@@ -16,7 +16,7 @@ from dmseg.errors import ImageFileError, MachineError
 from dmseg.harness.calling import Answer, CallFailure, GuardedModel, Question
 from dmseg.harness.options import RunOptions
 from dmseg.harness.replay import Replay
-from dmseg.harness.selection import Block, BlockItem
+from dmseg.harness.selection import Block, BlockItem, Target
 from dmseg.harness.sequence import ClickSession, Row
 from dmseg.manifests import thumbprint
 from dmseg.protocol import Click, candidate_prompts, first_prompts, next_click
@@ -141,18 +141,16 @@ class Engine:
         sequences = []
         for target in image.targets:
             reference = target.reference()
-            sequences.append(
-                ClickSession(image, target, level, reference, self._first(target.mask_id, level, reference))
-            )
+            sequences.append(ClickSession(image, target, level, reference, self._first(target, level, reference)))
             if failure is not None:
                 sequences[-1].take(failure)
         watch.stop("prompt")
         return ImageAtLevel(level, image.image_id, pixels, sequences, watch, item.plan_digest)
 
-    def _first(self, mask_id: str, level: str, reference: Mask) -> Prompts:
+    def _first(self, target: Target, level: str, reference: Mask) -> Prompts:
         if self._replay is not None:
-            return self._replay.first(mask_id, level)
-        return first_prompts(self._rules, reference, mask_id, self._options.seed)
+            return self._replay.first(target.mask_id, level)
+        return first_prompts(self._rules, reference, target.mask_id, self._options.seed, target.expression)
 
     def _encode(self, items: list[ImageAtLevel]) -> None:
         """Encode all images of the unit in one call."""

@@ -260,6 +260,11 @@ def _check_options(options: RunOptions) -> None:
         raise UsageError("a timeout needs a POSIX system (Linux, macOS); leave out --timeout")
     if options.prompts is not None and not options.prompts.is_file():
         raise UsageError(f"{options.prompts}: no such file; give the prompts.parquet of a run")
+    if options.prompts is not None and options.rules.gives_text:
+        raise UsageError(
+            f'preset "{options.preset}" gives the sentences of the benchmark; a file of prompts cannot be replayed '
+            "with it"
+        )
     if options.prompts is not None and options.rules.search is not None:
         raise UsageError(
             f'preset "{options.preset}" searches its prompts; a file of prompts cannot be replayed with it'

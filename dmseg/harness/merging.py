@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from dmseg.files import atomic_path
 from dmseg.jobs import Ledger, write_json
 from dmseg.results.audit import AUDIT_FILE, PREDICTIONS_FILE, SHOWN_FILE, AuditRecord, AuditWriter, is_audited
-from dmseg.results.columns import ENVIRONMENT_FILE, RUN_FILE, TABLES, run_schema
+from dmseg.results.columns import ENVIRONMENT_FILE, RUN_FILE, TABLES, gives_text, run_schema
 from dmseg.results.shown import list_shown
 
 _GROUP_ROWS = 20_000
@@ -38,7 +38,8 @@ def merge(out: Path, ledger: Ledger, info: Mapping[str, Any], names: Sequence[st
     masks: set[str] = set()
     errors = halvings = 0
     with contextlib.ExitStack() as stack:
-        tables = {name: stack.enter_context(_TableWriter(out, name)) for name in TABLES}
+        text = gives_text(info["protocol"]["preset"])
+        tables = {name: stack.enter_context(_TableWriter(out, name, text)) for name in TABLES}
         files = (AUDIT_FILE, PREDICTIONS_FILE, SHOWN_FILE)
         audited, kept, shown = (stack.enter_context(AuditWriter(out / name)) for name in files)
         for part in ledger.stream(names):
@@ -67,9 +68,9 @@ def merge(out: Path, ledger: Ledger, info: Mapping[str, Any], names: Sequence[st
 class _TableWriter(contextlib.ExitStack):
     """Writes one table of a run, group by group; it is there when the block ends well."""
 
-    def __init__(self, out: Path, name: str) -> None:
+    def __init__(self, out: Path, name: str, text: bool) -> None:
         super().__init__()
-        self._schema, self._is_inputs = run_schema(name), name == "inputs"
+        self._schema, self._is_inputs = run_schema(name, text=text), name == "inputs"
         self._waiting: list[dict[str, Any]] = []
         self._path = out / f"{name}.parquet"
 

@@ -9,24 +9,32 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dmseg import imaging
 from dmseg.build import Benchmark, StoredLevel
 from dmseg.errors import DataError, UsageError, unknown_name
 from dmseg.harness.options import RunOptions
-from dmseg.types import LEVELS, Mask, check_level
+from dmseg.manifests import expand_expressions
+from dmseg.types import ALL_LEVELS, LEVELS, Mask, check_level
 
+_MASK_COLUMNS = ("mask_id", "image_id", "structure", "rle")
+_TEXT_COLUMNS = ("expressions", "expressions_sha256")
 _IMAGE_COLUMNS = ("image_id", "dataset", "modality", "split", "case_id", "spacing_y", "spacing_x")
 _BATCH_ROWS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One object of one image, as the manifest has it."""
+    """One object of one image, as the manifest has it; with a preset that gives sentences, one for each of them.
+
+    Then ``mask_id`` is the id of the sentence's rows.
+    """
 
     mask_id: str
     structure: str
     rle: str
+    expression: str | None = None
 
     def reference(self) -> Mask:
         """Return the object's mask, bool (H, W)."""
@@ -131,7 +139,7 @@ def levels_of(benchmark: Benchmark, wanted: tuple[str, ...]) -> tuple[str, ...]:
     Raises:
         UsageError: a level that the benchmark does not have.
     """
-    wanted = tuple(check_level(level) for level in wanted)
+    wanted = tuple(check_level(level, allowed=ALL_LEVELS) for level in wanted)
     if set(wanted) == set(LEVELS):
         return benchmark.levels
     for level in wanted:
@@ -143,14 +151,23 @@ def levels_of(benchmark: Benchmark, wanted: tuple[str, ...]) -> tuple[str, ...]:
 def select(benchmark: Benchmark, options: RunOptions) -> Selection:
     """Choose the images of the splits asked for that have objects in the evaluation subset.
 
-    With a limit, the first so many of each dataset by image id.
+    With a limit, the first so many of each dataset by image id. With a preset that gives sentences, each sentence of an
+    object is a target; objects without one are none.
 
     Raises:
         UsageError: nothing is left; the message says what the benchmark has.
         DataError: masks are missing from the manifest, so that nothing can be scored.
     """
-    masks = benchmark.table("masks", ("mask_id", "image_id", "structure", "rle", "evaluate"))
+    text = options.rules.gives_text
+    masks = benchmark.table("masks", (*_MASK_COLUMNS, "evaluate", *(_TEXT_COLUMNS if text else ())))
     evaluated = masks.filter(masks["evaluate"]).sort_by("mask_id")
+    if text:
+        evaluated = evaluated.filter(pc.is_valid(evaluated["expressions_sha256"]))
+        if not evaluated.num_rows:
+            raise UsageError(
+                f'{benchmark.path} has no sentences, which is all that preset "{options.preset}" gives; build one of '
+                "the track natural-text (dmseg datasets), or choose another --preset"
+            )
     with_objects = set(evaluated["image_id"].to_pylist())
     images = benchmark.table("images", _IMAGE_COLUMNS).sort_by("image_id")
     rows = [row for row in _iterate(images) if row["image_id"] in with_objects]
@@ -164,12 +181,14 @@ def select(benchmark: Benchmark, options: RunOptions) -> Selection:
         raise UsageError(_explain_empty(benchmark, Counter(row["split"] for row in rows), options.splits))
     targets: dict[str, list[Target]] = {name: [] for name in chosen}
     without = set()
-    for row in _iterate(evaluated.select(["mask_id", "image_id", "structure", "rle"])):
+    for row in _iterate(evaluated.drop_columns(["evaluate"])):
         if row["image_id"] not in chosen:
             continue
         if row["rle"] is None:
             without.add(row["mask_id"].split("__", 1)[0])
-        targets[row["image_id"]].append(Target(row["mask_id"], row["structure"], row["rle"]))
+        for one in expand_expressions(row) if text else (row,):
+            found = Target(one["mask_id"], one["structure"], one["rle"], one.get("expression"))
+            targets[row["image_id"]].append(found)
     if without:
         raise DataError(
             f"{benchmark.path}: masks of {', '.join(sorted(without))} are not in this manifest; "

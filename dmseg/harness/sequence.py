@@ -95,6 +95,7 @@ class ClickSession:
             "perfect": self.perfect,
             "gt_area": int(np.count_nonzero(self.reference)),
             **self._scores,
+            **({} if self.prompts.text is None else {"expression": self.prompts.text}),
         }
 
     def prompt_rows(self, step: int, seed: int) -> list[Row]:
@@ -114,6 +115,8 @@ class ClickSession:
         return rows
 
     def _find_kind(self) -> str:
+        if self.prompts.text is not None:
+            return "text"
         if self.prompts.box is not None:
             return "box"
         return "points" if len(self.prompts.points) or not self.prompts.strokes else self.prompts.strokes[0].kind
@@ -144,7 +147,8 @@ class ClickSession:
         if self.answer is None:
             failure = self.failure or CallFailure("error", "the model was not asked")
             state = {"status": failure.status, "error": failure.message, "pred_digest": None}
-            return {"pred_area": None, **_worst(reference, spacing), **state}
+            pixels = self._count_pixels(reference, np.zeros_like(reference))
+            return {"pred_area": None, **_worst(reference, spacing), **state, **pixels}
         prediction = on_grid(self.answer.mask, options.grid)
         rules = functools.partial(score, reference, prediction, boundary=options.boundary, hd95=options.hd95)
         result = rules()
@@ -155,7 +159,15 @@ class ClickSession:
             "status": "ok",
             "error": None,
             "pred_digest": mask_sha256(self.answer.mask),
+            **self._count_pixels(reference, prediction),
         }
+
+    def _count_pixels(self, reference: Mask, prediction: Mask) -> Row:
+        """Return the columns that only rows about sentences have."""
+        if self.prompts.text is None:
+            return {}
+        both, either = np.count_nonzero(reference & prediction), np.count_nonzero(reference | prediction)
+        return {"intersection": int(both), "union": int(either)}
 
     def _grid_spacing(self, reference: Mask) -> tuple[float, float] | None:
         """Return the spacing (y, x) in mm of the grid that metrics are computed on."""

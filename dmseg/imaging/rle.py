@@ -41,7 +41,7 @@ def decode_rle(rle: Mapping[str, Any] | str) -> NDArray[np.bool_]:
     try:
         height, width = (int(side) for side in record["size"])
         counts = record["counts"]
-        runs = np.asarray(counts, dtype=np.int64) if isinstance(counts, list) else _runs(counts)
+        runs = _whole_runs(counts) if isinstance(counts, list) else _runs(counts)
     except (KeyError, TypeError, ValueError, UnicodeError, OverflowError) as error:
         raise DataError(f"not a COCO run-length record ({error})") from None
     if min(height, width) < 0 or height * width > MAX_PIXELS:
@@ -50,6 +50,12 @@ def decode_rle(rle: Mapping[str, Any] | str) -> NDArray[np.bool_]:
         raise DataError(f"the runs of a mask of {height} x {width} do not add up to {height * width} pixels: damaged")
     values = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
     return np.ascontiguousarray(values.reshape(width, height).T)
+
+
+def _whole_runs(counts: list[Any]) -> NDArray[np.int64]:
+    if not all(isinstance(run, int | np.integer) and not isinstance(run, bool) for run in counts):
+        raise TypeError("counts hold what is no whole number")
+    return np.asarray(counts, dtype=np.int64)
 
 
 def _runs(counts: str | bytes) -> NDArray[np.int64]:

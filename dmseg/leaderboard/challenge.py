@@ -186,7 +186,7 @@ def check_answer(challenge: Challenge, run: Run, answer: Path, manifest: Manifes
     drawn = draw_masks(challenge.run_digest, challenge.beacon, run.list_masks(), len(challenge.masks))
     if drawn != challenge.masks:
         raise DataError("the masks of the challenge are not those that its beacon draws; make the challenge again")
-    audit = examine(answer, run.info, run.steps, run.prompts, Reference(manifest), challenge.masks)
+    audit = examine(answer, run.info, run.steps, run.prompts, Reference(manifest, run.gives_text), challenge.masks)
     if audit.without_reference:
         raise DataError("the benchmark has no masks for some of the drawn objects; give the built one with --data")
     return _outcome(challenge, audit)

@@ -50,6 +50,12 @@ LEADERBOARD: tuple[CsvColumn, ...] = (
     _share("iou_final", f"IoU after the last step, {_MACRO}"),
     _share("nsd2_final", f"NSD at 2 px after the last step, {_MACRO}"),
     _share("pixel_accuracy_final", f"pixel accuracy after the last step, {_MACRO}"),
+    _share(
+        "ciou_final",
+        "preset text: intersections over unions, summed over sentences; mean over datasets and levels",
+        False,
+    ),
+    _share("giou_final", "preset text: IoU of each sentence, averaged as ciou_final", False),
     CsvColumn("hd95_mean", "number", f"HD95 after the last step, pixels, {_MACRO}", True, 4),
     CsvColumn("hd95_median", "number", "HD95 after the last step, pixels, median over masks", True, 4),
     _share("dice_step_mean", f"Dice, mean over all steps, {_MACRO}"),
@@ -58,7 +64,7 @@ LEADERBOARD: tuple[CsvColumn, ...] = (
     _share("dice_lq2", "final Dice at LQ-2, mean over datasets", False),
     _share("dice_lq3", "final Dice at LQ-3, mean over datasets", False),
     _share("dice_lq3plus", "final Dice at LQ-3+, mean over datasets", False),
-    CsvColumn("drop", "number", "dice_clear - dice_lq3plus", False),
+    CsvColumn("drop", "number", "dice_clear less Dice at the hardest level: LQ-3+, of photographs LQ-3", False),
     CsvColumn(
         "noc90",
         "number",
@@ -138,6 +144,19 @@ PAPER: tuple[CsvColumn, ...] = (
     CsvColumn("iou", "number", "IoU in per cent, as printed"),
     CsvColumn("dice", "number", "Dice in per cent, as printed"),
     CsvColumn("table", "string", "table of the paper"),
+)
+
+PAPER_NATURAL: tuple[CsvColumn, ...] = (
+    CsvColumn("table", "string", "table of the paper"),
+    CsvColumn("method", "string", "method as printed"),
+    CsvColumn("dataset", "string", "dataset as printed"),
+    CsvColumn(
+        "condition",
+        "string",
+        "LQ-1, LQ-2, LQ-3, Clear, RobustSeg or real; in Tab. 23 Deg or Clr with boxes T (tight), M (min), X (max)",
+    ),
+    CsvColumn("metric", "string", "iou, dice, pixel_accuracy, nsd (tolerance not given) or hd95 (pixels)"),
+    CsvColumn("value", "number", "as printed, per cent; hd95 in pixels"),
 )
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from dmseg.files import sha256_file, write_bytes
-from dmseg.leaderboard.columns import ARTEFACTS, LEADERBOARD, LONG, PAPER, CsvColumn, frictionless
+from dmseg.leaderboard.columns import ARTEFACTS, LEADERBOARD, LONG, PAPER, PAPER_NATURAL, CsvColumn, frictionless
 from dmseg.leaderboard.entries import (
     PUBLISHED_ARTEFACTS_FILE,
     PUBLISHED_FILE,
@@ -27,17 +27,19 @@ from dmseg.leaderboard.entries import (
     read_entries,
 )
 from dmseg.leaderboard.ranking import Standing, rank
-from dmseg.leaderboard.rows import Row, coverage, find_evaluated_masks, is_ranked
+from dmseg.leaderboard.rows import Row, coverage, find_evaluated_expressions, find_evaluated_masks, is_ranked
 from dmseg.leaderboard.summaries import Summary, summary_of
 from dmseg.leaderboard.tables import csv_bytes, csv_header, csv_lines, parse_csv, read_csv
 from dmseg.manifests import LOCAL_EDITION, find_published_header
 from dmseg.naming import name_key
+from dmseg.results.columns import gives_text
 from dmseg.types import LEVELS, MEDICAL, TRACK_LEVELS
 
 LEADERBOARD_FILE = "leaderboard.csv"
 LONG_FILE = "leaderboard_long.csv"
 ARTEFACTS_FILE = "leaderboard_artefacts.csv"
 PAPER_FILE = "paper.csv"
+PAPER_NATURAL_FILE = "paper_natural.csv"
 PAGE_FILE = "leaderboard.html"
 
 Contest = tuple[str, str, str, str]
@@ -54,6 +56,7 @@ class LeaderboardRecord:
         artefacts: (contest, model) -> rows of leaderboard_artefacts.csv as text, sorted.
         standings: contest -> the ranking of its complete runs.
         paper: rows of paper.csv.
+        paper_natural: rows of paper_natural.csv.
         entries: the runs behind the rows.
         problems: one line for each entry that was left out.
     """
@@ -63,6 +66,7 @@ class LeaderboardRecord:
     artefacts: dict[tuple[Contest, str], str]
     standings: dict[Contest, Standing]
     paper: list[Row]
+    paper_natural: list[Row]
     entries: list[Entry]
     problems: list[str] = field(default_factory=list)
 
@@ -94,7 +98,7 @@ def make_record(root: Path, given: Sequence[Entry] | None = None) -> Leaderboard
     long: dict[tuple[Contest, str], str] = {}
     artefacts: dict[tuple[Contest, str], str] = {}
     competitors: dict[Contest, list[tuple[Row, Summary]]] = {}
-    expected: dict[tuple[str, str], frozenset[str]] = {}
+    expected: dict[tuple[str, str, bool], frozenset[str]] = {}
     shared: dict[tuple[str, ...], tuple[str, ...]] = {}
     for entry, split in newest_per_contest(entries):
         found = _row(entry, split, expected, problems)
@@ -114,14 +118,15 @@ def make_record(root: Path, given: Sequence[Entry] | None = None) -> Leaderboard
         long=dict(sorted(long.items())),
         artefacts=dict(sorted(artefacts.items())),
         standings=dict(sorted(standings.items())),
-        paper=read_csv(_paper_path(), PAPER),
+        paper=read_csv(_locate(PAPER_FILE), PAPER),
+        paper_natural=read_csv(_locate(PAPER_NATURAL_FILE), PAPER_NATURAL),
         entries=entries,
         problems=problems,
     )
 
 
 def _row(
-    entry: Entry, split: str, expected: dict[tuple[str, str], frozenset[str]], problems: list[str]
+    entry: Entry, split: str, expected: dict[tuple[str, str, bool], frozenset[str]], problems: list[str]
 ) -> tuple[Row, Summary] | None:
     """Return the row of an entry and split; whatever is wrong with the entry is noted, and it is left out."""
     try:
@@ -134,9 +139,11 @@ def _row(
             share = coverage(len(scores.mask_ids), len(scores.levels), len(scores.mask_ids), levels)
         else:
             name = f"{benchmark['edition']}-{benchmark['version']}"
-            if (name, split) not in expected:
-                expected[name, split] = frozenset(find_evaluated_masks(name, split))
-            known = expected[name, split]
+            text = gives_text(entry.info["protocol"]["preset"])
+            if (name, split, text) not in expected:
+                find = find_evaluated_expressions if text else find_evaluated_masks
+                expected[name, split, text] = frozenset(find(name, split))
+            known = expected[name, split, text]
             if foreign := sorted(set(scores.mask_ids) - known):
                 raise ValueError(f"{len(foreign)} masks are not in {name}, the first is {foreign[0]}")
             # How many levels there are is the edition's word, not the run's.
@@ -217,8 +224,8 @@ def _keep_published(
         tables[file].update({key: csv_lines(columns, part) for key, part in parts.items()})
 
 
-def _paper_path() -> Path:
-    return Path(str(resources.files("dmseg.leaderboard").joinpath(PAPER_FILE)))
+def _locate(name: str) -> Path:
+    return Path(str(resources.files("dmseg.leaderboard").joinpath(name)))
 
 
 def _place(row: Row) -> tuple[Any, ...]:
@@ -235,11 +242,13 @@ def record_files(record: LeaderboardRecord) -> dict[str, bytes]:
         LONG_FILE: LONG,
         ARTEFACTS_FILE: ARTEFACTS,
         PAPER_FILE: PAPER,
+        PAPER_NATURAL_FILE: PAPER_NATURAL,
     }
     files = {LEADERBOARD_FILE: csv_bytes(LEADERBOARD, record.rows)}
     files[LONG_FILE] = _join_lines(LONG, record.long)
     files[ARTEFACTS_FILE] = _join_lines(ARTEFACTS, record.artefacts)
-    files[PAPER_FILE] = _paper_path().read_bytes()
+    for name in (PAPER_FILE, PAPER_NATURAL_FILE):
+        files[name] = _locate(name).read_bytes()
     for name, columns in schemas.items():
         schema = json.dumps(frictionless(columns), indent=1, ensure_ascii=False) + "\n"
         files[name.replace(".csv", ".schema.json")] = schema.encode()

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from dmseg.leaderboard.columns import LEADERBOARD
 from dmseg.leaderboard.entries import RANKED_TIERS
 from dmseg.leaderboard.ranking import mask_scores
-from dmseg.manifests import LOCAL_EDITION, find_published
+from dmseg.manifests import LOCAL_EDITION, expand_expressions, find_published
 from dmseg.results.cases import NOC_TARGET, CaseTable
+from dmseg.results.expressions import measure_expressions
 from dmseg.results.grouping import Operations, measure_drops
 from dmseg.results.notices import find_trained, list_synthetic
 from dmseg.statistics import CaseBootstrap, Estimate
-from dmseg.types import LEVELS
+from dmseg.types import LEVELS, MEDICAL, TRACK_LEVELS
 
 LONG_METRICS: tuple[str, ...] = ("dice", "iou", "pixel_accuracy", "nsd_2", "hd95")
 
@@ -36,6 +37,9 @@ def leaderboard_row(info: Mapping[str, Any], table: CaseTable) -> Row:
     overlap = find_trained(model.get("trained_on") or (), table.datasets, list_synthetic(info))
     row: Row = dict.fromkeys(column.name for column in LEADERBOARD)
     row |= _averages(table)
+    hardest = TRACK_LEVELS[benchmark.get("track") or MEDICAL][-1]
+    if hardest != "clear" and row["dice_clear"] is not None and row.get(f"dice_{hardest}") is not None:
+        row["drop"] = row["dice_clear"] - row[f"dice_{hardest}"]
     row |= {
         "model": model["name"],
         "params_m": None if model.get("params") is None else model["params"] / 1e6,
@@ -67,15 +71,15 @@ def _averages(table: CaseTable) -> Row:
         "dice_step_mean": table.values["dice"].mean(axis=(1, 2)),
     }
     for i, level in enumerate(table.levels):
-        columns[f"dice_{level}"] = table.values["dice"][:, i, -1]
+        if level in LEVELS:  # what RobustSeg's types have no columns of stands in the long table
+            columns[f"dice_{level}"] = table.values["dice"][:, i, -1]
     if table.steps > 1 and (table.values["iou"] >= NOC_TARGET).any():
         columns["noc90"] = table.first_step_reaching().mean(axis=1)
     means = table.bootstrap.means(np.column_stack(list(columns.values())))
     row: Row = {name: float(value) for name, value in zip(columns, means, strict=True)}
     row |= {"score": scores.value, "score_low": scores.low, "score_high": scores.high}
+    row |= {f"{line.metric}_final": line.cells[-1].value / 100 for line in measure_expressions(table, places=False)}
     row["hd95_median"] = float(np.median(mask_scores(table, "hd95")))
-    if {"dice_clear", "dice_lq3plus"} <= set(row):
-        row["drop"] = row["dice_clear"] - row["dice_lq3plus"]
     return row
 
 
@@ -86,12 +90,21 @@ def coverage(masks: int, levels: int, expected: int, expected_levels: int = len(
 
 def find_evaluated_masks(manifest_name: str, split: str) -> dict[str, str]:
     """Return mask_id -> image_id of the evaluation subset of one split of a published manifest."""
+    return {row["mask_id"]: row["image_id"] for row in _list_evaluated(manifest_name, split)}
+
+
+def find_evaluated_expressions(manifest_name: str, split: str) -> dict[str, str]:
+    """Return the same for a preset that gives sentences: the ids of the rows about each of them."""
+    rows = (one for row in _list_evaluated(manifest_name, split) for one in expand_expressions(row))
+    return {row["mask_id"]: row["image_id"] for row in rows}
+
+
+def _list_evaluated(manifest_name: str, split: str) -> list[Row]:
     manifest = find_published(manifest_name)
     images = manifest.images.select(["image_id", "split"]).to_pydict()
     inside = {i for i, s in zip(images["image_id"], images["split"], strict=True) if s == split}
-    masks = manifest.masks.select(["mask_id", "image_id", "evaluate"]).to_pydict()
-    rows = zip(masks["mask_id"], masks["image_id"], masks["evaluate"], strict=True)
-    return {mask: image for mask, image, evaluate in rows if evaluate and image in inside}
+    masks = manifest.masks.select(["mask_id", "image_id", "evaluate", "expressions", "expressions_sha256"]).to_pylist()
+    return [row for row in masks if row["evaluate"] and row["image_id"] in inside]
 
 
 def long_rows(info: Mapping[str, Any], table: CaseTable) -> list[Row]:

@@ -7,7 +7,7 @@ from dmseg.leaderboard.names import MODEL_NAME, MODEL_NAME_RULE
 from dmseg.protocol import CORRECTIVE_RULES, PRESETS
 from dmseg.results.columns import SCHEMA_VERSION
 from dmseg.schemas import SHA256, Either, Items, Loose, Number, Optional, Record, Text
-from dmseg.types import LEVELS, SPLITS, TRACKS
+from dmseg.types import ALL_LEVELS, SPLITS, TRACKS
 
 MAX_STEPS = 100
 _MOST_MASKS = 10_000_000
@@ -36,7 +36,7 @@ RUN = Record(
                 "version": Text(60, shortest=1, pattern=r"[A-Za-z0-9][A-Za-z0-9.+_-]*"),
                 "manifest_digest": Text(64, pattern=SHA256, means="64 lower-case hex digits"),
                 "split": Items(Text(choices=SPLITS), len(SPLITS), 1, distinct=True),
-                "levels": Items(Text(choices=LEVELS), len(LEVELS), 1, distinct=True),
+                "levels": Items(Text(choices=ALL_LEVELS), len(ALL_LEVELS), 1, distinct=True),
                 "limit": Optional(Number(1, 10**9)),
                 "track": Optional(Text(choices=TRACKS)),
             },

@@ -12,7 +12,7 @@ from dmseg.leaderboard.entries import PUBLISHED_FILE, PUBLISHED_LONG_FILE, defau
 from dmseg.leaderboard.record import LEADERBOARD_FILE, LONG_FILE, contest_of
 from dmseg.leaderboard.rows import Row
 from dmseg.leaderboard.tables import read_csv
-from dmseg.types import LEVEL_LABELS, check_level
+from dmseg.types import LEVEL_LABELS, LEVELS, check_level
 
 METRICS: dict[str, tuple[str, str]] = {
     "dice": ("dice_final", "Dice"),
@@ -87,7 +87,8 @@ def _at_level(root: Path, level: str, metric: str) -> dict[tuple[str, ...], floa
 
 
 def _table(rows: Sequence[Row], by: str, column: str, heading: str) -> str:
-    head = ["rank", "model", "Dice", "95 % interval", *LEVEL_LABELS.values(), "drop", "NSD 2px", "HD95", "tier"]
+    labels = [LEVEL_LABELS[name] for name in LEVELS]
+    head = ["rank", "model", "Dice", "95 % interval", *labels, "drop", "NSD 2px", "HD95", "tier"]
     if heading not in head:
         head.insert(3, heading)
     lines = [head]
@@ -97,7 +98,7 @@ def _table(rows: Sequence[Row], by: str, column: str, heading: str) -> str:
             row["model"],
             _percent(row["score"]),
             _interval(row),
-            *(_percent(row[f"dice_{name}"]) for name in LEVEL_LABELS),
+            *(_percent(row[f"dice_{name}"]) for name in LEVELS),
             _percent(row["drop"]),
             _percent(row["nsd2_final"]),
             f"{row['hd95_mean']:.1f}",

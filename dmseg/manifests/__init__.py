@@ -5,6 +5,7 @@ Building a benchmark lives in :mod:`dmseg.build`; this package knows nothing of 
 
 from dmseg.manifests.columns import DEGRADATIONS, IMAGES, MASKS, SCHEMA_VERSION, TABLES, Column, arrow_schema
 from dmseg.manifests.difference import ManifestDifference, diff
+from dmseg.manifests.expressions import expand_expressions, expression_id, object_of, pack_expressions
 from dmseg.manifests.files import (
     HEADER_FILE,
     Manifest,
@@ -50,6 +51,8 @@ __all__ = [
     "clean_text",
     "diff",
     "edition_of",
+    "expand_expressions",
+    "expression_id",
     "find_published",
     "find_published_header",
     "image_id",
@@ -57,6 +60,8 @@ __all__ = [
     "manifest_digest",
     "mask_id",
     "mask_sha256",
+    "object_of",
+    "pack_expressions",
     "pixel_sha256",
     "plan_digest",
     "read_header",

@@ -2,7 +2,7 @@
 
 ``docs/build.md`` prints these tables. Columns outside the identity are measured on one machine (``observed``,
 ``thumbprint``, ``pixel_sha256``), can be made again from the others (``plan``: its digest is in the identity), or may
-not be shared (``rle``: its ``mask_sha256`` is in the identity).
+not be shared (``rle``, ``expressions``: ``mask_sha256`` and ``expressions_sha256`` are in the identity).
 """
 
 from __future__ import annotations
@@ -17,13 +17,20 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: name, Arrow type, meaning, whether a value may be missing, whether it is part of the identity."""
+    """One column of a table.
+
+    Attributes:
+        optional: whether a value may be missing.
+        identity: whether it is part of what the digest names.
+        sparse: whether the column is absent from files, and from the digest, where no row has a value.
+    """
 
     name: str
     type: pa.DataType
     meaning: str
     optional: bool = False
     identity: bool = True
+    sparse: bool = False
 
 
 IMAGES: tuple[Column, ...] = (
@@ -54,6 +61,21 @@ MASKS: tuple[Column, ...] = (
     Column("x1", pa.int32(), "last column of the object (inclusive)"),
     Column("y1", pa.int32(), "last row of the object (inclusive)"),
     Column("evaluate", pa.bool_(), "in the evaluation subset"),
+    Column(
+        "expressions",
+        pa.string(),
+        "JSON list of the sentences that name the object; absent where no object has any",
+        optional=True,
+        identity=False,
+        sparse=True,
+    ),
+    Column(
+        "expressions_sha256",
+        pa.string(),
+        "sha256 of that text; absent where no object has any",
+        optional=True,
+        sparse=True,
+    ),
 )
 
 DEGRADATIONS: tuple[Column, ...] = (
@@ -73,3 +95,23 @@ def arrow_schema(table: str) -> pa.Schema:
     """Return the Arrow schema of a table, with the schema version in its metadata."""
     fields = [pa.field(column.name, column.type, nullable=column.optional) for column in TABLES[table]]
     return pa.schema(fields, metadata={"dmseg_schema_version": str(SCHEMA_VERSION)})
+
+
+def list_sparse(table: str) -> tuple[str, ...]:
+    """Return the names of a table's columns that may be absent."""
+    return tuple(column.name for column in TABLES[table] if column.sparse)
+
+
+def drop_empty(name: str, table: pa.Table) -> pa.Table:
+    """Return a table without its sparse columns of which no row has a value: as it is stored, and named."""
+    empty = [one for one in list_sparse(name) if one in table.column_names and table[one].null_count == len(table)]
+    return table.drop_columns(empty) if empty else table
+
+
+def fill_absent(name: str, table: pa.Table) -> pa.Table:
+    """Return a table with all its columns, in order; absent sparse ones hold no value."""
+    schema = arrow_schema(name)
+    for one in list_sparse(name):
+        if one not in table.column_names:
+            table = table.append_column(schema.field(one), pa.nulls(len(table), schema.field(one).type))
+    return table.select([one for one in schema.names if one in table.column_names])

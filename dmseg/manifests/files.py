@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from dmseg.errors import DataError
 from dmseg.files import atomic_path, write_text
-from dmseg.manifests.columns import SCHEMA_VERSION, TABLES, arrow_schema
+from dmseg.manifests.columns import SCHEMA_VERSION, TABLES, arrow_schema, drop_empty, fill_absent, list_sparse
 from dmseg.manifests.shape import HEADER, check_values
 from dmseg.naming import require_id
 from dmseg.reading import parse_json, read_regular, require_regular
@@ -65,7 +65,11 @@ def write_tables(folder: Path, tables: Mapping[str, pa.Table]) -> None:
     """Write the three Parquet tables into ``folder``, each atomically."""
     for name, table in tables.items():
         with atomic_path(folder / f"{name}.parquet") as temporary:
-            pq.write_table(table.cast(arrow_schema(name)), temporary, compression="zstd")
+            pq.write_table(_prepare_for_file(name, table), temporary, compression="zstd")
+
+
+def _prepare_for_file(name: str, table: pa.Table) -> pa.Table:
+    return drop_empty(name, fill_absent(name, table).cast(arrow_schema(name)))
 
 
 def write_header(folder: Path, info: Mapping[str, Any]) -> None:
@@ -83,7 +87,7 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
     with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
         for name, table in manifest.tables.items():
             buffer = io.BytesIO()
-            pq.write_table(table.cast(arrow_schema(name)), buffer, compression="zstd")
+            pq.write_table(_prepare_for_file(name, table), buffer, compression="zstd")
             archive.writestr(zipfile.ZipInfo(f"{name}.parquet", _ZIP_TIME), buffer.getvalue())
         text = json.dumps(manifest.info, indent=2, ensure_ascii=False) + "\n"
         archive.writestr(zipfile.ZipInfo(HEADER_FILE, _ZIP_TIME), text)
@@ -195,12 +199,15 @@ def _header(content: bytes, where: str) -> dict[str, Any]:
 def _table(name: str, stream: BinaryIO, where: str, columns: Sequence[str] | None = None) -> pa.Table:
     file = _open_parquet(name, stream, where)
     schema = arrow_schema(name)
-    chosen = pa.schema([schema.field(column) for column in columns or schema.names], metadata=schema.metadata)
+    names = list(columns or schema.names)
+    absent = set(list_sparse(name)) - set(file.schema_arrow.names)
+    stored = [column for column in names if column not in absent]
+    chosen = pa.schema([schema.field(column) for column in stored], metadata=schema.metadata)
     try:
-        table = file.read(chosen.names).select(chosen.names).cast(chosen)
+        table = file.read(stored).select(stored).cast(chosen)
         table.validate(full=True)  # text that is no UTF-8
         check_values(table, where)
-        return table
+        return fill_absent(name, table).select(names) if absent & set(names) else table
     except OSError as error:
         raise DataError(f"{where}: not a readable Parquet file: {error}") from None
     except (pa.ArrowException, ValueError) as error:
@@ -218,7 +225,8 @@ def _open_parquet(name: str, stream: BinaryIO, where: str) -> pq.ParquetFile:
     version = metadata.get(b"dmseg_schema_version", str(SCHEMA_VERSION).encode()).decode("utf-8", "replace")
     if version != str(SCHEMA_VERSION):
         raise DataError(f"{where}: schema_version {version!r} is unknown to this dmseg, which reads {SCHEMA_VERSION}")
-    missing = [column for column in arrow_schema(name).names if column not in found.names]
+    needed = [column for column in arrow_schema(name).names if column not in list_sparse(name)]
+    missing = [column for column in needed if column not in found.names]
     if missing:
         raise DataError(f"{where}: missing column(s): {', '.join(missing)}; it has {', '.join(found.names)}")
     return file

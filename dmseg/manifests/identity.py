@@ -16,8 +16,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dmseg.canonical import digest_rows, significant
-from dmseg.manifests.columns import TABLES, Column
-from dmseg.types import LEVELS, Image, Mask
+from dmseg.manifests.columns import TABLES, Column, drop_empty, list_sparse
+from dmseg.types import ALL_LEVELS, Image, Mask
 
 THUMBPRINT_SIDE = 16
 _SORT_KEYS = {"images": ("image_id",), "masks": ("mask_id",), "degradations": ("image_id", "level")}
@@ -60,10 +60,10 @@ def _lengths(start: NDArray[np.int64], total: int) -> NDArray[np.int64]:
 
 
 def sort_table(name: str, table: pa.Table) -> pa.Table:
-    """Return a manifest table in manifest order: by id, and within an image by level as in ``LEVELS``."""
+    """Return a manifest table in manifest order: by id, and within an image by level as in ``ALL_LEVELS``."""
     if name != "degradations":
         return table.sort_by([(key, "ascending") for key in _SORT_KEYS[name]])
-    rank = pa.array([LEVELS.index(level) for level in table["level"].to_pylist()], pa.int8())
+    rank = pa.array([ALL_LEVELS.index(level) for level in table["level"].to_pylist()], pa.int8())
     ranked = table.append_column("rank", rank).sort_by([("image_id", "ascending"), ("rank", "ascending")])
     return ranked.drop_columns(["rank"])
 
@@ -95,8 +95,10 @@ def _rows(
     header: Mapping[str, Any], tables: Mapping[str, pa.Table], chosen: Mapping[str, tuple[str, ...]]
 ) -> Iterator[Any]:
     yield {key: header[key] for key in ("seed", "levels", "recipes", "degradation_tables")}
-    for name, columns in chosen.items():
+    for name, wanted in chosen.items():
+        stored = drop_empty(name, tables[name])
+        columns = [column for column in wanted if column in stored.column_names or column not in list_sparse(name)]
         yield [name, *columns]
-        for batch in sort_table(name, tables[name].select(list(columns))).to_batches(max_chunksize=_BATCH_ROWS):
+        for batch in sort_table(name, stored.select(columns)).to_batches(max_chunksize=_BATCH_ROWS):
             for row in zip(*(batch.column(column).to_pylist() for column in columns), strict=True):
                 yield [significant(value) if isinstance(value, float) else value for value in row]

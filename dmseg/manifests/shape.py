@@ -9,7 +9,7 @@ from dmseg.errors import DataError
 from dmseg.manifests.columns import SCHEMA_VERSION
 from dmseg.naming import require_id, require_inside
 from dmseg.schemas import SHA256, Entries, Items, Loose, Number, Optional, Record, Text
-from dmseg.types import ALL_MODALITIES, LEVELS, SPLITS, TRACKS
+from dmseg.types import ALL_LEVELS, ALL_MODALITIES, SPLITS, TRACKS
 
 _DIGEST = Text(64, pattern=SHA256, means="64 lower-case hex digits")
 _NAME = Text(80, shortest=1, pattern=r"[A-Za-z0-9][A-Za-z0-9.+_-]*", means="1 to 80 letters, digits and . + _ -")
@@ -19,7 +19,7 @@ HEADER = Record(
         "edition": _NAME,
         "version": _NAME,
         "seed": Number(-(2**63), 2**63 - 1),
-        "levels": Items(Text(choices=LEVELS), len(LEVELS), 1, distinct=True),
+        "levels": Items(Text(choices=ALL_LEVELS), len(ALL_LEVELS), 1, distinct=True),
         "storage": Optional(Text(20)),
         "track": Optional(Text(choices=TRACKS)),
         "recipes": Entries(_DIGEST, 10_000),
@@ -34,7 +34,7 @@ HEADER = Record(
 _ID = r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,254}$"
 _IDS = ("image_id", "mask_id", "dataset", "case_id")
 _OUTSIDE = r"^/|(^|/)\.\.(/|#|$)|[\x00-\x1f]"
-_CHOICES = {"level": LEVELS, "split": SPLITS, "modality": ALL_MODALITIES}
+_CHOICES = {"level": ALL_LEVELS, "split": SPLITS, "modality": ALL_MODALITIES}
 _SIDE = 1_000_000
 _RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("height", "width"), (1, _SIDE)),

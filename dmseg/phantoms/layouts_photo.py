@@ -75,7 +75,7 @@ def weather(folder: PhantomFolder, items: Iterable[DrawnItem]) -> None:
             folder.put(f"WXSOD_data/test_sys/gt/{name}.png", png(mask), item.key)
 
 
-class _CocoFile:
+class CocoFile:
     """A COCO annotation file while it is filled."""
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -90,8 +90,8 @@ class _CocoFile:
         for structure in drawing.structures:
             self.add(number, structure.name, outline(structure.mask), structure.mask)
 
-    def add(self, number: int, name: str, segmentation: Any, mask: Mask, **other: Any) -> None:
-        """Add one annotation."""
+    def add(self, number: int, name: str, segmentation: Any, mask: Mask, **other: Any) -> int:
+        """Add one annotation and return its id."""
         rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
         box = (
             [0, 0, 0, 0]
@@ -102,6 +102,7 @@ class _CocoFile:
         entry: dict[str, Any] = {"id": len(self.annotations) + 1, "image_id": number, "category_id": category}
         entry |= {"segmentation": segmentation, "area": int(np.count_nonzero(mask)), "bbox": box, **other}
         self.annotations.append(entry)
+        return int(entry["id"])
 
     def to_text(self) -> str:
         """Return the file's text."""
@@ -124,7 +125,7 @@ def lvis(folder: PhantomFolder, items: Iterable[DrawnItem]) -> None:
 
     One object lies outside of its image, and one image of the val list has no object.
     """
-    files = {part: _CocoFile(LVIS_NAMES) for part in ("train", "val")}
+    files = {part: CocoFile(LVIS_NAMES) for part in ("train", "val")}
     for item in items:
         part = "val" if item.number % 2 == 0 else "train"
         place = "val2017" if item.number % 4 == 0 else "train2017"
@@ -145,7 +146,7 @@ def lvis(folder: PhantomFolder, items: Iterable[DrawnItem]) -> None:
 
 def coco_val(folder: PhantomFolder, items: Iterable[DrawnItem]) -> None:
     """``val2017`` and ``annotations/instances_val2017.json``; one image is LVIS's, one annotation is a group."""
-    file = _CocoFile(COCO_NAMES)
+    file = CocoFile(COCO_NAMES)
     for item in items:
         number = 900001 + item.number
         name = f"{number:012d}.jpg"
@@ -167,7 +168,7 @@ def lis(folder: PhantomFolder, items: Iterable[DrawnItem]) -> None:
 
     Names in the lists begin with ``./JPEGImages/`` and end in ``.png``.
     """
-    files = {light: _CocoFile(LIS_NAMES) for light in ("", "+1")}
+    files = {light: CocoFile(LIS_NAMES) for light in ("", "+1")}
     for item in items:
         odd, even = 2 * item.number + 1, 2 * item.number + 2
         dark = scenes.darken(item.content, item.key)
@@ -181,7 +182,7 @@ def lis(folder: PhantomFolder, items: Iterable[DrawnItem]) -> None:
 
 def seaclear(folder: PhantomFolder, items: Iterable[DrawnItem]) -> None:
     """``dataset.json`` and ``<site>/<camera>/frame_<number>.jpg``: numbers begin anew in each folder."""
-    file = _CocoFile(SEACLEAR_NAMES)
+    file = CocoFile(SEACLEAR_NAMES)
     for item in items:
         site, camera = _SITES[item.number % len(_SITES)]
         name = f"{site}/{camera}/frame_{item.number // len(_SITES) + 1:04d}.jpg"

@@ -17,6 +17,7 @@ from dmseg.phantoms import (
     layouts_archive,
     layouts_colour,
     layouts_photo,
+    layouts_text,
     layouts_ultrasound,
     layouts_volume,
     microscopy,
@@ -155,6 +156,10 @@ def _lis(case: str, key: str, number: int) -> Drawing:
     return scenes.draw_many(key, layouts_photo.LIS_NAMES)
 
 
+def _refer(case: str, key: str, number: int) -> Drawing:
+    return scenes.draw_many(key, layouts_photo.COCO_NAMES)
+
+
 def _seaclear(case: str, key: str, number: int) -> Drawing:
     return scenes.sink(scenes.draw_many(key, layouts_photo.SEACLEAR_NAMES), key)
 
@@ -190,6 +195,9 @@ PHOTO_SETS: dict[str, PhantomSet] = {
     "LIS": PhantomSet(_lis, layouts_photo.lis),
     "WXSOD": PhantomSet(_weather, layouts_photo.weather),
     "SeaClear": PhantomSet(_seaclear, layouts_photo.seaclear),
+    "RefCOCO": PhantomSet(_refer, layouts_text.refcoco),
+    "RefCOCOplus": PhantomSet(_refer, layouts_text.refcoco_plus),
+    "RefCOCOg": PhantomSet(_refer, layouts_text.refcocog),
 }
 ALL_SETS: dict[str, PhantomSet] = SETS | PHOTO_SETS
 

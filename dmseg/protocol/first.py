@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -21,7 +22,7 @@ _MIXTURES: dict[str, tuple[frozenset[str], ...]] = {
 }
 
 
-def first_prompts(preset: Preset, mask: Mask, mask_id: str, seed: int = 0) -> Prompts:
+def first_prompts(preset: Preset, mask: Mask, mask_id: str, seed: int = 0, text: str | None = None) -> Prompts:
     """Return the prompts of step 1 for one object.
 
     Args:
@@ -29,11 +30,16 @@ def first_prompts(preset: Preset, mask: Mask, mask_id: str, seed: int = 0) -> Pr
         mask: (H, W) bool, the reference; not empty.
         mask_id: the mask's id, without degradation level, so all levels get the same prompts.
         seed: the run's seed.
+        text: the sentence that names the object, for a preset that gives one; others have no use for it.
 
     Raises:
-        UsageError: the mask is empty or not 2-D.
+        UsageError: the mask is empty or not 2-D, or there is no sentence where the preset gives one.
     """
     _check(mask, mask_id)
+    if preset.gives_text:
+        if not text:
+            raise UsageError(f'mask {mask_id} has no sentence, which is all that preset "{preset.id}" gives')
+        return dataclasses.replace(_prompts([], None), text=text)
     if preset.first in _MIXTURES:
         kinds = stream(seed, mask_id, "kind", 1).choice(_MIXTURES[preset.first])
         clicks = _draw_mixed_clicks(mask, mask_id, seed) if "clicks" in kinds else []
@@ -48,14 +54,16 @@ def first_prompts(preset: Preset, mask: Mask, mask_id: str, seed: int = 0) -> Pr
     return _prompts([click] if click else [], None)
 
 
-def candidate_prompts(preset: Preset, mask: Mask, mask_id: str, seed: int = 0) -> list[Prompts]:
+def candidate_prompts(
+    preset: Preset, mask: Mask, mask_id: str, seed: int = 0, text: str | None = None
+) -> list[Prompts]:
     """Return all step-1 prompts that a preset wants tried: one, or the tight box and 50 others for a search preset.
 
     A search preset reports the candidate with the lowest ("min") or highest ("max") IoU, the first among equals.
     Arguments and errors as :func:`first_prompts`.
     """
     if preset.search is None:
-        return [first_prompts(preset, mask, mask_id, seed)]
+        return [first_prompts(preset, mask, mask_id, seed, text)]
     _check(mask, mask_id)
     return [_prompts([], box) for box in candidate_boxes(mask, mask_id, seed)]
 

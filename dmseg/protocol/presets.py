@@ -21,6 +21,7 @@ _NEEDS: dict[str, frozenset[str]] = {
     "tight-box": frozenset({"box"}),
     "3pos": frozenset({"points"}),
     "edt-max": frozenset({"points"}),
+    "text": frozenset({"text"}),
 }
 """What a model must accept for each kind of first prompt; corrective clicks need both signs of points."""
 
@@ -71,11 +72,11 @@ class Preset:
         version: raised when the preset changes in a way that moves a prompt.
         title: one line for people.
         steps: number of interactions T.
-        first: kind of the first prompts: mixed, mixed-combo, box, tight-box, 3pos, edt-max.
+        first: kind of the first prompts: mixed, mixed-combo, box, tight-box, 3pos, edt-max, text.
         corrective: rule of the clicks at steps 2..T, one of :data:`CORRECTIVE_RULES`; None where T is 1.
         search: "min" or "max" where the worst or best of several first prompts counts, else None.
         threshold: probability (sigmoid of the logit) above which a pixel is foreground.
-        capabilities: what a model must accept: "points", "negative_points", "box".
+        capabilities: what a model must accept: "points", "negative_points", "box", "text".
     """
 
     id: str
@@ -87,6 +88,11 @@ class Preset:
     search: str | None
     threshold: float
     capabilities: frozenset[str]
+
+    @property
+    def gives_text(self) -> bool:
+        """Whether its prompts are sentences: rows are about sentences then, and count pixels."""
+        return self.first == "text"
 
 
 def _needs(first: str, corrective: str | None) -> frozenset[str]:

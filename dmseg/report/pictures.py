@@ -8,6 +8,7 @@ the predictions they lack. Panels are cut to the object and its surroundings.
 from __future__ import annotations
 
 import dataclasses
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -88,7 +89,7 @@ def gallery(
     if not enough:
         chosen |= {f"Kept prediction {n}": i for n, i in enumerate(audited, 1) if i not in chosen.values()}
     asked = prompts[prompts["mask_id"].isin([table.mask_ids[i] for i in chosen.values()])]
-    draw = _Drawing(table, asked, images, predictions, pixels)
+    draw = _Drawing(table, _group_prompts(asked), images, predictions, pixels)
     hardest, steps = table.levels[-1], range(1, table.steps + 1)
     over_levels = tuple(
         PanelRow(f"{name}: {table.mask_ids[i]}", tuple(draw.panel(i, level, table.steps) for level in table.levels))
@@ -120,7 +121,7 @@ def worst_sheet(
     dice = 100 * table.values["dice"][:, :, -1]
     chosen = find_worst(table.mask_ids, dice[:, -1].tolist(), count)
     asked = prompts[prompts["mask_id"].isin([table.mask_ids[i] for i in chosen])]
-    draw = _Drawing(table, asked, images, predictions, pixels)
+    draw = _Drawing(table, _group_prompts(asked), images, predictions, pixels)
     return contact_sheet(
         [[draw.draw(i, level, table.steps) for level in table.levels] for i in chosen],
         [f"{table.mask_ids[i]}\n{table.split}, Dice " + ", ".join(f"{one:.1f}" for one in dice[i]) for i in chosen],
@@ -159,7 +160,7 @@ class _Drawing:
     """What is needed to draw any panel of one split."""
 
     table: CaseTable
-    prompts: pd.DataFrame
+    prompts: Mapping[tuple[str, str], pd.DataFrame]
     images: Mapping[str, str]
     predictions: Predictions
     pixels: Pixels
@@ -176,11 +177,10 @@ class _Drawing:
     def draw(self, place: int, level: str, step: int) -> NDArray[np.uint8]:
         """Draw one mask at one level after one step: contours, clicks, box."""
         mask_id = self.table.mask_ids[place]
-        rows = self.prompts[(self.prompts["mask_id"] == mask_id) & (self.prompts["level"] == level)]
         kept = self.predictions.get((mask_id, level, step))
         reference = self.pixels.mask(mask_id)
         x0, y0, x1, y1 = choose_window(reference)
-        prompts = prompts_until(rows, step)
+        prompts = prompts_until(self.prompts[mask_id, level], step)
         shift = np.array([x0, y0], dtype=np.float32)
         return panel(
             self.pixels.image(self.images[mask_id], level)[y0:y1, x0:x1],
@@ -193,6 +193,12 @@ class _Drawing:
             ),
             size=PANEL_SIZE,
         )
+
+
+def _group_prompts(prompts: pd.DataFrame) -> dict[tuple[str, str], pd.DataFrame]:
+    """Return (mask_id, level) -> its rows; none where there are none."""
+    groups: Any = prompts.groupby(["mask_id", "level"], observed=True)
+    return defaultdict(lambda: prompts.iloc[:0], list(groups))
 
 
 def prompts_until(rows: pd.DataFrame, step: int) -> Prompts:

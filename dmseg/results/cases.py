@@ -22,10 +22,12 @@ from dmseg.errors import DataError
 from dmseg.results.columns import run_schema
 from dmseg.results.parquet import TextCodes, read_batches
 from dmseg.statistics import CaseBootstrap
-from dmseg.types import LEVELS, SPLITS
+from dmseg.types import ALL_LEVELS, SPLITS
 
 METRICS: tuple[str, ...] = ("dice", "iou", "pixel_accuracy", "nsd_1", "nsd_2", "nsd_3", "nsd_5", "hd95")
 """Columns of steps.parquet that are averaged; all but ``hd95`` (pixels, lower is better) are shares of 0..1."""
+COUNTS: tuple[str, ...] = ("intersection", "union")
+"""Columns of runs whose preset gives sentences, in pixels: what cIoU is made of."""
 LOWER_IS_BETTER = frozenset({"hd95"})
 NOC_TARGET = 0.90
 MAX_STEPS = 1000
@@ -43,7 +45,7 @@ class CaseTable:
         split: seen, unseen or train.
         mask_ids, datasets, cases, modalities: one text per mask, N masks sorted by id.
         levels: the L levels of the run, in benchmark order.
-        values: metric -> (N, L, T) float64, of the metrics that were read.
+        values: metric -> (N, L, T) float64, of the metrics that were read; with :data:`COUNTS`, where rows have them.
         failed: (N, L, T) bool, rows whose status is not ``ok``.
     """
 
@@ -104,26 +106,29 @@ def case_tables(steps: pd.DataFrame, *, splits: Sequence[str] = SPLITS) -> dict[
     for name in _TEXTS:
         codes, found = pd.factorize(steps[name], sort=True)
         texts[name] = codes.astype(np.int32), [str(text) for text in found]
-    values = {name: [steps[name].to_numpy(dtype=np.float64)] for name in METRICS}
+    present = [*METRICS, *(name for name in COUNTS if name in steps)]
+    values = {name: [steps[name].to_numpy(dtype=np.float64)] for name in present}
     rows = _Rows(texts, steps["step"].to_numpy(dtype=np.int32), (steps["status"] != "ok").to_numpy(dtype=bool), values)
     return {split: table for split, table in _arrange(rows).items() if split in splits}
 
 
-def read_case_tables(path: Path, metrics: Sequence[str] = METRICS) -> dict[str, CaseTable]:
+def read_case_tables(path: Path, metrics: Sequence[str] = METRICS, *, text: bool = False) -> dict[str, CaseTable]:
     """Read ``steps.parquet`` and arrange it as :func:`case_tables` does, without ever holding the rows as text.
 
     Args:
         path: the file.
         metrics: which to read; the tables have no others.
+        text: whether the run's preset gives sentences; then :data:`COUNTS` are read besides.
 
     Raises:
         DataError: as :func:`case_tables` and :func:`dmseg.results.parquet.read_batches`.
     """
+    metrics = [*metrics, *(COUNTS if text else ())]
     columns = [*_TEXTS, "seed", "step", "status", *metrics]
     texts, seeds = {name: TextCodes() for name in _TEXTS}, set[int]()
     steps, failed = [np.empty(0, dtype=np.int32)], [np.empty(0, dtype=bool)]
     values: dict[str, list[Array]] = {name: [] for name in metrics}
-    for batch in read_batches(path, run_schema("steps"), ADVICE, columns, coded=True):
+    for batch in read_batches(path, run_schema("steps", text=text), ADVICE, columns, coded=True):
         for name, codes in texts.items():
             codes.add(batch[name])
         seeds.update(pc.unique(batch["seed"]).to_pylist())
@@ -143,7 +148,7 @@ def _require_one_seed(seeds: Iterable[int]) -> None:
 
 
 def _require_known_values(rows: _Rows) -> None:
-    for name, allowed in (("level", LEVELS), ("split", SPLITS)):
+    for name, allowed in (("level", ALL_LEVELS), ("split", SPLITS)):
         if unknown := set(rows.texts[name][1]) - set(allowed):
             raise DataError(f"steps.parquet: {name} {ascii(min(unknown))[:60]}; one of: {', '.join(allowed)}")
     step = rows.step
@@ -194,7 +199,7 @@ def _find_places(
     mask_texts, level_texts = (rows.texts[name][1] for name in ("mask_id", "level"))
     masks = np.flatnonzero(np.bincount(mask_codes, minlength=len(mask_texts)))
     found = {level_texts[code] for code in np.flatnonzero(np.bincount(level_codes))}
-    levels = tuple(level for level in LEVELS if level in found)
+    levels = tuple(level for level in ALL_LEVELS if level in found)
     mask_place = np.zeros(len(mask_texts), dtype=np.int64)
     mask_place[masks] = np.arange(len(masks))
     level_place = np.array([levels.index(text) if text in found else 0 for text in level_texts], dtype=np.int64)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from dmseg.manifests import Column
+from dmseg.protocol import PRESETS
 
 SCHEMA_VERSION = 1
 """Version of the run folder's schema; readers refuse every other one by name."""
@@ -26,7 +27,7 @@ STEPS: tuple[Column, ...] = (
     Column("level", pa.string(), "clear, lq1, lq2, lq3 or lq3plus"),
     Column("seed", pa.int64(), "seed of the prompts"),
     Column("step", pa.int32(), "1..T"),
-    Column("prompt_kind", pa.string(), "points or box: what step 1 gave"),
+    Column("prompt_kind", pa.string(), "points, box or text: what step 1 gave"),
     Column("points_pos", pa.int32(), "foreground points given so far"),
     Column("points_neg", pa.int32(), "background points given so far"),
     Column("new_x", pa.int32(), "column of this step's click; null at step 1 and where none was given", optional=True),
@@ -49,6 +50,13 @@ STEPS: tuple[Column, ...] = (
     Column("error", pa.string(), "what the model did wrong", optional=True),
     Column("pred_digest", pa.string(), "sha256 of the prediction, made as mask_sha256 of a manifest", optional=True),
 )
+
+TEXT_STEPS: tuple[Column, ...] = (
+    Column("expression", pa.string(), "the sentence that named the object"),
+    Column("intersection", pa.int64(), "pixels of reference and prediction both, on the scored grid"),
+    Column("union", pa.int64(), "pixels of either; those of the reference where there is no prediction"),
+)
+"""Further columns of ``steps`` of a run whose preset gives sentences; ``mask_id`` then ends in ``__e<k>``."""
 
 PROMPTS: tuple[Column, ...] = (
     Column("mask_id", pa.string(), "object"),
@@ -91,7 +99,18 @@ TABLES: dict[str, tuple[Column, ...]] = {"steps": STEPS, "prompts": PROMPTS, "in
 """Table name -> columns, in file order; the file is ``<name>.parquet``."""
 
 
-def run_schema(table: str) -> pa.Schema:
-    """Return the Arrow schema of a run's table, with the schema version in its metadata."""
-    fields = [pa.field(column.name, column.type, nullable=column.optional) for column in TABLES[table]]
+def gives_text(preset: str) -> bool:
+    """Tell whether a preset, by its name, gives sentences; one that this dmseg does not know gives none."""
+    return preset in PRESETS and PRESETS[preset].gives_text
+
+
+def list_columns(table: str, *, text: bool = False) -> tuple[Column, ...]:
+    """Return the columns of a run's table, in file order; ``text``: of a run whose preset gives sentences."""
+    return (*TABLES[table], *(TEXT_STEPS if text and table == "steps" else ()))
+
+
+def run_schema(table: str, *, text: bool = False) -> pa.Schema:
+    """Return the Arrow schema of a run's table (:func:`list_columns`), with the schema version in its metadata."""
+    columns = list_columns(table, text=text)
+    fields = [pa.field(column.name, column.type, nullable=column.optional) for column in columns]
     return pa.schema(fields, metadata={"dmseg_schema_version": str(SCHEMA_VERSION)})

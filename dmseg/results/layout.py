@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dmseg.results.expressions import ALL_PLACES, TEXT_METRICS
 from dmseg.results.grouping import GroupDrop, find_hardest
 from dmseg.results.summary import SplitNumbers, SummaryBlock
 from dmseg.statistics import Estimate
-from dmseg.types import LEVEL_LABELS, LEVELS
+from dmseg.types import ALL_LEVELS, LEVEL_LABELS
 
 FORMATS: tuple[str, ...] = ("markdown", "latex", "csv")
 _TEX = str.maketrans(
@@ -107,6 +108,7 @@ def summary_tables(model: str, numbers: SplitNumbers) -> list[TextTable]:
     blocks = [*numbers.blocks, *([numbers.areas] if numbers.areas else [])]
     tables = [paper_table(model, numbers), *(block_table(numbers, block) for block in blocks)]
     drop = drop_table(numbers)
+    tables = [*([text_table(model, numbers)] if numbers.text else []), *tables]
     return [*tables, *([drop] if drop else []), *([clicks_table(numbers)] if numbers.table.steps > 1 else [])]
 
 
@@ -125,10 +127,20 @@ def screen_table(model: str, numbers: SplitNumbers) -> TextTable:
     return TextTable(title, ("", *numbers.columns), tuple(rows))
 
 
+def text_table(model: str, numbers: SplitNumbers) -> TextTable:
+    """Return cIoU and gIoU of a run whose preset gives sentences: all datasets, then each list of each."""
+    rows = [
+        (f"{row.place} {TEXT_METRICS[row.metric]}", str(row.cells[0].n), *(interval(cell) for cell in row.cells))
+        for row in numbers.text
+    ]
+    title = f"{model}, {numbers.table.split}: a sentence each, {ALL_PLACES} by the mean over datasets"
+    return TextTable(title, ("", "sentences", *numbers.columns), tuple(rows))
+
+
 def groups_table(metric: str, drops: Sequence[GroupDrop]) -> TextTable:
     """Return the drops of one split of a run: a line per group, a column per level, hardest first."""
     levels = list(dict.fromkeys(drop.level for drop in drops))
-    levels = sorted(levels, key=LEVELS.index, reverse=True)
+    levels = sorted(levels, key=ALL_LEVELS.index, reverse=True)
     cells = {(drop.group, drop.level): drop for drop in drops}
     has_added = any(drop.added is not None for drop in drops)
     hardest = {drop.group: drop for drop in find_hardest(drops)}
@@ -194,6 +206,12 @@ def long_csv(model: str, splits: Sequence[SplitNumbers]) -> str:
         for target, estimates in numbers.clicks.items():
             for level, cell in zip(numbers.table.levels, estimates, strict=True):
                 rows.append((*place, "final", "macro", f"noc{target * 100:.0f}", level, *_fields(cell)))
+        for line in numbers.text:
+            if line.place == ALL_PLACES:
+                rows += [
+                    (*place, "final", "macro", line.metric, column, *_fields(cell))
+                    for column, cell in zip(columns, line.cells, strict=True)
+                ]
     header = ("model", "split", "over", "average", "metric", "level", "value", "low", "high", "masks", "cases")
     return csv_text(header, rows)
 

@@ -16,18 +16,20 @@ from numpy.typing import NDArray
 from dmseg.errors import UsageError, unknown_name
 from dmseg.results.cases import LOWER_IS_BETTER, METRICS, CaseTable
 from dmseg.results.comparing import require_pair
+from dmseg.results.expressions import TEXT_METRICS, draw_metrics, estimate_drawn
 from dmseg.results.layout import csv_text, escape_tex
 from dmseg.results.notices import mark_title
 from dmseg.results.runs import Run
 from dmseg.results.summary import TABLE_METRICS
-from dmseg.statistics import CaseBootstrap, Estimate
-from dmseg.types import LEVEL_LABELS
+from dmseg.statistics import CONFIDENCE, CaseBootstrap, Estimate
+from dmseg.types import LEVEL_LABELS, LEVELS
 
 OVERS: tuple[str, ...] = ("final", "step_mean")
 LAYOUTS: dict[str, tuple[str, ...]] = {
     # Tables 1 and 2 of the paper: IoU and Dice, hardest level first, then their average.
     "table1": ("iou", "dice"),
     "full": tuple(TABLE_METRICS),
+    "text": tuple(TEXT_METRICS),
 }
 """Layout -> metrics."""
 DROP, RELATIVE = "drop", "drop, %"
@@ -46,7 +48,7 @@ class TableColumn:
     def label(self) -> str:
         """What people read above the column."""
         place = LEVEL_LABELS.get(self.place, self.place.capitalize() if self.place == "average" else self.place)
-        return f"{place} {TABLE_METRICS.get(self.metric, self.metric)}"
+        return f"{place} {(TABLE_METRICS | TEXT_METRICS).get(self.metric, self.metric)}"
 
     @property
     def sign(self) -> int:
@@ -85,7 +87,7 @@ def build_tables(
 
     Args:
         runs: finished runs that pair.
-        metrics: columns of steps.parquet.
+        metrics: columns of steps.parquet; or ``ciou`` and ``giou``, of runs whose preset gives sentences.
         over: ``final``: after the last step; ``step_mean``: the mean over steps.
         average: ``macro``: mean over datasets of the mean over masks; ``plain``: mean over masks.
         drop: add, per metric, Clear minus the hardest level: absolute, and relative to Clear.
@@ -95,19 +97,73 @@ def build_tables(
     """
     if not runs:
         raise UsageError("no runs; give the folders of one or more runs")
+    if set(metrics) & set(TEXT_METRICS):
+        return _build_text_tables(runs, metrics, over, average, drop)
     for metric in metrics:
         if metric not in METRICS:
-            raise unknown_name("metric", metric, METRICS)
+            raise unknown_name("metric", metric, (*METRICS, *TEXT_METRICS))
     if over not in OVERS:
         raise unknown_name("mean", over, OVERS)
     for run in runs[1:]:
         require_pair(runs[0], run, runs[0].tables, run.tables)
+    if drop and not set(runs[0].info["benchmark"]["levels"]) <= set(LEVELS):
+        raise UsageError(
+            "the levels are kinds of degradation, none of them the hardest: leave out --drop; what each of them costs: "
+            "dmseg summary RUN"
+        )
     tables = [run.tables for run in runs]
     names = name_runs(runs)
     return [
         _build_table(split, runs[0].info, names, [one[split] for one in tables], list(metrics), over, average, drop)
         for split in tables[0]
     ]
+
+
+def _build_text_tables(
+    runs: Sequence[Run], metrics: Sequence[str], over: str, average: str, drop: bool
+) -> list[ModelTable]:
+    """Return models x levels x cIoU and gIoU, per split; mean over datasets."""
+    for metric in metrics:
+        if metric not in TEXT_METRICS:
+            raise UsageError(f"metric {metric} cannot stand beside {' and '.join(TEXT_METRICS)}; make a table of each")
+    if drop or over != "final" or average != "macro":
+        raise UsageError("cIoU and gIoU are of the one step, mean over datasets; leave out --over, --average, --drop")
+    for run in runs:
+        if not run.gives_text:
+            preset = run.info["protocol"]["preset"]
+            raise UsageError(f"{run.path}: preset {preset} gives no sentences; cIoU and gIoU are of --preset text")
+    for run in runs[1:]:
+        require_pair(runs[0], run, runs[0].tables, run.tables)
+    made, tables, names = [], [run.tables for run in runs], name_runs(runs)
+    for split, first in tables[0].items():
+        columns = [TableColumn(metric, place) for place in (*first.levels[::-1], "average") for metric in metrics]
+        cells = mark_drawn([_draw_columns(one[split], first.bootstrap, metrics) for one in tables], first)
+        title = mark_title(f"{split}, a sentence each, mean over datasets", runs[0].info, first.datasets)
+        made.append(ModelTable(split, title, tuple(columns), tuple(zip(names, cells, strict=True))))
+    return made
+
+
+def _draw_columns(table: CaseTable, bootstrap: CaseBootstrap, metrics: Sequence[str]) -> tuple[Array, Array]:
+    """Return values (C,) and draws (C, B), a metric beside the other at each level, then at their average."""
+    found = draw_metrics(table, bootstrap, np.arange(len(table.mask_ids)))
+    values = np.column_stack([found[metric][0] for metric in metrics]).ravel()
+    draws = np.stack([found[metric][1] for metric in metrics], axis=1)
+    return values, draws.reshape(len(values), -1)
+
+
+def mark_drawn(drawn: Sequence[tuple[Array, Array]], table: CaseTable) -> list[tuple[TableCell, ...]]:
+    """Return the cells of each model from values (C,) and paired draws (C, B); higher is better."""
+    best = np.array([values for values, _ in drawn]).argmax(axis=0)
+    rows = []
+    for place, (values, draws) in enumerate(drawn):
+        cells = []
+        for column, value in enumerate(values):
+            estimate = estimate_drawn(value, draws[column], len(table.mask_ids), len(set(table.cases)))
+            gap = np.quantile(drawn[best[column]][1][column] - draws[column], (1 - CONFIDENCE) / 2)
+            leads = place == best[column]
+            cells.append(TableCell(estimate, bool(leads), bool(not leads and gap <= 0)))
+        rows.append(tuple(cells))
+    return rows
 
 
 def name_runs(runs: Sequence[Run]) -> list[str]:

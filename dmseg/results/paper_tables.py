@@ -32,6 +32,7 @@ class PaperTable:
     datasets: tuple[str, ...]
     levels: tuple[str, ...]
     metrics: tuple[str, ...]
+    pooled: bool = False
     preset: str = ""
     prompts: dict[str, str] = field(default_factory=dict)
 
@@ -65,12 +66,12 @@ def build_paper_table(runs: Sequence[Run], layout: str, *, over: str = "final") 
     cells: list[list[TableCell]] = []
     names: list[str] = []
     for dataset in wanted.datasets:
-        for level in wanted.levels:
+        for levels in [wanted.levels] if wanted.pooled else [(level,) for level in wanted.levels]:
             for heading, group in _group_runs(runs, wanted, layout).items():
                 names = names or name_runs(group)
-                place = _name_place(group[0], dataset, level, heading)
+                place = _name_place(group[0], dataset, levels, heading)
                 columns += [TableColumn(metric, place) for metric in wanted.metrics]
-                found = _fill_columns(group, dataset, level, wanted.metrics, over, layout)
+                found = _fill_columns(group, dataset, levels, wanted.metrics, over, layout)
                 cells = [[*before, *new] for before, new in zip(cells or [[]] * len(names), found, strict=True)]
     steps = next(iter(runs[0].tables.values())).steps
     when = f"after step {steps}" if over == "final" else f"mean over {steps} steps"
@@ -114,24 +115,25 @@ def _group_runs(runs: Sequence[Run], wanted: PaperTable, layout: str) -> dict[st
     return groups
 
 
-def _name_place(run: Run, dataset: str, level: str, heading: str) -> str:
+def _name_place(run: Run, dataset: str, levels: Sequence[str], heading: str) -> str:
     """Return what stands above a column: a photograph taken in bad conditions is not called Clear."""
-    shown = "" if run.info["benchmark"].get("track") == _REAL else LEVEL_LABELS[level]
+    unnamed = len(levels) > 1 or run.info["benchmark"].get("track") == _REAL
+    shown = "" if unnamed else LEVEL_LABELS[levels[0]]
     return " ".join(text for text in (dataset, shown, heading) if text)
 
 
 def _fill_columns(
-    runs: Sequence[Run], dataset: str, level: str, metrics: Sequence[str], over: str, layout: str
+    runs: Sequence[Run], dataset: str, levels: Sequence[str], metrics: Sequence[str], over: str, layout: str
 ) -> list[tuple[TableCell, ...]]:
-    """Return the cells of each run on one dataset at one level."""
+    """Return the cells of each run on one dataset, each mask's mean over the levels."""
     first = _find_split(runs[0], dataset, layout)
-    if level not in first.levels:
-        raise UsageError(f"{runs[0].path}: has no level {LEVEL_LABELS[level]}, which --layout {layout} shows")
+    if missing := [LEVEL_LABELS[level] for level in levels if level not in first.levels]:
+        raise UsageError(f"{runs[0].path}: has no level {', '.join(missing)}, which --layout {layout} shows")
     own = np.array(first.datasets) == dataset
     rows = np.flatnonzero(own)
     bootstrap = CaseBootstrap([dataset] * len(rows), [first.cases[row] for row in rows])
-    place = first.levels.index(level)
-    values = np.stack([_take(_find_split(run, dataset, layout), rows, place, metrics, over) for run in runs])
+    places = [first.levels.index(level) for level in levels]
+    values = np.stack([_take(_find_split(run, dataset, layout), rows, places, metrics, over) for run in runs])
     return mark_cells(bootstrap, values, [-1 if metric in LOWER_IS_BETTER else 1 for metric in metrics])
 
 
@@ -140,18 +142,19 @@ def _find_split(run: Run, dataset: str, layout: str) -> CaseTable:
     found = [table for split, table in run.tables.items() if dataset in table.datasets and split != "train"]
     if not found:
         raise UsageError(
-            f"{run.path}: has no rows of {dataset}, which --layout {layout} shows; build with --track natural (or "
-            "natural-real) and evaluate seen and unseen"
+            f"{run.path}: has no rows of {dataset}, which --layout {layout} shows; build with the track "
+            "of this table (docs/natural.md) and evaluate seen and unseen"
         )
     return found[0]
 
 
 def _take(
-    table: CaseTable, rows: NDArray[np.intp], place: int, metrics: Sequence[str], over: str
+    table: CaseTable, rows: NDArray[np.intp], places: Sequence[int], metrics: Sequence[str], over: str
 ) -> NDArray[np.float64]:
     """Return (masks, metrics), shares in per cent."""
     columns = []
     for metric in metrics:
-        steps = table.values[metric][rows, place] * (1.0 if metric in LOWER_IS_BETTER else 100.0)
+        steps = table.values[metric][np.ix_(rows, np.array(places))].mean(axis=1)
+        steps = steps * (1.0 if metric in LOWER_IS_BETTER else 100.0)
         columns.append(steps[:, -1] if over == "final" else steps.mean(axis=1))
     return np.column_stack(columns)

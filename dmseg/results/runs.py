@@ -17,10 +17,10 @@ from dmseg.canonical import digest_rows
 from dmseg.errors import DataError
 from dmseg.reading import read_json, show_name
 from dmseg.results.cases import ADVICE, CaseTable, read_case_tables
-from dmseg.results.columns import PARTS_FOLDER, RUN_FILE, SCHEMA_VERSION, STEPS, run_schema
+from dmseg.results.columns import PARTS_FOLDER, RUN_FILE, SCHEMA_VERSION, gives_text, list_columns, run_schema
 from dmseg.results.parquet import TextCodes, count_group_rows, read_batches, read_columns
 from dmseg.schemas import Either, Items, Loose, Number, Optional, Record, Text, require_shape
-from dmseg.types import LEVELS, SPLITS, TRACKS
+from dmseg.types import ALL_LEVELS, SPLITS, TRACKS
 
 _BATCH_ROWS = 10_000
 _BLOCK_ROWS = 100_000
@@ -48,7 +48,7 @@ _INFO = Record(
                 "version": Text(100),
                 "manifest_digest": Text(100),
                 "split": Items(Text(choices=SPLITS), len(SPLITS)),
-                "levels": Items(Text(choices=LEVELS), len(LEVELS)),
+                "levels": Items(Text(choices=ALL_LEVELS), len(ALL_LEVELS)),
                 "track": Optional(Text(choices=TRACKS)),
                 "limit": Optional(Number(0, 10**9)),
             },
@@ -112,13 +112,20 @@ class Run:
 
     @functools.cached_property
     def steps(self) -> pd.DataFrame:
-        """One row per object, level and step; columns as in ``dmseg.results.columns.STEPS``. About 1.5 KB a row."""
+        """One row per object, level and step; columns as in ``dmseg.results.columns.STEPS``, and ``TEXT_STEPS`` where
+        the preset gives sentences. About 1.5 KB a row.
+        """
         return self._frame("steps")
 
     @functools.cached_property
     def tables(self) -> dict[str, CaseTable]:
         """The rows of ``steps`` by split, arranged (:func:`~dmseg.results.cases.case_tables`). About 80 bytes a row."""
-        return read_case_tables(self.path / "steps.parquet")
+        return read_case_tables(self.path / "steps.parquet", text=self.gives_text)
+
+    @property
+    def gives_text(self) -> bool:
+        """Whether its preset gives sentences: then rows are about sentences, and have further columns."""
+        return gives_text(self.info["protocol"]["preset"])
 
     @functools.cached_property
     def prompts(self) -> pd.DataFrame:
@@ -145,7 +152,7 @@ class Run:
         Raises:
             DataError: the file is missing, damaged, or lacks a column.
         """
-        return read_columns(self.path / f"{name}.parquet", run_schema(name), ADVICE)
+        return read_columns(self.path / f"{name}.parquet", run_schema(name, text=self.gives_text), ADVICE)
 
     def list_masks(self) -> list[str]:
         """Return the ids of the masks that ``steps`` has rows of, sorted within their split."""
@@ -164,7 +171,7 @@ class Run:
         Raises:
             DataError: as :meth:`table`.
         """
-        schema, path = run_schema(name), self.path / f"{name}.parquet"
+        schema, path = run_schema(name, text=self.gives_text), self.path / f"{name}.parquet"
         found = [batch.filter(rows(batch)) for batch in read_batches(path, schema, ADVICE, columns)]
         chosen = pa.schema([schema.field(column) for column in columns], metadata=schema.metadata)
         frame: pd.DataFrame = pa.Table.from_batches(found, schema=chosen).to_pandas()
@@ -203,16 +210,17 @@ def run_digest(path: Path | str) -> str:
     Rows are sorted by (level, mask_id, seed, step) and encoded canonically, all columns in schema order; the bytes of
     the file do not matter, nor do times, hosts or shards, which are in other files.
     """
-    return digest_rows(_list_sorted_rows(open_run(path).path / "steps.parquet"))
+    run = open_run(path)
+    return digest_rows(_list_sorted_rows(run.path / "steps.parquet", run.gives_text))
 
 
-def _list_sorted_rows(path: Path) -> Iterator[Any]:
+def _list_sorted_rows(path: Path, text: bool) -> Iterator[Any]:
     """Yield the names of the columns, then all rows in the order of the digest, block by block."""
-    yield [column.name for column in STEPS]
+    yield [column.name for column in list_columns("steps", text=text)]
     order = [(name, "ascending") for name in _DIGEST_ORDER]
     blocks, number = _plan_blocks(path)
     for block in blocks:
-        table = _read_block(path, block).sort_by(order)
+        table = _read_block(path, block, text).sort_by(order)
         number -= len(table)
         for batch in table.to_batches(max_chunksize=_BATCH_ROWS):
             yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
@@ -255,8 +263,8 @@ def _plan_blocks(path: Path) -> tuple[list[_Block], int]:
     return blocks, len(level_codes)
 
 
-def _read_block(path: Path, block: _Block) -> pa.Table:
-    schema = run_schema("steps")
+def _read_block(path: Path, block: _Block, text: bool) -> pa.Table:
+    schema = run_schema("steps", text=text)
     found = []
     for batch in read_batches(path, schema, ADVICE, coded=True, groups=block.groups):
         mask = batch["mask_id"].cast(pa.string())

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from dmseg.metrics import CLICK_TARGETS, ClicksToTarget, clicks_to_reach, over_steps
 from dmseg.results.cases import NOC_TARGET, CaseTable
+from dmseg.results.expressions import TextRow, measure_expressions
 from dmseg.statistics import Estimate
 from dmseg.types import LEVEL_LABELS
 
@@ -58,6 +59,7 @@ class SplitNumbers:
         dataset_dice: dataset -> mean final Dice per level.
         clicks: IoU target -> mean first step that reaches it per level (T where never reached: NoC).
         failures: IoU target -> number of masks that never reach it, per level (NoF).
+        text: cIoU and gIoU, of all datasets and of each; empty where the preset gives no sentences.
     """
 
     table: CaseTable
@@ -70,6 +72,7 @@ class SplitNumbers:
     dataset_dice: dict[str, list[float]]
     clicks: dict[float, list[Estimate]]
     failures: dict[float, list[int]]
+    text: tuple[TextRow, ...] = ()
 
     @property
     def noc(self) -> list[Estimate]:
@@ -105,6 +108,7 @@ def split_numbers(table: CaseTable) -> SplitNumbers:
             for target, per_level in clicks.items()
         },
         failures={target: [one.nof for one in per_level] for target, per_level in clicks.items()},
+        text=measure_expressions(table),
     )
 
 

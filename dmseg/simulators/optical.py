@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 import cv2
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from dmseg.compiled import compiled
 from dmseg.simulators import fields, pixels
 from dmseg.simulators.geometry import Beams
 from dmseg.simulators.scene import Scene
@@ -101,7 +101,7 @@ CORE_SHARE = 0.75
 """Radius of the saturated core of a reflection, of the lobe's radius."""
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _lobes(places, radii, core, out):  # type: ignore[no-untyped-def]
     for k in range(places.shape[0]):
         x0, y0, long, short, cosine, sine = (

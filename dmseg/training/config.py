@@ -130,7 +130,7 @@ class TrainConfig:
         prompt_kinds: how many kinds of first prompts (number of clicks, box) a batch holds, since samples of one kind
             share a call; 0: each sample draws its own.
         gradient: interactions with gradient: ``every``, or the ``first-last`` of a drawn number of them.
-        updates: an optimiser step after each ``interaction`` or after each ``batch``.
+        updates: an optimiser step after each ``interaction`` that has a gradient, or after each ``batch``.
         laterals: how often the part of an enhancer that no prompt changes is computed and stepped: at each
             ``interaction``, or once per ``batch`` with the mean of the interactions' gradients.
         accumulate: updates gathered before an optimiser step.
@@ -248,10 +248,6 @@ class TrainConfig:
                 'updates = "interaction" needs a frozen encoder: its features would be those of older weights; '
                 'give updates = "batch"',
             ),
-            (
-                self.gradient == "first-last" and self.updates == "interaction",
-                'gradient = "first-last" needs updates = "batch"',
-            ),
             (self.cache and encoder_trains, "cache = true needs a frozen encoder"),
             (self.encoder != "torch" and encoder_trains, f'encoder = "{self.encoder}" needs a frozen encoder'),
             (
@@ -275,7 +271,7 @@ class TrainConfig:
             (self.gradient == "first-last" and self.interactions < 2, "first-last needs at least 2 interactions"),
             (self.batches < 1 and self.epochs < 1, "give batches or epochs"),
             (
-                self.until * (self.interactions if self.updates == "interaction" else 1) % self.accumulate != 0,
+                self.until * self.updates_per_batch % self.accumulate != 0,
                 f"until = {self.until}: would end between two steps of accumulate = {self.accumulate}",
             ),
             (
@@ -289,6 +285,13 @@ class TrainConfig:
     def to_json(self) -> str:
         """Return all choices as canonical JSON."""
         return json.dumps(dataclasses.asdict(self), sort_keys=True)
+
+    @property
+    def updates_per_batch(self) -> int:
+        """How many times a batch asks for an optimiser step."""
+        if self.updates == "batch":
+            return 1
+        return self.interactions if self.gradient == "every" else 2
 
     @property
     def digest(self) -> str:

@@ -82,7 +82,7 @@ class Feed:
         """Yield the batches from ``first`` to ``end``, the same for any number of workers."""
         for numbers, side in self.schedule.spans(first, self.schedule.batches if end is None else end):
             self._set_side(side)
-            for index, loaded in zip(numbers, self._open_loader(numbers), strict=True):
+            for index, loaded in zip(numbers, self._begin_reading(numbers), strict=True):
                 if isinstance(loaded, Exception):
                     raise loaded
                 self._set_side(side)
@@ -109,6 +109,11 @@ class Feed:
     def _set_side(self, side: int) -> None:
         if side != self._network.side:
             set_side(self._network, side)
+
+    def _begin_reading(self, numbers: range) -> Iterator[Loaded | Exception]:
+        loader = self._open_loader(numbers)
+        with _pause_opencv():
+            return iter(loader)
 
     def _open_loader(self, numbers: range) -> DataLoader[Loaded | Exception]:
         """Return torch's loader of some batches, all of the network's present side."""
@@ -170,6 +175,17 @@ def _move(encoded: Encoded, device: torch.device) -> Encoded:
     return Encoded(
         encoded.embedding.to(device), {name: value.to(device) for name, value in encoded.intermediate.items()}
     )
+
+
+@contextlib.contextmanager
+def _pause_opencv() -> Iterator[None]:
+    """End OpenCV's threads for the body: a process that is forked beside them would wait for them for ever."""
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(threads)
 
 
 def _begin_worker(parent: int, worker: int) -> None:

@@ -38,8 +38,7 @@ class Learner:
         self._parameters = list(trainee.parameters.values())
         self._optimiser = adamw(trainee.groups, config)
         self._average = Average(trainee.parameters, config.ema) if config.ema else None
-        per_batch = config.interactions if config.updates == "interaction" else 1
-        self._updates = feed.schedule.batches * per_batch
+        self._updates = feed.schedule.batches * config.updates_per_batch
         self._go_on_from(0)
 
     @property
@@ -115,8 +114,8 @@ class Learner:
             )
             last = step + 1 == len(with_gradient)
             if last:
-                samples.backward(1 / len(with_gradient) if each else 1.0)
-            if each or last:
+                samples.backward(1 / sum(with_gradient) if each else 1.0)
+            if (each and gradient) or last:
                 self._update()
         return {**_sum_losses(sums, with_gradient), "with_gradient": sum(with_gradient) * len(loaded.keys)}
 

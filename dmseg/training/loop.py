@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import json
 import os
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from dmseg.baselines.registry import resolve_device
 from dmseg.build import Benchmark, open_benchmark
 from dmseg.errors import UsageError
 from dmseg.files import cache_folder, remove_temporaries, write_text
-from dmseg.progress import progress
+from dmseg.progress import is_terminal, progress
 from dmseg.training.config import PRECISIONS, TrainConfig
 from dmseg.training.feed import Feed, name_lost_workers
 from dmseg.training.learner import Learner
@@ -171,7 +170,7 @@ class Training:
 
     def _show_progress(self, batches: Iterator[Any], total: int) -> Iterator[Any]:
         """Show a bar on a terminal; elsewhere the log's lines say how long it takes."""
-        if self._fabric.is_global_zero and sys.stderr.isatty():
+        if self._fabric.is_global_zero and is_terminal():
             return progress(batches, total, self._config.model, "batches")
         return batches
 

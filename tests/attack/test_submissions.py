@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 from cheats import Cheat, forge_digests, make_cheats, rows, says
+from further_cheats import make_further_cheats
+from published_edition import publish
 from synthetic_runs import declare
 
 from dmseg.build import Benchmark, open_benchmark
@@ -18,18 +20,19 @@ from dmseg.leaderboard.columns import LEADERBOARD
 from dmseg.leaderboard.tables import read_csv
 from dmseg.types import Mask, Prompts, as_rgb
 
-CHEATS = make_cheats()
+CHEATS = make_cheats() + make_further_cheats()
 BEACON = "8d61d9100567de44682506aea1a7a6fa6e5491cd27a0a0ed349ef6910ac5ac20"
 
 
 def test_there_are_enough_and_their_names_differ() -> None:
-    assert len(CHEATS) >= 180 and len({cheat.name for cheat in CHEATS}) == len(CHEATS)
+    assert len(CHEATS) >= 215 and len({cheat.name for cheat in CHEATS}) == len(CHEATS)
 
 
 def test_the_harmless_ones_are_those_that_security_md_explains() -> None:
     assert {cheat.name for cheat in CHEATS if cheat.harmless} == {
         "splits hidden", "another name of one's own", "fewer datasets trained on", "another real address",
-        "another version of the model", "rows in another order",
+        "another version of the model", "rows in another order", "audited runs end with empty ones",
+        "dictionaries with foreign entries", "files of the record sent along", "run.json with a mark before it",
     }  # fmt: skip
 
 
@@ -190,13 +193,22 @@ POISON = {
 }
 
 
+@pytest.fixture(name="board", scope="module")
+def build_board(tiny_edition: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
+    """A record of two entries, and its board without the second."""
+    root = tmp_path_factory.mktemp("board") / "record"
+    with publish(tiny_edition.benchmark):
+        add(tiny_edition.runs["disk"], root)
+        before = (root / "leaderboard.csv").read_bytes()
+        add(tiny_edition.runs["watershed"], root)
+    return root, before
+
+
+@pytest.mark.usefixtures("published")
 @pytest.mark.parametrize("name", POISON)
-def test_one_bad_entry_never_breaks_the_board(name: str, published: Any, tmp_path: Path) -> None:
-    root = tmp_path / "record"
-    add(published.runs["disk"], root)
-    before = (root / "leaderboard.csv").read_bytes()
-    folder = add(published.runs["watershed"], root).folder
-    POISON[name](folder)
+def test_one_bad_entry_never_breaks_the_board(name: str, board: tuple[Path, bytes], tmp_path: Path) -> None:
+    root, before = Path(shutil.copytree(board[0], tmp_path / "record")), board[1]
+    POISON[name](find_entry("watershed", root).folder)
     problems: list[str] = []
     build(root, problems=problems)
     assert problems and "watershed" in problems[0]

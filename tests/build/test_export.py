@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import pickle
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pycocotools.mask
 import pytest
+from commands import Command
 
 from dmseg.build import (
     BenchmarkDataset,
@@ -205,23 +204,15 @@ def test_an_export_that_is_stopped_leaves_no_mixed_manifest(bench, tmp_path, mon
 
 @pytest.mark.slow
 def test_ten_kills_of_an_export_leave_nothing_and_change_no_byte(bench, tmp_path):
-    command = [
-        sys.executable,
-        "-m",
-        "dmseg",
-        "manifest",
-        "export",
-        str(bench.path),
-        "-o",
-        str(tmp_path / "out" / "m.zip"),
-    ]
-    subprocess.run(command, check=True, capture_output=True)
+    command = ("manifest", "export", bench.path, "-o", tmp_path / "out" / "m.zip")
+    start = time.monotonic()
+    assert Command(*command).wait()[0] == 0
+    took = time.monotonic() - start
     expected = (tmp_path / "out" / "m.zip").read_bytes()
-    draw = Stream("export kills")
-    for _ in range(10):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        time.sleep(draw.uniform(0.8, 1.6))
-        process.kill()
-        process.wait()
-    subprocess.run(command, check=True, capture_output=True)
+    draw, killed = Stream("export kills"), 0
+    while killed < 10:
+        process = Command(*command)
+        time.sleep(draw.uniform(0.0, took))
+        killed += process.kill()
+    assert Command(*command).wait()[0] == 0
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == {"m.zip": expected}

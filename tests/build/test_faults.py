@@ -26,7 +26,7 @@ def test_a_missing_raw_folder_is_named_and_nothing_is_made(tmp_path, toy):
 
 def test_a_raw_folder_without_any_dataset(tmp_path, toy):
     (tmp_path / "raw").mkdir()
-    with pytest.raises(DataError, match=r"none of the datasets is in it.*dmseg datasets"):
+    with pytest.raises(DataError, match=r"none of the datasets of the track medical is in it.*dmseg datasets"):
         build(tmp_path / "raw", tmp_path / "b")
 
 

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
 
 import pytest
+from commands import Command, run_at_once
 
 from dmseg.build import build, open_benchmark, verify
 from dmseg.errors import MissingDependencyError
 from dmseg.rng import Stream
 
-# Every import happens before the word "go", so that the clock of a test measures the build.
-BUILD = (
-    "import sys; from dmseg.build import build; import dmseg.datasets, cv2, pyarrow.parquet;"
-    "print('go', flush=True); s = build(sys.argv[1], sys.argv[2], jobs=int(sys.argv[3])); print(s.manifest_digest)"
-)
+BUILD = "import sys; from dmseg.build import build; sys.exit(build(sys.argv[1], sys.argv[2]).exit_code)"
+
+
+def command(kvasir, out, *more):
+    return ("build", "--raw", kvasir, "--out", out, *more)
 
 
 @pytest.fixture
@@ -41,19 +40,9 @@ def test_a_build_that_is_killed_goes_on_and_gives_the_same_benchmark(kvasir, tmp
     stream = Stream("kills", jobs)
     killed = 0
     for _ in range(3):
-        process = subprocess.Popen(
-            [sys.executable, "-c", BUILD, str(kvasir), str(out), str(jobs)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        assert process.stdout is not None
-        process.stdout.readline()
+        process = Command(*command(kvasir, out, "--jobs", jobs))
         time.sleep(stream.uniform(0.02, 0.5 if jobs == 1 else 2.5))
-        killed += process.poll() is None
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        process.stdout.close()
+        killed += process.kill()
     assert killed, "no build was caught while it ran; the test measures nothing"
     assert build(kvasir, out).manifest_digest == reference
     assert verify(open_benchmark(out)) == []
@@ -65,10 +54,9 @@ def test_a_file_size_limit_is_reported_and_the_build_can_be_finished(kvasir, tmp
 
     out = tmp_path / "b"
     limited = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (4000, {resource.RLIM_INFINITY}));"
-    code = limited + BUILD.replace("print(s.manifest_digest)", "sys.exit(s.exit_code)")
-    caught = f"try:\n    exec({code!r})\nexcept DataError as error:\n    print(error)\n    sys.exit(2)"
+    caught = f"try:\n    exec({limited + BUILD!r})\nexcept DataError as error:\n    print(error)\n    sys.exit(2)"
     code = f"import sys\nfrom dmseg.errors import DataError\n{caught}"
-    process = subprocess.run([sys.executable, "-c", code, str(kvasir), str(out), "1"], capture_output=True, text=True)
+    process = subprocess.run([sys.executable, "-c", code, str(kvasir), str(out)], capture_output=True, text=True)
     assert process.returncode == 2, process.stderr
     assert "Traceback" not in process.stderr
     assert "File too large" in process.stdout and not (out / "build_report.csv").exists()
@@ -92,18 +80,9 @@ def test_twenty_kills_at_random_moments(kvasir, tmp_path, reference):
     out = tmp_path / "b"
     stream = Stream("twenty kills")
     for _ in range(20):
-        process = subprocess.Popen(
-            [sys.executable, "-c", BUILD, str(kvasir), str(out), "2"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        assert process.stdout is not None
-        process.stdout.readline()
+        process = Command(*command(kvasir, out, "--jobs", "2"))
         time.sleep(stream.uniform(0.0, 3.0))
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        process.stdout.close()
+        process.kill()
         if (out / "benchmark.json").exists():
             assert verify(open_benchmark(out)) == [], "where benchmark.json is, the benchmark is complete"
     assert build(kvasir, out).manifest_digest == reference
@@ -113,11 +92,7 @@ def test_twenty_kills_at_random_moments(kvasir, tmp_path, reference):
 
 def start_at_once(kvasir, out, options):
     """Run builds that begin at the same moment; return exit code and message of each."""
-    command = [sys.executable, "-m", "dmseg", "build", "--raw", str(kvasir), "--out", str(out), "--levels", "clear,lq1"]
-    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
-    processes = [subprocess.Popen([*command, *more], text=True, **pipes) for more in options]
-    said = [process.communicate()[1] for process in processes]
-    return [process.returncode for process in processes], said
+    return run_at_once(*(command(kvasir, out, "--levels", "clear,lq1", *more) for more in options))
 
 
 def test_builds_with_other_options_at_once_are_one_benchmark_and_refusals(kvasir, tmp_path):
@@ -150,18 +125,9 @@ def test_ten_kills_of_the_parent_alone_leave_nothing_and_change_no_byte(kvasir, 
     """Its workers are left to themselves, and must not write into what the next command does."""
     draw, out, killed = Stream("parent kills", jobs), tmp_path / "b", 0
     for _ in range(10):
-        process = subprocess.Popen(
-            [sys.executable, "-c", BUILD, str(kvasir), str(out), jobs],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
-        assert process.stdout is not None
-        process.stdout.readline()
+        process = Command(*command(kvasir, out, "--jobs", jobs))
         time.sleep(draw.uniform(0.0, 3.0))
-        killed += process.poll() is None
-        process.kill()
-        process.wait()
-        process.stdout.close()
+        killed += process.kill(group=False)
     assert killed
     assert build(kvasir, out).manifest_digest == reference
     one, two = ({n: c for n, (c, _) in tree(tmp_path / name).items()} for name in ("reference", "b"))

@@ -14,8 +14,9 @@ from dmseg.errors import DataError, UsageError
 from dmseg.manifests import find_published
 from dmseg.phantoms import write_phantoms
 from dmseg.results.grouping import list_operations
-from dmseg.simulators.natural import LqSegPlan
-from dmseg.types import LEVELS
+from dmseg.simulators.natural import MOVING, OPERATIONS, LqSegPlan, RobustSegPlan, degrade_robust_seg
+from dmseg.simulators.natural.lq_seg import store_jpeg
+from dmseg.types import LEVEL_LABELS, LEVELS, ROBUST_SEG_TYPES
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +42,39 @@ def test_natural_levels_are_lq_seg_for_any_workers_and_storage(raw: Path, tmp_pa
     assert verify(stored) == []
 
 
+def test_robust_seg_levels_are_its_15_types_on_the_photographs_of_the_natural_track(raw: Path, tmp_path: Path) -> None:
+    first = build(raw, tmp_path / "png", track="natural-robust")
+    again = build(raw, tmp_path / "recipe", track="natural-robust", jobs=2, storage="recipe")
+    assert first.manifest_digest == again.manifest_digest
+    stored, made = open_benchmark(tmp_path / "png"), open_benchmark(tmp_path / "recipe")
+    assert (stored.track, stored.levels) == ("natural-robust", ("clear", *OPERATIONS))
+    assert set(stored.images["dataset"]) == {"ECSSD", "ThinObject-5K"}
+    image = "ECSSD__0001"
+    clear = stored.image(image, "clear")
+    for level in OPERATIONS:
+        np.testing.assert_array_equal(stored.image(image, level), made.image(image, level))
+        expected = store_jpeg(degrade_robust_seg(clear, level, image), 95)  # as the published sets are stored
+        np.testing.assert_array_equal(stored.image(image, level), expected)
+    assert made.plan(image, "fog") == RobustSegPlan(image, 0)
+    assert list_operations(stored.manifest.degradations)["snow"][image] == ("snow",)
+    assert verify(stored) == []
+
+
+def test_the_types_of_robust_seg_have_one_list_and_the_moving_ones_are_marked() -> None:
+    assert tuple(ROBUST_SEG_TYPES) == tuple(OPERATIONS)
+    assert {name for name, label in LEVEL_LABELS.items() if label.endswith("(moves)")} == set(MOVING)
+    plan = RobustSegPlan("a", 3)
+    for level in ("clear", "snow", "ISO_noise"):
+        assert read_plan(plan.to_json(level)) == plan
+    for text in (
+        '{"degradation":"sleet","key":"a","seed":0,"level":"sleet"}',
+        '{"degradation":"fog","key":"a","level":"fog"}',
+        '{"degradation":"fog","key":"a","seed":0,"level":"fog","more":1}',
+    ):
+        with pytest.raises(DataError, match="RobustSeg"):
+            read_plan(text)
+
+
 def test_photographs_in_bad_conditions_have_one_level(raw: Path, tmp_path: Path) -> None:
     build(raw, tmp_path / "b", datasets=["WXSOD"])  # the track is that of the dataset
     bench = open_benchmark(tmp_path / "b")
@@ -53,6 +87,16 @@ def test_tracks_levels_and_folders_are_not_mixed(raw: Path, tmp_path: Path) -> N
     assert check_options(0, LEVELS, "png", None, None).levels == LEVELS
     with pytest.raises(UsageError, match="never mixed"):
         check_options(0, LEVELS, "png", ["ECSSD", "WXSOD"], None)
+    assert check_options(0, ["Fog", "clear", "iso noise"], "png", None, None, "natural-robust").levels == (
+        "clear",
+        "fog",
+        "ISO_noise",
+    )
+    for level, track in (("fog", "natural"), ("lq1", "natural-robust"), ("snow", None)):
+        with pytest.raises(UsageError, match=f"not {level}"):
+            check_options(0, ["clear", level], "png", None, None, track)
+    with pytest.raises(UsageError, match="ECSSD is of the track natural, not medical"):
+        check_options(0, LEVELS, "png", ["ECSSD"], None, "medical")
     with pytest.raises(UsageError, match="not lq3plus"):
         check_options(0, ["clear", "lq3plus"], "png", None, None, "natural")
     build(raw, tmp_path / "b", levels=["clear"], track="natural")

@@ -36,7 +36,7 @@ def test_the_demo_leaves_pictures_reports_and_the_table_and_goes_on_where_it_sto
     models = {"disk", "watershed", *_list_runnable()}
     assert len(rows) == 1 + 2 + len(_list_runnable())  # one split, unseen: what models are trained on is no test
     assert all(
-        f"model 1 of {len(rows) - 1}: disk" in one.stderr and " s on two free cores" in one.stderr for one in results
+        f"demo: {len(rows) + 2} steps in" in one.stderr and " s on two free cores" in one.stderr for one in results
     )
     assert {row.split(",")[2] for row in rows[1:]} == models
 

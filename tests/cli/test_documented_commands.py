@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 import re
-import shlex
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import pytest
+from documented import list_commands, list_examples
 
 from dmseg.cli import COMMANDS, group
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 _CODE = re.compile(r"^```.*?^```|`[^`\n]+`", re.DOTALL | re.MULTILINE)
-_BEGIN = re.compile(r"^(?:.*&& |\s*)dmseg (.*)$", re.MULTILINE)
-_END = re.compile(r"\s[#|>]|;| && |  +(?![- ])")  # a comment, the next command, or words set apart beside the command
-
-
-def list_commands(text: str) -> Iterator[list[str]]:
-    """Yield the words after ``dmseg`` of every line that is a command."""
-    for line in _BEGIN.findall(text):
-        words = _END.split(f"{line} ", maxsplit=1)[0]
-        yield [word for word in shlex.split(words.replace("'", "")) if word not in ("...", "…")]
 
 
 def find_unknown(words: list[str]) -> str | None:
@@ -53,11 +43,7 @@ def test_commands_of_a_page(page: Path) -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_examples_of_a_help_text(name: str) -> None:
-    command = group.get_command(click.Context(group), name)
-    assert command is not None
-    several = command.commands.values() if isinstance(command, click.Group) else [command]
-    texts = [text for one in several for text in (one.help or "", one.epilog or "")]
-    examples = [words for text in texts for words in list_commands(text.replace("Example: ", ""))]
+    examples = list_examples(name)
     assert examples, "give an example"
     assert [(words, unknown) for words in examples if (unknown := find_unknown(words))] == []
 

@@ -98,7 +98,8 @@ def test_a_name_that_is_no_text_is_shown_and_does_not_crash(tmp_path: Path) -> N
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_signals_end_with_their_code(number: int, code: int) -> None:
     script = (
-        "import time; from dmseg.cli import group, main\n"
+        "import signal, time; from dmseg.cli import group, main\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background jobs are begun without
         "def wait(**_):\n    print('ready', flush=True); time.sleep(60)\n"
         "group.main = wait\nmain([])"
     )

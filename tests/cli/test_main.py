@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,6 @@ from click.testing import CliRunner
 
 from dmseg.cli import COMMANDS, group, main
 from dmseg.version import __version__
-
-
-def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "dmseg", *arguments], capture_output=True, text=True, cwd=cwd)
 
 
 def status(*arguments: str) -> int:
@@ -53,7 +50,8 @@ def test_every_command_has_help_with_an_example(name: str) -> None:
 
 
 def test_version() -> None:
-    assert run("--version").stdout.strip() == f"dmseg, version {__version__}"
+    found = subprocess.run([sys.executable, "-m", "dmseg", "--version"], capture_output=True, text=True)
+    assert found.stdout.strip() == f"dmseg, version {__version__}"
 
 
 def test_an_unknown_command_gets_a_suggestion(capsys: pytest.CaptureFixture[str]) -> None:
@@ -75,13 +73,17 @@ def test_an_unknown_command_gets_a_suggestion(capsys: pytest.CaptureFixture[str]
     ],
 )
 def test_what_a_user_gets_wrong_is_one_message_and_exit_code_2(
-    tmp_path: Path, arguments: tuple[str, ...], words: tuple[str, ...]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    run: Callable[..., tuple[int, str, str]],
+    arguments: tuple[str, ...],
+    words: tuple[str, ...],
 ) -> None:
-    result = run(*arguments, cwd=tmp_path)
-    assert result.returncode == 2, result.stderr
-    assert "Traceback" not in result.stderr
+    monkeypatch.chdir(tmp_path)
+    code, _, said = run(*arguments)
+    assert code == 2 and len(said.splitlines()) == 1, said
     for word in words:
-        assert word in result.stderr
+        assert word in said
     assert list(tmp_path.iterdir()) == []
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import threading
 from contextlib import contextmanager
 
@@ -13,13 +12,15 @@ import pytest
 
 pytest.importorskip("starlette", reason="the extra click is not installed")
 pytest.importorskip("uvicorn", reason="the extra click is not installed")
-from browser import open_page
+from axe import find_violations
+from browser import open_address, open_page
 
-from dmseg import imaging, simulators
+from dmseg import harness, imaging, simulators
 from dmseg.click import Answerer, gallery_of_benchmark, gallery_of_file, write_recorded_page
 from dmseg.click.server import build_app, serve
 from dmseg.click.views import ImageGallery
 from dmseg.errors import UsageError
+from dmseg.results import open_run
 from dmseg.types import Window
 
 pytestmark = pytest.mark.browser
@@ -41,23 +42,11 @@ def serve_page(gallery, models, out, shown):
 
 
 @contextmanager
-def visit(address, **context):
+def visit(address, **look):
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
-        pytest.skip("no chromium on this machine")
-    events = []
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_context(**context).new_page()
-        page.on("console", lambda m: events.append(m.text) if m.type in ("error", "warning") else None)
-        page.on("pageerror", lambda e: events.append(str(e)))
-        origin = address.split("/?")[0]
-        page.on("request", lambda r: events.append(r.url) if not r.url.startswith((origin, "data:", "blob:")) else None)
-        page.goto(address)
+    with open_address(address, **look) as (page, events):
         sync_api.expect(page.locator("#status")).to_contain_text("Click on the object", timeout=30000)
         yield page, events, sync_api.expect
-        browser.close()
 
 
 def click_at(page, x, y, which=0, **how):
@@ -103,6 +92,44 @@ def test_clicks_box_undo_levels_two_models_and_saving(gallery, models, tmp_path)
         assert events == []
 
 
+def test_masks_saved_on_the_page_are_those_of_a_replay(gallery, models, tiny, tmp_path):
+    out = tmp_path / "clicks"
+    with serve_page(gallery, models, out, ["watershed"]) as address, visit(address) as (page, events, expect):
+        status, objects = page.locator("#status"), page.locator("#object option")
+        for image in page.locator("#image option").evaluate_all("all => all.map(one => one.value)"):
+            page.locator("#image").select_option(image)
+            for mask_id in filter(None, objects.evaluate_all("all => all.map(one => one.value)")):
+                page.locator("#object").select_option(mask_id)
+                expect(status).to_contain_text("Click on the object")
+                for step, (x, y) in enumerate(((20, 20), (31, 24)), 1):
+                    click_at(page, x, y)
+                    expect(status).to_contain_text(f"After {step} prompt")
+                page.locator("#save").click()
+                expect(page.locator("#saved")).to_contain_text(mask_id)
+        assert events == []
+    harness.evaluate(
+        "watershed", tiny, tmp_path / "run", levels=["clear"], splits=["train", "seen", "unseen"],
+        prompts=out / "prompts.parquet",
+    )  # fmt: skip
+    last = open_run(tmp_path / "run").steps.query("step == 2").set_index("mask_id")["pred_area"]
+    saved = {path.name.split(".")[0]: imaging.read_mask(path).sum() for path in (out / "masks").glob("*.png")}
+    assert len(saved) == len(last) > 1 and saved == last.to_dict()
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1200), ("dark", 1200), ("light", 400)])
+def test_no_serious_accessibility_violation(gallery, models, tmp_path, scheme, width):
+    with (
+        serve_page(gallery, models, tmp_path, ["disk", "watershed"]) as address,
+        visit(address, scheme=scheme, width=width) as (page, _, expect),
+    ):
+        click_at(page, 20, 20)
+        expect(page.locator("#status")).to_contain_text("After 1 prompt")
+        page.locator("#operations summary").click()
+        page.locator(".help summary").click()
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert find_violations(page) == []
+
+
 def test_the_keyboard_alone_is_enough(gallery, models, tmp_path):
     with serve_page(gallery, models, tmp_path, ["disk"]) as address, visit(address) as (page, events, expect):
         page.locator(".stage").focus()
@@ -119,10 +146,9 @@ def test_the_keyboard_alone_is_enough(gallery, models, tmp_path):
 
 
 def test_touch_on_a_narrow_dark_screen(gallery, models, tmp_path):
-    size = {"width": 400, "height": 800}
     with (
         serve_page(gallery, models, tmp_path, ["disk"]) as address,
-        visit(address, viewport=size, has_touch=True, color_scheme="dark") as (page, events, expect),
+        visit(address, width=400, height=800, has_touch=True, scheme="dark") as (page, events, expect),
     ):
         page.locator(".stage").tap()
         expect(page.locator("#status")).to_contain_text("After 1 prompt")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import subprocess
 import sys
 import time
 
 import pytest
+from commands import Command, run_at_once
 from tiny_benchmark import write_tiny_benchmark
 
 from dmseg import harness
@@ -26,22 +26,15 @@ def digest(tiny, tmp_path_factory):
 
 
 def command(tiny, out, *more):
-    named = ["--model", "watershed", "--data", str(tiny), "--out", str(out)]
-    return [sys.executable, "-m", "dmseg", "evaluate", *named, *more]
-
-
-def start(tiny, out, *more, **variables):
-    environment = os.environ | {name: str(value) for name, value in variables.items()}
-    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
-    return subprocess.Popen(command(tiny, out, *more), env=environment, text=True, **pipes)
+    return ("evaluate", "--model", "watershed", "--data", tiny, "--out", out, *more)
 
 
 @pytest.mark.slow
 def test_two_processes_of_torchrun_that_start_at_once_make_one_run(tiny, tmp_path, digest):
     out = tmp_path / "run"
-    ranks = [start(tiny, out, RANK=rank, LOCAL_RANK=rank, WORLD_SIZE=2) for rank in (0, 1)]
-    said = [rank.communicate()[1] for rank in ranks]
-    assert [rank.returncode for rank in ranks] == [0, 0], said
+    ranks = [Command(*command(tiny, out), RANK=rank, LOCAL_RANK=rank, WORLD_SIZE=2) for rank in (0, 1)]
+    ended = [rank.wait() for rank in ranks]
+    assert [code for code, _ in ended] == [0, 0], ended
     assert harness.run_digest(out) == digest
     assert not (out / "parts").exists()
 
@@ -55,9 +48,7 @@ def test_a_dask_cluster_gives_the_same_rows(tiny, tmp_path, digest, timeout):
 
 
 def start_at_once(tiny, out, options):
-    processes = [start(tiny, out, *more) for more in options]
-    said = [process.communicate()[1] for process in processes]
-    return [process.returncode for process in processes], said
+    return run_at_once(*(command(tiny, out, *more) for more in options))
 
 
 def test_starts_with_other_options_at_once_are_one_run_and_refusals(tiny, tmp_path):
@@ -86,11 +77,9 @@ def test_ten_kills_of_the_parent_alone_leave_nothing_and_change_no_row(tiny, tmp
     """Its workers are left to themselves, and must not write into what the next command does."""
     draw, out, killed = Stream("parent kills", jobs), tmp_path / "run", 0
     while killed < 10:
-        process = start(tiny, out, "--jobs", jobs, "--shard", f"{1 + killed % 2}/2")
-        time.sleep(draw.uniform(0.5, 5.0))
-        killed += process.poll() is None
-        process.kill()
-        process.communicate()
+        process = Command(*command(tiny, out, "--jobs", jobs, "--shard", f"{1 + killed % 2}/2"))
+        time.sleep(draw.uniform(0.0, 3.0))
+        killed += process.kill(group=False)
         assert not list(out.glob("run.json*")) or harness.run_digest(out) == digest
     harness.evaluate("watershed", tiny, out)
     assert harness.run_digest(out) == digest

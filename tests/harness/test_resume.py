@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import threading
 import time
 
 import pytest
+from commands import Command
 from tiny_benchmark import write_tiny_benchmark
 
 from dmseg import harness
@@ -118,30 +115,16 @@ def test_a_damaged_part_is_named_and_done_again(tiny, tmp_path, digest):
 
 
 def start(tiny, model, out, *more, seconds=0.03):
-    arguments = [
-        "--model",
-        f"{model}:Slow",
-        "--model-arg",
-        f"seconds={seconds}",
-        "--data",
-        str(tiny),
-        "--out",
-        str(out),
-    ]
-    return subprocess.Popen(
-        [sys.executable, "-m", "dmseg", "evaluate", *arguments, *more],
-        stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
+    named = ("--model", f"{model}:Slow", "--model-arg", f"seconds={seconds}", "--data", tiny, "--out", out)
+    return Command("evaluate", *named, *more)
 
 
 def kill_after(process, out, n_parts):
     """Send SIGKILL to the process and its workers once so many parts are there."""
     end = time.monotonic() + 60
-    while len(list(out.glob("parts/block-*"))) < n_parts and process.poll() is None and time.monotonic() < end:
+    while len(list(out.glob("parts/block-*"))) < n_parts and process.is_running and time.monotonic() < end:
         time.sleep(0.005)
-    assert process.poll() is None, "the run was over before it could be killed"
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    assert process.kill(), "the run was over before it could be killed"
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -174,13 +157,10 @@ def test_killed_twenty_times_and_finished_with_another_number_of_shards(tiny, tm
             time.sleep(draw.uniform(0.0, 1.2))
         else:  # right after a part was written, or a little later
             wanted = len(list(out.glob("parts/block-*"))) + 1
-            while len(list(out.glob("parts/block-*"))) < wanted and process.poll() is None:
+            while len(list(out.glob("parts/block-*"))) < wanted and process.is_running:
                 time.sleep(0.002)
             time.sleep(draw.uniform(0.0, 0.05))
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            killed += 1
-        process.wait()
+        killed += process.kill()
         assert not (out / "run.json").exists(), "the run was over before it was killed so often"
     for i in (1, 2, 3, 4):
         harness.evaluate(f"{model}:Slow", tiny, out, shard=(i, 4), **arguments)

@@ -375,7 +375,7 @@ def test_a_made_up_click_is_found(published: Any, tmp_path: Path) -> None:
 
 def test_every_error_code_is_exercised() -> None:
     covered = set().union(*(codes for _, codes in DAMAGES.values())) | {"E304", "W401", "W402", "W403", "W404"}
-    assert covered | {"E305", "E306", "E307", "E506", "W405"} == set(CODES), "those are in tests/attack"
+    assert covered | {"E305", "E306", "E307", "E308", "E506", "W405"} == set(CODES), "those are in tests/attack"
 
 
 def test_the_schema_of_a_run_is_what_the_checks_expect(published: Any) -> None:
@@ -395,4 +395,5 @@ def test_manifest_of_the_callers_benchmark_is_used_for_a_local_edition(published
     assert check(run, root=tmp_path / "r", benchmark=published.benchmark).rescored
     _edit("prompts", _other_prompt)(run)
     assert "E302" in _codes(check(run, root=tmp_path / "r", benchmark=published.benchmark))
+    declare(run, "benchmark", manifest_digest="12" * 32)
     assert "E302" not in _codes(check(run, root=tmp_path / "r")), "nothing to derive the prompts from"

@@ -74,7 +74,7 @@ def test_a_table_without_a_version_is_no_error(make, tmp_path):
 def test_missing_columns_are_named(make, tmp_path, table):
     manifest = make()
     write_manifest(tmp_path / "m", manifest)
-    gone = [column.name for column in TABLES[table]][-2:]
+    gone = [column.name for column in TABLES[table] if not column.sparse][-2:]
     pq.write_table(manifest.tables[table].drop_columns(gone), tmp_path / "m" / f"{table}.parquet")
     with pytest.raises(DataError, match=rf"{table}\.parquet: missing column\(s\): {', '.join(gone)}"):
         read_manifest(tmp_path / "m")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from commands import Command
 
 from dmseg import phantoms
 from dmseg.datasets.synthetic import read_index
@@ -197,14 +196,11 @@ def test_the_index_never_speaks_for_files_that_it_does_not_mean(
 @pytest.mark.slow
 def test_ten_kills_leave_nothing_and_change_no_byte(tmp_path: Path) -> None:
     write_phantoms(tmp_path / "whole", per_dataset=2, datasets=FAST)
-    command = [sys.executable, "-m", "dmseg", "phantom", "--out", str(tmp_path / "raw"), "--per-dataset", "2"]
-    command += ["--datasets", ",".join(FAST), "--jobs", "2"]
+    command = ("phantom", "--out", tmp_path / "raw", "--per-dataset", "2", "--datasets", ",".join(FAST), "--jobs", "2")
     draw, killed = Stream("phantom kills"), 0
     while killed < 10:
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(draw.uniform(0.5, 6.0))
-        killed += process.poll() is None
-        process.kill()  # the workers are left to themselves
-        process.wait()
-    subprocess.run(command, check=True, capture_output=True)
+        process = Command(*command)
+        time.sleep(draw.uniform(0.0, 5.0))
+        killed += process.kill(group=False)  # the workers are left to themselves
+    assert Command(*command).wait()[0] == 0
     assert content(tmp_path / "raw") == content(tmp_path / "whole")

@@ -15,7 +15,7 @@ def square(size: int = 40, low: int = 10, high: int = 30) -> np.ndarray:
     return mask
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", [name for name in PRESETS if name != "text"])
 def test_first_points_carry_the_label_of_the_reference_under_them(name: str) -> None:
     mask = square()
     for index in range(30):
@@ -25,6 +25,14 @@ def test_first_points_carry_the_label_of_the_reference_under_them(name: str) -> 
         for (x, y), label in zip(prompts.points.astype(int), prompts.labels, strict=True):
             assert mask[y, x] == bool(label)
         assert len(np.unique(prompts.points, axis=0)) == len(prompts.points)
+
+
+def test_the_preset_text_gives_the_sentence_of_the_data_and_nothing_else() -> None:
+    prompts = first_prompts(preset("text"), square(), "m", text="the square")
+    assert (prompts.text, prompts.box, len(prompts.points), prompts.step) == ("the square", None, 0, 1)
+    assert first_prompts(preset("box"), square(), "m", text="the square").text is None
+    with pytest.raises(UsageError, match="has no sentence"):
+        first_prompts(preset("text"), square(), "m")
 
 
 def test_a_corrective_click_is_the_centre_of_the_largest_error() -> None:

@@ -30,7 +30,7 @@ from dmseg.types import Mask, Prompts
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "prompts.json"
 RULES: dict[str, Preset] = {
-    **{name: preset(name) for name in PRESETS},
+    **{name: preset(name) for name, rules in PRESETS.items() if not rules.gives_text},  # sentences are the data's
     **{f"dmseg {rule}": preset("dmseg", corrective=rule) for rule in CORRECTIVE_RULES if rule != "center"},
 }
 

@@ -28,6 +28,7 @@ def test_the_presets_are_those_of_the_protocol() -> None:
         "breps-max": (1, "tight-box", None, "max"),
         "noc": (20, "edt-max", "edt-max", None),
         "noc-49": (20, "edt-max", "edt-max", None),
+        "text": (1, "text", None, None),
     }
     assert {name: entry.threshold for name, entry in PRESETS.items() if entry.threshold != 0.5} == {"noc-49": 0.49}
     assert all(entry.id == name and entry.version == 1 and entry.title for name, entry in PRESETS.items())

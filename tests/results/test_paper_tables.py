@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 from synthetic_runs import SyntheticSource, declare, write_run
@@ -10,8 +11,9 @@ from dmseg import datasets, results
 from dmseg.cli import group
 from dmseg.cli.table import LAYOUT_NAMES
 from dmseg.errors import UsageError
-from dmseg.results.model_table import LAYOUTS, format_latex, format_markdown
+from dmseg.results.model_table import LAYOUTS, build_tables, format_latex, format_markdown
 from dmseg.results.paper_tables import PAPER_TABLES, build_paper_table
+from dmseg.types import LEVELS, ROBUST_SEG_TYPES
 
 SOURCES = {
     "ThinObject-5K": SyntheticSource("photo", "seen", 2),
@@ -48,6 +50,32 @@ def test_numbers_are_those_of_one_dataset_and_level(runs):
         assert sum(cells[place].best for _, cells in table.rows) == 1
     assert "ECSSD LQ-2 Dice" in format_markdown(table)
     assert r"\multicolumn{2}{c}{COCO LQ-1}" in format_latex(table)
+
+
+def _write_types(folder, model, types):
+    """Write a run on RobustSeg: the rows of LQ-1 to LQ-3+ in turn under the names of the types."""
+    run = write_run(folder / model, model, sources=SOURCES)
+    for name in ("steps", "prompts", "inputs"):
+        rows = pd.read_parquet(run / f"{name}.parquet")
+        parts = [rows[rows["level"] == LEVELS[1 + i % 4]].assign(level=kind) for i, kind in enumerate(types)]
+        pd.concat([rows[rows["level"] == "clear"], *parts]).to_parquet(run / f"{name}.parquet")
+    declare(run, "benchmark", track="natural-robust", levels=["clear", *types])
+    return results.open_run(run)
+
+
+def test_table_14_is_the_mean_of_all_types_without_clear(tmp_path):
+    run = _write_types(tmp_path, "alpha", ROBUST_SEG_TYPES)
+    table = build_paper_table([run], "table14")
+    assert [column.label for column in table.columns[:3]] == [
+        f"ThinObject-5K {m}" for m in ("IoU", "Dice", "NSD, 2 px")
+    ]
+    rows = run.steps.query("step == 5 and dataset == 'COCO' and level != 'clear'")
+    assert table.rows[0][1][9].estimate.value == pytest.approx(100 * rows["iou"].mean())
+    with pytest.raises(UsageError, match="none of them the hardest"):
+        build_tables([run], ["dice"], drop=True)
+    some = _write_types(tmp_path, "beta", ["snow", "fog"])
+    with pytest.raises(UsageError, match=r"no level Rain, .*, Contrast, which --layout table14"):
+        build_paper_table([some], "table14")
 
 
 def test_photographs_in_bad_conditions_are_not_called_clear(tmp_path):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import hashlib
 import os
 import shutil
 import subprocess
@@ -14,6 +16,7 @@ from typing import Any
 import pytest
 
 VERSION = "4.10.3"
+_SHA256 = "880970c081707360e64f34cea25ff91892f5bc95675b0776925b9709dd8a68bb"
 _SECONDS = 60
 
 
@@ -23,9 +26,24 @@ def read_axe() -> str | None:
     named = os.environ.get("AXE_CORE_JS")
     if named:
         return Path(named).read_text(encoding="utf-8")
-    kept = Path(tempfile.gettempdir()) / f"dmseg-axe-core-{VERSION}-{os.getuid() if hasattr(os, 'getuid') else ''}.js"
-    if kept.is_file():
-        return kept.read_text(encoding="utf-8")
+    kept = Path(tempfile.gettempdir()) / f"dmseg-axe-core-{VERSION}.js"
+    script = kept.read_bytes() if kept.is_file() else b""
+    if not _is_axe(script):
+        script = _fetch() or b""
+        if not _is_axe(script):
+            return None
+        with contextlib.suppress(OSError):  # another user's file may stand there
+            beside = Path(tempfile.mkstemp(dir=kept.parent, suffix=".js")[1])
+            beside.write_bytes(script)
+            beside.replace(kept)
+    return script.decode("utf-8")
+
+
+def _is_axe(script: bytes) -> bool:
+    return hashlib.sha256(script).hexdigest() == _SHA256
+
+
+def _fetch() -> bytes | None:
     npm = shutil.which("npm")
     if npm is None:
         return None
@@ -40,10 +58,7 @@ def read_axe() -> str | None:
             return None
         with tarfile.open(packed) as archive:
             member = archive.extractfile("package/axe.min.js")
-            assert member is not None
-            script = member.read().decode("utf-8")
-    kept.write_text(script, encoding="utf-8")
-    return script
+            return member.read() if member else None
 
 
 def find_violations(page: Any) -> list[list[str]]:

@@ -60,6 +60,7 @@ class Notes:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are begun without
     with run(Notes(sys.argv[1]), range(200), Backend(sys.argv[2], 2, *sys.argv[3:])) as results:
         for _ in results:
             pass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +44,17 @@ def picture(objects: tuple[tuple[int, int, int], ...], level: str) -> NDArray[np
 
 
 def write_tiny_benchmark(
-    folder: Path, *, levels: tuple[str, ...] = LEVELS, reverse: bool = False, pictures: Any = PICTURES
+    folder: Path,
+    *,
+    levels: tuple[str, ...] = LEVELS,
+    reverse: bool = False,
+    pictures: Any = PICTURES,
+    sentences: Mapping[str, Sequence[str]] | None = None,
 ) -> Path:
-    """Write the benchmark; ``reverse`` stores the rows of all tables the other way round."""
+    """Write the benchmark; ``reverse`` stores the rows of all tables the other way round.
+
+    ``sentences``: mask_id -> the expressions that name it.
+    """
     images, masks, degradations = [], [], []
     for dataset, stem, split, case, spacing, objects in pictures:
         image_id = f"{dataset}__{stem}"
@@ -55,6 +64,9 @@ def write_tiny_benchmark(
             pixels = picture(objects, level)
             imaging.write_png(BenchmarkFolder(folder).locate(dataset, level, image_id), pixels)
             degradations.append(_degradation_row(image_id, level, pixels))
+    for row in masks:
+        if row["mask_id"] in (sentences or {}):
+            row |= manifests.pack_expressions((sentences or {})[row["mask_id"]])
     rows = {"images": images, "masks": masks, "degradations": degradations}
     tables = {
         name: pa.Table.from_pylist(content[::-1] if reverse else content, schema=manifests.arrow_schema(name))

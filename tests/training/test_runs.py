@@ -10,6 +10,8 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="training needs the extra [train]")
@@ -24,7 +26,7 @@ from dmseg.baselines.checkpoints import load_trained, read_trained  # noqa: E402
 from dmseg.build import open_benchmark  # noqa: E402
 from dmseg.cli import group  # noqa: E402
 from dmseg.errors import DataError, ImageFileError, ModelError, UsageError  # noqa: E402
-from dmseg.jobs import WorkerLostError  # noqa: E402
+from dmseg.jobs import WorkerLostError, limit_time  # noqa: E402
 from dmseg.training import (  # noqa: E402
     TrainConfig,
     loop,
@@ -126,6 +128,19 @@ def test_a_run_that_was_stopped_equals_one_that_was_not(
     assert files[0] == files[1]
     logs = [list(csv.DictReader((tmp_path / name / "losses.csv").open())) for name in ("whole", "stopped")]
     assert [row["batch"] for row in logs[0]] == [row["batch"] for row in logs[1]] == ["3"]
+
+
+def test_workers_begin_also_where_opencv_has_threads_at_work(bench: Path, tmp_path: Path) -> None:
+    """In a forked process they are gone, and OpenCV would wait for them for ever."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(4)
+    try:
+        cv2.GaussianBlur(np.zeros((2000, 2000), np.float32), (31, 31), 5)
+        with limit_time(120):
+            train(small("mini-sam", "batches=1"), bench, tmp_path / "run", device="cpu", jobs=2)
+        assert cv2.getNumThreads() == 4
+    finally:
+        cv2.setNumThreads(before)
 
 
 def test_what_is_wrong_with_an_image_is_said_by_a_worker_as_by_the_process_itself(tmp_path: Path) -> None:
@@ -256,6 +271,15 @@ def test_a_state_that_is_due_while_gradients_wait_is_written_after_their_step(
     config = small("mini-ft", "batches=7", "updates=batch", "accumulate=3", "save_every=2", "interactions=1")
     run(config, bench, tmp_path, base)
     assert saved == [3, 6, 7]
+
+
+def test_interactions_without_a_gradient_make_no_step(bench: Path, base: Path, tmp_path: Path) -> None:
+    choices = ("batches=3", "interactions=5", "gradient=first-last", "updates=interaction", "save_every=1")
+    config = small("mini-ft", *choices)
+    run(config, bench, tmp_path, base)
+    kept = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    steps = {int(entry["step"]) for entry in kept["optimiser"]["state"].values()}
+    assert config.updates_per_batch == 2 and kept["updates"] == 6 and max(steps) == 6
 
 
 def test_validation_on_what_the_benchmark_lacks_is_refused_before_training(bench: Path, tmp_path: Path) -> None:

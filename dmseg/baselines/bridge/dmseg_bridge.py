@@ -50,10 +50,13 @@ class Stroke:
 
 
 class Prompts:
-    """All prompts of one mask so far: points (K, 2) x, y; labels (K,); box (4,) or None; step 1..T; strokes."""
+    """All prompts of one mask so far: points (K, 2) x, y; labels (K,); box (4,) or None; step 1..T; strokes; text."""
 
-    def __init__(self, points: Any, labels: Any, box: Any, step: int, strokes: Sequence[Stroke] = ()) -> None:
+    def __init__(
+        self, points: Any, labels: Any, box: Any, step: int, strokes: Sequence[Stroke] = (), text: Any = None
+    ) -> None:
         self.points, self.labels, self.box, self.step, self.strokes = points, labels, box, step, tuple(strokes)
+        self.text = text
 
 
 class Prediction:
@@ -350,7 +353,7 @@ class Server:
             points, labels = next(parts), next(parts)
             box = next(parts) if given["box"] else None
             strokes = [Stroke(one["kind"], next(parts), one["label"]) for one in given.get("strokes", ())]
-            prompts.append(Prompts(points, labels, box, given["step"], strokes))
+            prompts.append(Prompts(points, labels, box, given["step"], strokes, given.get("text")))
         embeddings = [self._fetch(number) for number in header["embeddings"]]
         states = [self._fetch(number) for number in header["states"]]
         given = self._model.predict(embeddings, header["image_index"], prompts, states)

@@ -11,6 +11,7 @@ from dmseg.datasets.readers.objects import CocoValReader, LisReader, LvisReader,
 from dmseg.datasets.readers.own import OwnAnnotationReader, OwnDicomReader, OwnImageReader, OwnVolumeReader
 from dmseg.datasets.readers.pairs import CvcReader, IsicReader, KvasirReader, LggReader
 from dmseg.datasets.readers.paxray import PaxrayReader
+from dmseg.datasets.readers.refcoco import RefCocoReader
 from dmseg.datasets.readers.salient import SalientReader, ThinObjectReader, WeatherReader
 from dmseg.datasets.readers.ultrasound import AbdominalReader, BusiReader, MmotuReader, MuscleReader, NerveReader
 from dmseg.datasets.readers.volumes import BratsReader, FlareReader
@@ -42,6 +43,7 @@ READERS: dict[str, type[Reader]] = {
     "own_images": OwnImageReader,
     "own_volumes": OwnVolumeReader,
     "paxray": PaxrayReader,
+    "refcoco": RefCocoReader,
     "salient": SalientReader,
     "seaclear": SeaClearReader,
     "thin_object": ThinObjectReader,

@@ -17,7 +17,7 @@ from dmseg.datasets.sources import NOTE, LeftOut, Scan, Source, clean_id
 from dmseg.errors import DataError, ImageFileError
 from dmseg.types import Sample, Structure
 
-_MISSING = "image missing"
+MISSING = "image missing"
 
 
 class ObjectReader(PairReader):
@@ -54,7 +54,7 @@ class ObjectReader(PairReader):
                 image = self.find_image(images, name)
                 places = index.annotations.get(number)
                 if image is None or places is None:
-                    left_out.append(LeftOut(name, _MISSING if image is None else "no annotation"))
+                    left_out.append(LeftOut(name, MISSING if image is None else "no annotation"))
                     continue
                 names = {str(key): index.categories.get(key, "") for key in sorted(index.named.get(number, ()))}
                 detail = {"size": [height, width], "at": places, "names": names}
@@ -73,11 +73,18 @@ class ObjectReader(PairReader):
         yield self.sample(source.id, source.case_id, pixels, structures, source=name)
 
     def _read_objects(self, path: Path, source: Source) -> tuple[list[Structure], dict[str, int]]:
+        """Return the objects of a source, and how many annotations are none, by reason.
+
+        Where the source's detail has ``refs`` (annotation id -> sentences), only those annotations are objects.
+        """
         detail = json.loads(source.detail)
         height, width = detail["size"]
         found: list[Structure] = []
         dropped: dict[str, int] = {}
+        refs = detail.get("refs")
         for annotation in coco.read_annotations(path, detail["at"]):
+            if refs is not None and str(annotation.get("id")) not in refs:
+                continue
             category = detail["names"].get(str(annotation.get("category_id")))
             if not category:
                 unknown = annotation.get("category_id")
@@ -91,7 +98,9 @@ class ObjectReader(PairReader):
                 except (DataError, ValueError, TypeError) as error:
                     raise ImageFileError(f"{path}: an annotation of {source.id}: {error}") from None
                 if mask.any():
-                    found.append(Structure(clean_id(category.strip().replace(" ", "_")).lower(), mask))
+                    expressions = () if refs is None else tuple(refs[str(annotation["id"])])
+                    name = clean_id(category.strip().replace(" ", "_")).lower()
+                    found.append(Structure(name, mask, expressions))
                 else:
                     reason = "annotations have no pixel inside the image"
             if reason:

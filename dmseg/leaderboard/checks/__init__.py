@@ -35,6 +35,7 @@ from dmseg.manifests import LOCAL_EDITION, Manifest
 from dmseg.reading import read_json
 from dmseg.results.audit import is_audited
 from dmseg.results.cases import CaseTable, case_tables
+from dmseg.results.columns import gives_text
 
 __all__ = ["CODES", "Finding", "Verdict", "check_run", "find_warnings"]
 
@@ -88,7 +89,9 @@ def check_run(
     if declared and info is not None:
         check_owner(info, others, owner, findings)
     before = len(findings.items)
-    tables = {name: load_table(folder, name, findings) for name in _CHECKED_TABLES if f"{name}.parquet" not in absent}
+    text = declared and info is not None and gives_text(info["protocol"]["preset"])
+    present = [name for name in _CHECKED_TABLES if f"{name}.parquet" not in absent]
+    tables = {name: load_table(folder, name, findings, text) for name in present}
     frames = {name: frame for name, frame in tables.items() if frame is not None}
     rescored = False
     if declared and info is not None and len(frames) == len(_CHECKED_TABLES) and len(findings.items) == before:

@@ -42,6 +42,8 @@ def check_arithmetic(
     iou, dice = values["iou"], values["dice"]
     bad = np.abs(dice - 2 * iou / (1 + iou)) > DICE_TOLERANCE
     _note(bad, steps, "E301", "dice does not follow from iou", ("dice", "iou"), findings)
+    if "union" in steps:
+        _check_pixels(steps, info["metrics"]["grid"] == "native", findings)
     if info["metrics"]["grid"] != "native":
         return  # areas are those of the stored grid, scores those of another
     sizes = None if reference is None else _sizes(steps, reference)
@@ -89,6 +91,16 @@ def _check_counts(steps: pd.DataFrame, sizes: NDArray[np.float64] | None, findin
     _note(bad, steps, "E301", "pixel_accuracy does not follow", ("pixel_accuracy", "iou", "pred_area"), findings)
     bad = ok & (found > pixels)
     _note(bad, steps, "E301", "more pixels than the image has", ("pred_area",), findings)
+
+
+def _check_pixels(steps: pd.DataFrame, native: bool, findings: Findings) -> None:
+    """E301: what rows about sentences count gives their IoU, and on the stored grid goes with both areas."""
+    both, either, iou = (steps[name].to_numpy(dtype=np.float64) for name in ("intersection", "union", "iou"))
+    bad = np.abs(both / either - iou) > _EXACT
+    if native:
+        areas = steps["gt_area"].to_numpy(dtype=np.float64) + steps["pred_area"].fillna(0).to_numpy(dtype=np.float64)
+        bad |= both + either != areas
+    _note(bad, steps, "E301", "intersection and union do not go with", ("iou", "intersection", "union"), findings)
 
 
 def _check_surfaces(

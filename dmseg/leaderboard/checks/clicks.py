@@ -128,7 +128,8 @@ def check_prompts(
         mask = reference.mask(mask_id)
         if mask is None:
             continue
-        allowed = [_rows(prompt) for prompt in candidate_prompts(rules, mask, mask_id, seed)]
+        text = reference.masks[mask_id].get("expression")
+        allowed = [_rows(prompt) for prompt in candidate_prompts(rules, mask, mask_id, seed, text)]
         for level in sorted(levels[mask_id]):
             rows = given.get((mask_id, level), [])
             if sorted(_plain(row) for row in rows if row["step"] == 1) not in allowed:

@@ -43,7 +43,8 @@ def note_partial(info: Mapping[str, Any], findings: Findings) -> bool:
 
 
 def _check_identity(steps: pd.DataFrame, reference: Reference, findings: Findings) -> None:
-    rows = steps[["mask_id", *_IDENTITY]].drop_duplicates()
+    names = [*_IDENTITY, *(["expression"] if reference.text else [])]
+    rows = steps[["mask_id", *names]].drop_duplicates()
     unknown, differing = [], []
     for row in rows.to_dict("records"):
         known = reference.masks.get(row["mask_id"])
@@ -52,7 +53,7 @@ def _check_identity(steps: pd.DataFrame, reference: Reference, findings: Finding
         else:
             differing += [
                 f"{row['mask_id']} ({name} {row[name]}, not {known[name]})"
-                for name in _IDENTITY
+                for name in names
                 if row[name] != known[name]
             ]
     fix = "evaluate on the benchmark that run.json names"

@@ -7,22 +7,29 @@ from typing import Any
 
 import numpy as np
 
+from dmseg.baselines import model_cards
 from dmseg.leaderboard.checks.findings import Findings
+from dmseg.leaderboard.checks.levels import check_levels, find_same_contest
 from dmseg.leaderboard.entries import Entry, owner_of
 from dmseg.leaderboard.ranking import mask_scores
-from dmseg.leaderboard.summaries import summary_of
-from dmseg.naming import name_key
+from dmseg.naming import look_key, name_key
 from dmseg.results.cases import CaseTable
 from dmseg.results.notices import find_trained, list_synthetic
+from dmseg.types import LEVEL_LABELS
 
 _LEAST_MASKS = 10
 _PERFECT_SHARE = 0.05
+_UNCHANGED_SHARE = 0.5
 COPY_CORRELATION = 0.98
 """Correlation of final Dice over masks and levels from which a run counts as a copy of an entry. Models of different
 design stay below 0.75 on the phantom edition, a network and the one fine-tuned from it at 0.93; a copy with noise of
 0.04 added to every Dice lies above."""
 _LEAST_PAIRS = 50
 """Masks times levels below which a correlation says too little; then only equal values count."""
+_LEAST_EQUAL = 20
+EQUAL_SHARE, EQUAL_SHARE_OF_DATASET = 0.2, 0.5
+"""Share of final Dice, neither 0 nor 1, that equals an entry's to the last bit, from which the rows count as copied:
+of all, and of one dataset. Models of different design stay below 0.003 on the phantom edition."""
 
 
 def check_owner(info: Mapping[str, Any], others: Sequence[Entry], owner: str | None, findings: Findings) -> None:
@@ -30,11 +37,25 @@ def check_owner(info: Mapping[str, Any], others: Sequence[Entry], owner: str | N
     name = info["model"]["name"]
     first = owner_of(list(others), name)
     mine = owner or info.get("submitter") or ""
+    if first is None:
+        _check_look(name, mine, others, findings)
     if first is not None and name_key(first) != name_key(mine):
         what = (
             f'the name "{name}" belongs to {first or "an entry without a named owner"}, not to {mine or "nobody named"}'
         )
         findings.add("E506", "run.json", what, "give the model another name, or submit as its owner (--submitter)")
+
+
+def _check_look(name: str, mine: str, others: Sequence[Entry], findings: Findings) -> None:
+    """E506: a new name must not look like a taken one."""
+    taken = dict.fromkeys(model_cards(), "the model that ships with dmseg")
+    taken |= {entry.model: f"an entry of {entry.owner or 'nobody named'}" for entry in others
+              if not entry.owner or name_key(entry.owner) != name_key(mine)}  # fmt: skip
+    for known, whose in sorted(taken.items()):
+        if look_key(known) == look_key(name) and name_key(known) != name_key(name):
+            what = f'the name "{name}" looks like "{known}", {whose}'
+            findings.add("E506", "run.json", what, "give the model a name that nobody takes for another")
+            return
 
 
 def check_plausibility(
@@ -44,6 +65,7 @@ def check_plausibility(
     for split, table in tables.items():
         where = f"steps.parquet, {split}"
         _check_own(info, table, others, where, findings)
+        check_levels(info, table, others, where, findings)
         check_believable(table, where, findings)
         check_training(info, table, where, findings)
 
@@ -69,23 +91,20 @@ def _check_own(
         return
     final = table.values["dice"][:, :, -1]
     for other in others:
-        if name_key(other.model) == name_key(info["model"]["name"]) or not _same_contest(other.info, info):
+        if name_key(other.model) == name_key(info["model"]["name"]):
             continue
-        theirs = summary_of(other, table.split)
-        if theirs is None or (theirs.scores.mask_ids, theirs.scores.levels) != (table.mask_ids, table.levels):
+        theirs = find_same_contest(other, info, table)
+        if theirs is None:
             continue
         alike = _correlation(final, theirs.final)
+        name = f"{other.model} ({other.folder.name})"
         if alike > COPY_CORRELATION:
-            what = f"its Dice is that of the entry {other.model} ({other.folder.name}): correlation {alike:.4f}"
+            what = f"its Dice is that of the entry {name}: correlation {alike:.4f}"
             fix = f"send your own results (at most {COPY_CORRELATION}); a renamed entry needs the old one removed"
             findings.add("E304", where, what, fix)
-
-
-def _same_contest(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    return bool(
-        one["benchmark"]["manifest_digest"] == other["benchmark"]["manifest_digest"]
-        and one["protocol"]["preset"] == other["protocol"]["preset"]
-    )
+        elif (part := _find_copied_part(final, theirs.final, table.datasets)) is not None:
+            what = f"{100 * part[1]:.0f} % of the Dice of {part[0]} equal those of the entry {name} to the last bit"
+            findings.add("E304", where, what, "send your own results, of every dataset and mask")
 
 
 def _correlation(one: np.ndarray, other: np.ndarray) -> float:
@@ -97,12 +116,37 @@ def _correlation(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.corrcoef(np.ravel(one), np.ravel(other))[0, 1])
 
 
+def _find_copied_part(one: np.ndarray, other: np.ndarray, datasets: Sequence[str]) -> tuple[str, float] | None:
+    """Return which rows repeat those of another run, and the share that does; None where there are none.
+
+    Args:
+        one, other: final Dice, (N, L); whoever copies may have exchanged levels, so they are compared in any order.
+        datasets: of each mask.
+    """
+    mine, theirs = (np.sort(values.astype(np.float32), axis=1) for values in (one, other))
+    telling = (mine > 0) & (mine < 1)
+    equal = telling & (mine == theirs)
+    owner = np.asarray(datasets)
+    parts = [("all datasets", np.ones(len(owner), dtype=bool), EQUAL_SHARE)]
+    parts += [(str(name), owner == name, EQUAL_SHARE_OF_DATASET) for name in np.unique(owner)]
+    for name, inside, most in parts:
+        number = int(telling[inside].sum())
+        share = float(equal[inside].sum() / max(1, number))
+        if number >= _LEAST_EQUAL and share > most:
+            return name, share
+    return None
+
+
 def check_believable(table: CaseTable, where: str, findings: Findings) -> None:
     """W401."""
     final = table.values["dice"][:, :, -1]
     columns: list[tuple[str, np.ndarray]] = []
-    if {"clear", "lq3plus"} <= set(table.levels):
-        columns.append(("LQ-3+ is better than Clear", final[:, -1] - final[:, 0]))
+    if table.levels[-1] == "lq3plus":
+        columns += [
+            (f"LQ-3+ is better than {LEVEL_LABELS[level]}", final[:, -1] - final[:, place])
+            for place, level in enumerate(table.levels[:-1])
+            if level in ("clear", "lq1", "lq2")
+        ]
     if table.steps > 1:
         first = table.values["dice"][:, :, 0].mean(axis=1)
         columns.append((f"step {table.steps} is below step 1", first - final.mean(axis=1)))
@@ -116,3 +160,16 @@ def check_believable(table: CaseTable, where: str, findings: Findings) -> None:
     if perfect > _PERFECT_SHARE:
         what = f"{100 * perfect:.0f} % of predictions are perfect"
         findings.add("W401", where, what, "make sure that the model does not see the reference")
+    same = _share_unchanged(table)
+    if same > _UNCHANGED_SHARE:
+        what = f"{100 * same:.0f} % of the predictions are the same at {LEVEL_LABELS[table.levels[-1]]} as at Clear"
+        findings.add("W401", where, what, "say whether the model looks at the image")
+
+
+def _share_unchanged(table: CaseTable) -> float:
+    """Return the share of final predictions, neither empty nor perfect, that score the same at both ends of levels."""
+    if table.levels[0] != "clear" or len(table.levels) < 2:
+        return 0.0
+    ends = np.stack([values[:, [0, -1], -1] for values in table.values.values()])
+    telling = (ends[list(table.values).index("dice"), :, 0] % 1) > 0
+    return float((ends[:, telling, 0] == ends[:, telling, 1]).all(axis=0).mean()) if telling.any() else 0.0

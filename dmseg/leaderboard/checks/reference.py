@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from dmseg.imaging import decode_rle
 from dmseg.leaderboard.checks.findings import Findings
-from dmseg.manifests import LOCAL_EDITION, Manifest, find_published, list_published
+from dmseg.manifests import (
+    LOCAL_EDITION,
+    Manifest,
+    expand_expressions,
+    find_published,
+    find_published_header,
+    list_published,
+)
+from dmseg.results.columns import gives_text
 from dmseg.types import MEDICAL, Mask
 
 FILE = "run.json"
@@ -18,16 +26,20 @@ _MASK_COLUMNS = ["mask_id", "image_id", "structure", "rle", "evaluate", "area", 
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """A manifest, looked up by id."""
+    """A manifest, looked up by the ids of a run's rows; ``text``: of a run whose preset gives sentences."""
 
     manifest: Manifest
+    text: bool = False
 
     @cached_property
     def masks(self) -> dict[str, dict[str, Any]]:
         """mask_id -> row of the manifest's masks, with its image's dataset, case, split, modality, size, spacing."""
         columns = ["image_id", "dataset", "case_id", "split", "modality", "height", "width", "spacing_y", "spacing_x"]
         images = {row["image_id"]: row for row in self.manifest.images.select(columns).to_pylist()}
-        rows = self.manifest.masks.select(_MASK_COLUMNS).to_pylist()
+        columns = [*_MASK_COLUMNS, *(("expressions", "expressions_sha256") if self.text else ())]
+        rows: Iterable[dict[str, Any]] = self.manifest.masks.select(columns).to_pylist()
+        if self.text:
+            rows = (one for row in rows for one in expand_expressions(row))
         return {row["mask_id"]: images[row["image_id"]] | row for row in rows}
 
     @cached_property
@@ -52,13 +64,16 @@ def reference_of(info: Mapping[str, Any], own: Manifest | None, findings: Findin
     Args:
         own: the manifest of a benchmark that the caller has, or None.
     """
-    benchmark = info["benchmark"]
+    benchmark, text = info["benchmark"], gives_text(info["protocol"]["preset"])
     name, digest = f"{benchmark['edition']}-{benchmark['version']}", benchmark["manifest_digest"]
     if own is not None and own.digest == digest:
         if benchmark["edition"] == LOCAL_EDITION:
             note_local(findings)
-        return Reference(own)
+        return Reference(own, text)
     if benchmark["edition"] == LOCAL_EDITION:
+        if (header := find_published_header(digest)) is not None:
+            what = f"edition is {LOCAL_EDITION}, but the digest is that of {header['edition']} {header['version']}"
+            findings.add("E302", FILE, what, "send run.json as dmseg evaluate wrote it")
         note_local(findings)
         return None
     if name not in list_published():
@@ -74,7 +89,7 @@ def reference_of(info: Mapping[str, Any], own: Manifest | None, findings: Findin
     if declared != known:
         findings.add("E302", FILE, f"track is {declared}, that of {name} is {known}", "send the run unchanged")
         return None
-    return Reference(manifest)
+    return Reference(manifest, text)
 
 
 def note_local(findings: Findings) -> None:

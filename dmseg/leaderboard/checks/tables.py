@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ from dmseg.errors import DataError
 from dmseg.leaderboard.checks.declaration import text_problem
 from dmseg.leaderboard.checks.findings import Findings, first_few
 from dmseg.leaderboard.run_shape import MAX_STEPS
+from dmseg.manifests import Column
 from dmseg.reading import require_regular
-from dmseg.results.columns import STATUSES, TABLES
+from dmseg.results.columns import STATUSES, list_columns, run_schema
 from dmseg.results.parquet import open_parquet
-from dmseg.types import ALL_MODALITIES, LEVELS, SPLITS
+from dmseg.types import ALL_LEVELS, ALL_MODALITIES, SPLITS
 
 MAX_ROWS = {"steps": 6_000_000, "prompts": 8_000_000, "inputs": 2_000_000}
 MAX_BYTES = 1 << 30
@@ -27,7 +29,7 @@ MAX_DICTIONARY = 1 << 28
 """Most bytes of different texts in one column."""
 _LONGEST_ID, _LONGEST_ERROR = 300, 20_000
 _ALLOWED: dict[str, tuple[object, ...]] = {
-    "level": LEVELS,
+    "level": ALL_LEVELS,
     "split": SPLITS,
     "modality": ALL_MODALITIES,
     "prompt_kind": ("points", "box"),
@@ -53,43 +55,51 @@ _RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("points_pos", "points_neg", "index"), (0.0, 10_000.0)),
     "pred_area": (0.0, _AREA),
     "gt_area": (1.0, _AREA),
+    "intersection": (0.0, _AREA),
+    "union": (1.0, _AREA),
     "hd95": (0.0, math.sqrt(2) * _SIDE),
     "hd95_mm": (0.0, 1e9),
     "step": (1.0, MAX_STEPS),
 }
 _KEYS: dict[str, list[str]] = {
-    "steps": ["mask_id", "level", "seed", "step"],
-    "prompts": ["mask_id", "level", "seed", "step", "kind", "index"],
+    "steps": ["mask_id", "level", "step"],
+    "prompts": ["mask_id", "level", "step", "kind", "index"],
     "inputs": ["image_id", "level"],
 }
+"""What no two rows share; a run has one seed, so the same place under another seed is the same place."""
 
 
-def load_table(folder: Path, name: str, findings: Findings) -> pd.DataFrame | None:
-    """Read and check one table; None where its columns cannot be used."""
+def load_table(folder: Path, name: str, findings: Findings, text: bool = False) -> pd.DataFrame | None:
+    """Read and check one table; None where its columns cannot be used.
+
+    ``text``: of a run whose preset gives sentences; it has further columns, and no row of prompts.
+    """
     path = folder / f"{name}.parquet"
     try:
-        table = _read_within_budget(path, name, findings)
+        table = _read_within_budget(path, name, text, findings)
     except (OSError, pa.ArrowException, ValueError, DataError) as error:
-        text = ascii(str(error))[1:-1][:120]
-        findings.add("E101", path.name, f"not readable Parquet ({text})", "send the file as it was written")
+        reason = ascii(str(error))[1:-1][:120]
+        findings.add("E101", path.name, f"not readable Parquet ({reason})", "send the file as it was written")
         return None
     if table is None:
         return None
-    frame = _frame(table, name)
+    columns = list_columns(name, text=text)
+    frame = _frame(table, columns)
     before = len(findings.items)
-    _check_missing(frame, name, findings)
+    _check_missing(frame, name, columns, findings)
     if len(findings.items) == before:
         _check_values(frame, name, findings)
         _check_keys(frame, name, findings)
     return frame
 
 
-def _read_within_budget(path: Path, name: str, findings: Findings) -> pa.Table | None:
+def _read_within_budget(path: Path, name: str, text: bool, findings: Findings) -> pa.Table | None:
     """Read a table whose sizes and columns were looked at first; texts stay dictionaries, so repeats cost nothing."""
     size = require_regular(path, links=False).st_size
     if size > MAX_BYTES:
         raise DataError(f"{size} bytes; at most {MAX_BYTES}")
-    texts = [column.name for column in TABLES[name] if pa.types.is_string(column.type) or column.name == "thumbprint"]
+    columns = list_columns(name, text=text)
+    texts = [column.name for column in columns if pa.types.is_string(column.type) or column.name == "thumbprint"]
     with open_parquet(path, texts, links=False) as file:
         groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
         rows, size = sum(group.num_rows for group in groups), sum(group.total_byte_size for group in groups)
@@ -97,14 +107,16 @@ def _read_within_budget(path: Path, name: str, findings: Findings) -> pa.Table |
             fix = f"at most {MAX_ROWS[name]} rows and {MAX_BYTES} bytes"
             findings.add("E101", path.name, f"{rows} rows, {size} bytes unpacked", fix)
             return None
-        if not _check_columns(file.schema_arrow, name, findings):
+        if not _check_columns(file.schema_arrow, name, columns, findings):
             return None
-        names = [column.name for column in TABLES[name]]
+        names = [column.name for column in columns]
         read = []
         for number in range(len(groups)):
             part = file.read_row_group(number, columns=names, use_threads=False)
             _require_short_texts(part)
             read.append(part)
+    if not rows and text and name == "prompts":
+        return run_schema(name).empty_table()
     if not rows:
         findings.add("E101", path.name, "no rows", "send the file as it was written")
         return None
@@ -118,15 +130,15 @@ def _require_short_texts(part: pa.Table) -> None:
         for chunk in part[column].chunks:
             chunk.dictionary.validate(full=True)  # text that is no UTF-8
             longest = pc.max(pc.binary_length(chunk.dictionary)).as_py() or 0
-            most = _LONGEST_ERROR if column == "error" else _LONGEST_ID
+            most = _LONGEST_ERROR if column in ("error", "expression") else _LONGEST_ID
             if longest > most or chunk.dictionary.nbytes > MAX_DICTIONARY:
                 raise DataError(f"{column} holds a text of {longest} bytes; at most {most}")
 
 
-def _frame(table: pa.Table, name: str) -> pd.DataFrame:
+def _frame(table: pa.Table, wanted: Sequence[Column]) -> pd.DataFrame:
     """Return the table as a data frame; equal texts are one object."""
     columns: dict[str, Any] = {}
-    for column in TABLES[name]:
+    for column in wanted:
         values = table[column.name]
         if pa.types.is_dictionary(values.type):
             whole = values.combine_chunks()
@@ -139,8 +151,8 @@ def _frame(table: pa.Table, name: str) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def _check_columns(schema: pa.Schema, name: str, findings: Findings) -> bool:
-    wanted = {column.name: column for column in TABLES[name]}
+def _check_columns(schema: pa.Schema, name: str, columns: Sequence[Column], findings: Findings) -> bool:
+    wanted = {column.name: column for column in columns}
     file, found = f"{name}.parquet", schema.names
     problems = {
         "missing": [column for column in wanted if column not in found],
@@ -189,8 +201,8 @@ def _count(bad: pd.Series | np.ndarray) -> str:
     return "" if n == 1 else f" ({n} rows)"
 
 
-def _check_missing(frame: pd.DataFrame, name: str, findings: Findings) -> None:
-    for column in TABLES[name]:
+def _check_missing(frame: pd.DataFrame, name: str, columns: Sequence[Column], findings: Findings) -> None:
+    for column in columns:
         values = frame[column.name]
         bad = values.isna() if not column.optional else pd.Series(False, index=frame.index)
         if pd.api.types.is_float_dtype(values):
@@ -203,6 +215,8 @@ def _check_missing(frame: pd.DataFrame, name: str, findings: Findings) -> None:
 def _check_values(frame: pd.DataFrame, name: str, findings: Findings) -> None:
     for column, allowed in _ALLOWED.items():
         if column in frame:
+            if column == "prompt_kind" and "expression" in frame:
+                allowed = ("text",)
             bad = frame[column].notna() & ~frame[column].isin(allowed)
             if bad.any():
                 value = ascii(str(frame[column][bad].iloc[0])[:60])[1:-1]

@@ -8,8 +8,10 @@ is our version that does not: a motion kernel centred on its pixel, a deformatio
 from __future__ import annotations
 
 import functools
+import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -17,13 +19,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmseg import canonical
-from dmseg.errors import UsageError, unknown_name
+from dmseg.errors import DataError, UsageError, unknown_name
 from dmseg.rng import Stream
 from dmseg.simulators.natural import weather
+from dmseg.simulators.natural.lq_seg import store_jpeg
 from dmseg.simulators.natural.noise import draw_normals, draw_poisson
 from dmseg.tables import read_packaged_table
+from dmseg.types import TRACK_LEVELS
 
 TABLE = read_packaged_table(__name__.rpartition(".")[0], "robust_seg.toml")
+ROBUST_SEG_VERSION = "robust-seg-1"
+"""Raised with any change of the tables or of what they mean."""
+LEVELS = TRACK_LEVELS["natural-robust"]
 MOVING = ("motion_blur", "elastic_transform")
 """The operations after which the published masks no longer fit the images."""
 Bytes = NDArray[np.uint8]
@@ -227,6 +234,56 @@ def degrade_robust_seg(image: Bytes, name: str, key: str, *, seed: int = 0, cent
     apply = functools.partial(operation, centred=True) if centred else operation
     made: Bytes = apply(np.ascontiguousarray(image), Stream("robust-seg", seed, key, name), TABLE[name])
     return made
+
+
+@dataclass(frozen=True, slots=True)
+class RobustSegPlan:
+    """What will be done to one image, by each of the 15 types alone; the types are levels of a benchmark.
+
+    Attributes:
+        key, seed: what all draws depend on.
+    """
+
+    key: str
+    seed: int = 0
+
+    def apply(self, image: Bytes, level: str) -> Bytes:
+        """Return the image of a type, uint8 RGB (H, W, 3) of the same size; ``clear`` is the image itself.
+
+        The result passes through a JPEG file of quality 95, as the published sets did.
+        """
+        if level == "clear":
+            return image
+        return store_jpeg(degrade_robust_seg(image, level, self.key, seed=self.seed), TABLE["stored"]["quality"])
+
+    def apply_levels(self, image: Bytes, levels: Sequence[str] = LEVELS) -> dict[str, Bytes]:
+        """Return level -> image."""
+        return {level: self.apply(image, level) for level in levels}
+
+    def to_json(self, level: str) -> str:
+        """Return what is done at a level as canonical JSON."""
+        return canonical.canonical_json({"degradation": level, "key": self.key, "seed": self.seed, "level": level})
+
+    @classmethod
+    def from_json(cls, text: str) -> RobustSegPlan:
+        """Read what :meth:`to_json` wrote; the plan makes every type, whichever it was written for.
+
+        Raises:
+            DataError: it is no such record.
+        """
+        try:
+            record = json.loads(text)
+            plan = cls(str(record["key"]), int(record["seed"]))
+            same = record["level"] in LEVELS and plan.to_json(record["level"]) == canonical.canonical_json(record)
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"not a plan of RobustSeg ({error})") from None
+        if not same:
+            raise DataError(f"not a plan of RobustSeg: {text[:200]}")
+        return plan
+
+    def digest(self, level: str) -> str:
+        """Return the sha256 (64 hex digits) of what is done at a level."""
+        return canonical.digest([self.to_json(level), tables_digest()])
 
 
 def tables_digest() -> str:
