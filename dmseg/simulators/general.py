@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from dmseg.compiled import compiled
 from dmseg.simulators import fields, pixels
+from dmseg.simulators.powers import raise_to
 from dmseg.simulators.scene import Scene
 from dmseg.types import Image
 
@@ -268,6 +269,8 @@ def gamma(image: Image, scene: Scene, *, gamma: float) -> Image:
     Args:
         gamma: exponent; above 1 darkens.
     """
+    if image.dtype == np.float32:
+        return raise_to(image, gamma)
     return pixels.pointwise(image, lambda value: np.power(value, gamma))
 
 

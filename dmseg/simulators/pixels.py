@@ -33,7 +33,7 @@ def check_image(image: Any) -> Image:
     """
     if not isinstance(image, np.ndarray):
         raise UsageError(f"an image must be a numpy array, got {type(image).__name__}")
-    kind = image.dtype.newbyteorder("=")
+    kind = image.dtype if image.dtype.isnative else image.dtype.newbyteorder("=")
     if kind not in (*_TOPS, np.dtype(np.int16)):
         raise UsageError(
             f"image of type {image.dtype.name}; allowed: uint8, uint16, float32 in [0, 1], int16 with a window"
@@ -55,6 +55,8 @@ def check_image(image: Any) -> Image:
             )
     # Kernels are compiled once per array type: arrays that are read-only, unaligned or of the other byte order are
     # copied instead of compiled for.
+    if image.flags.carray and image.dtype.isnative:
+        return image
     return np.require(image, kind, ["C", "A", "W"])
 
 
@@ -104,7 +106,11 @@ def _levels(white: int) -> NDArray[np.float64]:
 
 @compiled
 def _look_up(image, table, out):  # type: ignore[no-untyped-def]
-    # Two pixels a turn, through a table of all pairs: twice as fast as one by one, and cheap to fill.
+    # Two pixels a turn, through a table of all pairs: twice as fast as one by one, once the image is larger than that.
+    if image.size < 100_000:
+        for i in range(image.size):
+            out[i] = table[image[i]]
+        return
     pairs = np.empty(65536, np.uint16)
     for high in range(256):
         for low in range(256):

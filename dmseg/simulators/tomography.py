@@ -96,7 +96,8 @@ def project(image: Array, views: int) -> Array:
 
 
 @functools.lru_cache(4)
-def _ramp_spectrum(count: int) -> tuple[int, NDArray[np.float32]]:
+def ramp_spectrum(count: int) -> tuple[int, NDArray[np.float32]]:
+    """Return the length of the transform of a row of detectors, and the ramp filter at its frequencies, float32."""
     length = fft.next_fast_len(2 * count, real=True)
     taps = np.zeros(length)
     ramp = ramp_filter(count)
@@ -105,7 +106,7 @@ def _ramp_spectrum(count: int) -> tuple[int, NDArray[np.float32]]:
     return length, fft.rfft(taps).real.astype(np.float32)
 
 
-_FINE = 4
+FINE = 4
 
 
 @compiled
@@ -118,7 +119,7 @@ def _back_project(fine, views, scale, out):  # type: ignore[no-untyped-def]
     axis = np.float32((fine.shape[1] - 1) / 2)
     for view in range(views):
         angle = np.pi * view / views
-        cosine, sine = np.float32(np.cos(angle) * _FINE), np.float32(np.sin(angle) * _FINE)
+        cosine, sine = np.float32(np.cos(angle) * FINE), np.float32(np.sin(angle) * FINE)
         source = fine[view]
         for y in range(size):
             row = out[y]
@@ -136,9 +137,9 @@ def _back_project(fine, views, scale, out):  # type: ignore[no-untyped-def]
 def back_project(sinogram: Array, size: int) -> Array:
     """Return the filtered back-projection of (views, detectors) on a square grid, float32 (size, size)."""
     views, count = sinogram.shape
-    length, ramp = _ramp_spectrum(count)
+    length, ramp = ramp_spectrum(count)
     filtered = fft.irfft(fft.rfft(sinogram, length, axis=1) * ramp, length, axis=1)[:, :count].astype(np.float32)
-    shares = (np.arange(_FINE, dtype=np.float32) / _FINE)[None, None, :]
+    shares = (np.arange(FINE, dtype=np.float32) / FINE)[None, None, :]
     between = filtered[:, :-1, None] + shares * np.diff(filtered, axis=1)[..., None]
     fine = np.concatenate([between.reshape(views, -1), filtered[:, -1:]], axis=1)
     out = np.zeros((size, size), np.float32)

@@ -331,13 +331,26 @@ def gel_reflection(image: Image, scene: Scene, *, decay: float, spacing: float) 
         spacing: d, px of the image.
     """
     where = scene.beams(image.shape)
-    start = float(scene.get_measured("interface", "ultrasound")) * where.deepest
+    start, spacing, bands = make_echo_bands(scene, where, decay, spacing)
     echoes = np.empty(image.shape[:2], np.float32)
     grey = image if image.ndim == 2 else np.ascontiguousarray(image[..., 1])
-    window = np.hanning(HANN_STEPS + 1)
-    bands = np.stack([decay**echo * window for echo in range(ECHOES + 1)]).astype(np.float32)
     apex = scene.geometry.get("apex", [0.0, 0.0])
     near = where.near if where.spread else -1.0
-    numbers = [np.float32(value) for value in (*apex, near, start, max(2.0, float(round(spacing))))]
+    numbers = [np.float32(value) for value in (*apex, near, start, spacing)]
     _echoes(grey, where.depth, where.inside, *numbers, bands, echoes)  # type: ignore[call-arg]
     return pixels.affine(image, None, echoes / np.float32(pixels.top(image)))
+
+
+def make_echo_bands(
+    scene: Scene, where: Beams, decay: float, spacing: float
+) -> tuple[float, float, NDArray[np.float32]]:
+    """Return what :func:`gel_reflection` looks up.
+
+    Returns:
+        depth of the interface and spacing of the echoes in px; amplitude of each echo over its width, float32
+        (:data:`ECHOES` + 1, :data:`HANN_STEPS` + 1).
+    """
+    start = float(scene.get_measured("interface", "ultrasound")) * where.deepest
+    window = np.hanning(HANN_STEPS + 1)
+    bands = np.stack([decay**echo * window for echo in range(ECHOES + 1)]).astype(np.float32)
+    return start, max(2.0, float(round(spacing))), bands
