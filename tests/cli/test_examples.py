@@ -66,7 +66,11 @@ SHORTER = {
 """What keeps a command small, in this process, or away from the checkout's own record."""
 _ENTRY = ["submit pack runs/mine -o mine.zip", "leaderboard add mine.zip --root board"]
 BEFORE = {
-    "build --raw raw --out bench --manifest": ["build --raw raw --out other", "manifest export other -o paper.zip"],
+    "build --raw raw --out bench --manifest": [
+        "build --raw raw --out other",
+        "manifest export other -o paper.zip",
+        "manifest export other -o mine.zip",
+    ],
     "build --raw my-scans": ["init-recipe my-scans --modality ultrasound --out my-scans.toml"],
     "compare watershed runs/": ["leaderboard add runs/watershed --root board"],
     "compare watershed --root": ["leaderboard add runs/watershed --root board"],
