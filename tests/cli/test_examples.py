@@ -72,6 +72,10 @@ BEFORE = {
         "manifest export other -o mine.zip",
     ],
     "build --raw my-scans": ["init-recipe my-scans --modality ultrasound --out my-scans.toml"],
+    "build --raw my-scans --manifest": [
+        "build --raw my-scans --recipe my-scans.toml --out own",
+        "manifest export own -o mine.zip",
+    ],
     "compare watershed runs/": ["leaderboard add runs/watershed --root board"],
     "compare watershed --root": ["leaderboard add runs/watershed --root board"],
     "leaderboard add": _ENTRY[:1],
@@ -88,7 +92,8 @@ import numpy as np
 
 
 class MyModel:
-    name, capabilities = "mine", frozenset({"points", "negative_points", "box"})
+    name, license = "mine", "MIT"
+    capabilities = frozenset({"points", "negative_points", "box"})
 
     def __init__(self, width=8):
         self.width = float(width)
