@@ -44,7 +44,7 @@ INSTEAD = {
     "compare watershed runs/": "compare watershed --root board runs/",
     "evaluate --model their.py:Model --weights their.pth": "evaluate --model mymodel.py:MyModel",
     "leaderboard challenge my-model/2026-11-20-1a2b3c4d --beacon 8d61...": (
-        "leaderboard challenge mine -o challenge.json --beacon 8d61"
+        "leaderboard challenge watershed --beacon 8d61"
     ),
     "leaderboard challenge my-model": "leaderboard challenge mine",
     "leaderboard audit my-model": "leaderboard audit mine",
@@ -79,6 +79,7 @@ BEFORE = {
     "compare watershed runs/": ["leaderboard add runs/watershed --root board"],
     "compare watershed --root": ["leaderboard add runs/watershed --root board"],
     "leaderboard add": _ENTRY[:1],
+    "leaderboard challenge watershed": ["leaderboard add runs/watershed --root board"],
     "leaderboard audit": ["submit answer challenge.json runs/mine -o answer.jsonl.gz"],
     "submit answer": [*_ENTRY, "leaderboard challenge mine --root board -o challenge.json"],
     "manifest diff bench dmseg": [
