@@ -119,6 +119,21 @@ def test_photographs_in_bad_conditions_have_one_level(raw: Path, tmp_path: Path)
         require_track(bench, "natural")
 
 
+def test_which_objects_are_evaluated_is_the_rule_of_each_set(tmp_path: Path) -> None:
+    write_phantoms(tmp_path / "raw", per_dataset=2, datasets=["COCO", "LVIS", "LIS", "SeaClear", "MSRA-10K"])
+    build(tmp_path / "raw", tmp_path / "n", track="natural", levels=["clear"])
+    build(tmp_path / "raw", tmp_path / "r", track="natural-real")
+    for name, one in (("n", True), ("r", False)):
+        bench = open_benchmark(tmp_path / name)
+        masks = bench.masks[bench.masks["image_id"].str.contains("COCO|LVIS|LIS|SeaClear")]
+        counts = masks.groupby("image_id")["evaluate"].agg(["size", "sum"])
+        assert (counts["size"] > 1).any()
+        assert (counts["sum"] == (1 if one else counts["size"])).all(), name
+    bench = open_benchmark(tmp_path / "n")
+    splits = bench.images.groupby("dataset")["split"].agg(set)
+    assert splits.to_dict() == {"COCO": {"unseen"}, "LVIS": {"train", "seen"}, "MSRA-10K": {"train"}}
+
+
 def test_tracks_levels_and_folders_are_not_mixed(raw: Path, tmp_path: Path) -> None:
     assert check_options(0, LEVELS, "png", None, None).levels == LEVELS
     with pytest.raises(UsageError, match="never mixed"):
