@@ -146,7 +146,7 @@ def resolve_name(kind: str, given: str, allowed: Iterable[str], others: Mapping[
     >>> resolve_name("operation", "CT ring", ["ct_ring", "fog"])
     'ct_ring'
     """
-    names = list(allowed)
+    names = allowed if isinstance(allowed, (tuple, list)) else list(allowed)
     if given in names:
         return given
     given, others = str(given), others or {}
