@@ -12,20 +12,18 @@ import functools
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from numba import njit
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 
-F = TypeVar("F", bound=Callable[..., Any])
 
-
-def compiled(function: F) -> F:
+def compiled(function: Callable[..., Any]) -> Any:
     """Compile a function when it is first called; the code is kept on disk, and other threads run beside it."""
     return _keep(njit(cache=True, nogil=True)(function))
 
 
-def compiled_inline(function: F) -> F:
+def compiled_inline(function: Callable[..., Any]) -> Any:
     """Compile a function as :func:`compiled` does, into every compiled function that calls it."""
     return _keep(njit(cache=True, nogil=True, inline="always")(function))
 
