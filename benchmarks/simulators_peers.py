@@ -24,7 +24,7 @@ def _scale(length: float, image: Image) -> float:
 
 
 def _albumentations(library: Any, image: Image) -> Iterator[tuple[str, Call]]:
-    spread = _scale(1.5, image), _scale(3.0, image)
+    spread = _scale(1.7, image), _scale(3.3, image)
     length = int(_scale(15, image)) // 2 * 2 + 1
     transforms = {
         "gaussian_noise": library.GaussNoise(std_range=(0.07, 0.07), p=1),
@@ -61,7 +61,7 @@ def _torchio(library: Any, image: Image) -> Iterator[tuple[str, Call]]:
     tensor = tensor.float() / 255
     transforms = {
         "gaussian_noise": library.RandomNoise(std=(0.07, 0.07)),
-        "gaussian_blur": library.RandomBlur(std=(_scale(1.5, image), _scale(3.0, image))),
+        "gaussian_blur": library.RandomBlur(std=(_scale(1.7, image), _scale(3.3, image))),
         "gamma": library.RandomGamma(log_gamma=(0.4, 0.4)),
         "bias_field": library.RandomBiasField(),
         "mr_ghosting": library.RandomGhosting(num_ghosts=(4, 4), axes=(0,), intensity=(0.3, 0.3)),
@@ -78,7 +78,7 @@ def _monai(library: Any, image: Image) -> Iterator[tuple[str, Call]]:
     grey = np.ascontiguousarray(image[..., 0] if image.ndim == 3 else image)[None].astype(np.float32) / 255
     chosen = {
         "gaussian_noise": transforms.RandGaussianNoise(prob=1, std=0.07, sample_std=False),
-        "gaussian_blur": transforms.GaussianSmooth(sigma=_scale(2.25, image)),
+        "gaussian_blur": transforms.GaussianSmooth(sigma=_scale(2.5, image)),
         "gamma": transforms.AdjustContrast(gamma=1.5),
         "bias_field": transforms.RandBiasField(prob=1),
         "gibbs_ringing": transforms.GibbsNoise(alpha=0.5),

@@ -49,6 +49,20 @@ class _Key(ISeedSequence):
         return np.array(self._words[:n_words], dtype)
 
 
+_BLOCK = 4
+_MASK = 2**64 - 1
+
+
+def _make_first_block(first: int, second: int) -> tuple[int, int, int, int]:
+    """Return the first four words of Philox4x64-10 (Salmon and others 2011) of a key."""
+    a, b, c, d = 1, 0, 0, 0
+    for _ in range(10):
+        one, two = 0xD2E7470EE14C6C93 * a, 0xCA5A826395121157 * c
+        a, b, c, d = (two >> 64) ^ b ^ first, two & _MASK, (one >> 64) ^ d ^ second, one & _MASK
+        first, second = (first + 0x9E3779B97F4A7C15) & _MASK, (second + 0xBB67AE8584CAA73B) & _MASK
+    return a, b, c, d
+
+
 class Stream:
     """Random numbers of one key, read in order.
 
@@ -57,11 +71,29 @@ class Stream:
     """
 
     def __init__(self, *parts: str | int) -> None:
-        self._philox = np.random.Philox(_Key(key_words(*parts)))  # type: ignore[arg-type]  # the stub leaves out ISeedSequence
+        self._key = key_words(*parts)
+        self._block: tuple[int, ...] = ()
+        self._taken = 0
+        self._philox: np.random.Philox | None = None
+
+    def _generator(self) -> np.random.Philox:
+        if self._philox is None:
+            self._philox = np.random.Philox(_Key(self._key))  # type: ignore[arg-type]  # the stub leaves out ISeedSequence
+            self._philox.random_raw(self._taken)
+        return self._philox
 
     def words(self, n: int) -> NDArray[np.uint64]:
         """Return the next ``n`` raw 64-bit words, uint64 (n,)."""
-        return np.asarray(self._philox.random_raw(n), dtype=np.uint64)
+        return np.asarray(self._generator().random_raw(n), dtype=np.uint64)
+
+    def _word(self) -> int:
+        # Most streams give a word or two: the first block is made here, as a generator takes long to set up.
+        if self._philox is not None or self._taken == _BLOCK:
+            return int(self._generator().random_raw())
+        if not self._block:
+            self._block = _make_first_block(*self._key)
+        self._taken += 1
+        return self._block[self._taken - 1]
 
     def uniforms(self, n: int) -> NDArray[np.float64]:
         """Return ``n`` numbers in [0, 1), float64 (n,): the top 53 bits of one word each."""
@@ -69,7 +101,7 @@ class Stream:
 
     def uniform(self, low: float = 0.0, high: float = 1.0) -> float:
         """Return one number in [low, high)."""
-        return low + (high - low) * ((int(self._philox.random_raw()) >> 11) * _DOUBLE)
+        return low + (high - low) * ((self._word() >> 11) * _DOUBLE)
 
     def integer(self, low: int, high: int) -> int:
         """Return one integer of low..high, both included, without bias (rejection on the top bits)."""
@@ -82,7 +114,7 @@ class Stream:
         if bits > 64:
             raise ValueError(f"range {low}..{high} exceeds 64 bits")
         while True:
-            value = int(self._philox.random_raw()) >> (64 - bits)
+            value = self._word() >> (64 - bits)
             if value < span:
                 return low + value
 

@@ -67,7 +67,8 @@ by RobustSeg. ``natural-real``: photographs taken in bad conditions, of which ``
 ``natural-text``: photographs whose objects are named by sentences, degraded by LQ-Seg. Tracks are never mixed in a
 benchmark, a run or a ranking."""
 TRACKS: tuple[str, ...] = tuple(TRACK_LEVELS)
-DATASETS_OF: dict[str, str] = {"natural-robust": "natural"}
+ROBUST = "natural-robust"
+DATASETS_OF: dict[str, str] = {ROBUST: "natural"}
 """Track without datasets of its own -> the track whose it degrades in another way."""
 PHOTO = "photo"
 """What the images of the natural tracks are; no degradation of the medical track knows them."""
@@ -145,7 +146,7 @@ def resolve_name(kind: str, given: str, allowed: Iterable[str], others: Mapping[
     >>> resolve_name("operation", "CT ring", ["ct_ring", "fog"])
     'ct_ring'
     """
-    names = list(allowed)
+    names = allowed if isinstance(allowed, (tuple, list)) else list(allowed)
     if given in names:
         return given
     given, others = str(given), others or {}

@@ -9,6 +9,7 @@ python docs/degradations_page.py --text       page alone
 from __future__ import annotations
 
 import inspect
+import json
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -71,39 +72,9 @@ PROOFS = {
     "dead_pixels": "Exactly the stated number of pixels, in the one channel of their place in the mosaic, 0 or white; columns are whole, and all other pixels keep their bits. Ultrasound: the stripe below a dead element is strongest at the probe, widens and fades with depth.",
 }
 
-# Milliseconds of CPU time per 512 x 512 image, one thread, medians: grey, RGB, peers. From `make bench-simulators`, with
-# version 1 of the tables; an operation that is not here has not been measured.
-SPEED = {
-    "gaussian_noise": (
-        0.54,
-        1.70,
-        "albumentations 1.07; torchio 2.48; monai 6.46; medmnistc (RGB)* 17.40; imagecorruptions (RGB)* 18.96",
-    ),
-    "salt_pepper": (0.18, 0.28, "albumentations 0.54; imagecorruptions (RGB) 9.52"),
-    "motion_blur": (0.85, 1.80, "albumentations* 7.40; imagecorruptions (RGB)* 40.77"),
-    "gaussian_blur": (0.49, 1.30, "albumentations 0.46; monai 8.46; torchio 16.88; medmnistc (RGB)* 47.41"),
-    "brightness_contrast": (0.15, 0.30, "albumentations 0.05; medmnistc (RGB) 1.72; imagecorruptions (RGB) 11.74"),
-    "gamma": (0.09, 0.18, "albumentations 0.02; medmnistc (RGB) 0.93; monai 1.62; torchio 1.63"),
-    "jpeg": (0.81, 1.54, "albumentations 0.74; medmnistc (RGB) 1.77; imagecorruptions (RGB) 2.04"),
-    "glare": (0.40, 1.20, "albumentations (RGB) 11.28"),
-    "speckle": (1.42, 2.39, "albumentations* 1.04; medmnistc (RGB)* 17.11; imagecorruptions (RGB)* 17.26"),
-    "ct_ring": (0.84, 1.73, "astra 577.73; skimage 2081.15"),
-    "acoustic_shadow": (1.01, 2.60, "albumentations* 0.78"),
-    "gel_reflection": (1.21, 2.17, ""),
-    "bias_field": (0.97, 1.95, "monai* 3.13; torchio* 71.66"),
-    "gibbs_ringing": (0.82, 3.95, "monai* 7.27; albumentations 7.34"),
-    "mr_ghosting": (0.41, 2.49, "torchio* 6.54"),
-    "rician_noise": (0.52, 1.54, "monai 14.52"),
-    "beam_hardening": (18.98, 20.03, "astra 572.30; skimage 2000.34"),
-    "photon_starvation": (5.55, 6.67, ""),
-    "grid_banding": (0.32, 1.17, ""),
-    "vignette": (0.27, 1.14, "medmnistc (RGB)* 1.46"),
-    "illumination_shadow": (0.44, 1.53, "albumentations* 4.07"),
-    "specular_reflection": (0.24, 1.28, ""),
-    "double_exposure": (0.15, 0.30, ""),
-    "fog": (0.29, 1.25, "albumentations (RGB) 116.34"),
-    "dead_pixels": (0.77, 2.35, "albumentations 3.25"),
-}
+# CPU time per 512 x 512 image: tables version; of each operation its version, ms grey and RGB, and the peers in words.
+# Written by `python benchmarks/bench_simulators.py 512 --write`.
+SPEED = json.loads((HERE.parent / "benchmarks" / "simulator_speed.json").read_text(encoding="utf-8"))
 
 
 def sample(raw: Path, name: str) -> tuple[np.ndarray, Window | None]:
@@ -175,12 +146,17 @@ def section(name: str) -> Iterator[str]:
     yield from parameter_rows(name)
     yield f"\n![{name}: Clear, light, medium, heavy](images/degradations/{name}.jpg)\n"
     yield f"Proof: {PROOFS[name]}\n"
-    if name not in SPEED:
+    row = SPEED["operations"].get(name)
+    if row is None:
         yield "Speed: not measured yet.\n"
         return
-    grey, colour, peers = SPEED[name]
-    older = " (version 1 of this operation)" if OPS[name].version > 1 else ""
-    yield f"Speed{older}: {grey:.2f} ms grey, {colour:.2f} ms RGB. Peers: {peers or 'none has it'}.\n"
+    older = f" (version {row['version']} of this operation)" if OPS[name].version != row["version"] else ""
+    peers = row["peers"] or "none has it"
+    yield f"Speed{older}: {row['grey']:.2f} ms grey, {row['rgb']:.2f} ms RGB. Peers: {peers}.\n"
+
+
+OLDER = f"""**They
+belong to version {SPEED["tables"]} of the tables**; where an operation has changed since, its line says so. """
 
 
 HEAD = f"""# Degradations
@@ -324,8 +300,7 @@ Motion blur, Gaussian noise and blur cost most (14.6, 13.2 and 11.3 points at LQ
 ## Speed
 
 Each section ends with the CPU time per 512 x 512 image: one thread, medians of `make bench-simulators`, drawing included. They were taken
-on a shared 2-core machine with nothing else running, ours and the peers in turns, so the ratios say more than the milliseconds. **They
-belong to version 1 of the tables**; where an operation has changed since, its line says so. A peer with * fails the proof of that
+on a shared 2-core machine with nothing else running, ours and the peers in turns, so the ratios say more than the milliseconds. {OLDER if SPEED["tables"] != TABLES_VERSION else ""}A peer with * fails the proof of that
 operation (the benchmark says how). Under .1 ms nothing is compared: look-up tables take albumentations .03 ms.
 """
 

@@ -6,6 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
+from browser import share_browser
+
+__all__ = ["share_browser"]
 
 
 @pytest.fixture(autouse=True)

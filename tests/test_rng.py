@@ -41,6 +41,13 @@ def test_reading_in_parts_equals_reading_at_once() -> None:
     assert [*parts.words(1), *parts.words(4), *parts.words(2)] == Stream("parts").words(7).tolist()
 
 
+@pytest.mark.parametrize("singly", range(7))
+def test_words_are_the_same_one_by_one_and_together(singly: int) -> None:
+    stream, wanted = Stream("mixed", singly), Stream("mixed", singly).words(singly + 4).tolist()
+    one_by_one = [stream.integer(0, 2**64 - 1) for _ in range(singly)]
+    assert [*one_by_one, *stream.words(3).tolist(), stream.integer(0, 2**64 - 1)] == wanted
+
+
 def test_the_global_generator_is_neither_read_nor_moved() -> None:
     np.random.seed(0)  # noqa: NPY002 - the global state is what this test watches
     before = np.random.get_state()[1].copy()  # noqa: NPY002

@@ -10,10 +10,10 @@ again in the library's own order of operations. So the bytes are the library's.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from dmseg.compiled import compiled
 from dmseg.types import Image
 
 _POLE = np.sqrt(3.0) - 2.0
@@ -69,7 +69,7 @@ def _filter_spline(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return coefficients
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _filter_lines(block: NDArray[np.float64]) -> None:
     """Filter (lines, n, channels) along n, in place; mirrored ends."""
     lines, n, channels = block.shape
@@ -103,7 +103,7 @@ def _filter_lines(block: NDArray[np.float64]) -> None:
                 values[i, c] = pole * (values[i + 1, c] - values[i, c])
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _interpolate(
     coefficients: NDArray[np.float64],
     rows: NDArray[np.int64],
@@ -140,7 +140,7 @@ def _interpolate(
     return found
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _interpolate_exactly(
     coefficients: NDArray[np.float64],
     rows: NDArray[np.int64],

@@ -17,8 +17,8 @@ from dmseg.errors import ModelError
 from dmseg.files import sha256_file
 
 _STATED = ("params", "code_url", "paper_url", "license", "input_size", "trained_on", "mode")
-_PLACES = ("base_weights",)
-"""Arguments that say where a file lies: the sha256 of the weights names it, since that file names its base's."""
+_PLACES = ("base_weights", "python", "code")
+"""Arguments that say where something lies: the sha256 of the weights, the packages' digest and the version name it."""
 
 
 def model_facts(
@@ -40,7 +40,8 @@ def model_facts(
     card = _card(model)
     facts: dict[str, Any] = {"name": model.name, "version": _version(model, card)}
     for key in _STATED:
-        facts[key] = getattr(model, key, getattr(card, key, None))
+        stated = getattr(model, key, None)
+        facts[key] = getattr(card, key, None) if stated is None else stated
     trained_on = facts["trained_on"] or ()
     facts["trained_on"] = [trained_on] if isinstance(trained_on, str) else sorted(trained_on)
     facts["weights_sha256"] = getattr(model, "weights_sha256", None) or _hash_weights(weights)
@@ -80,7 +81,8 @@ def _cascade_facts(model: Restored, arguments: Mapping[str, Any], weights: str |
 
 
 def _card(model: ModelAdapter | SelfTestAdapter) -> ModelCard | None:
-    name = getattr(model, "card", None) or model.name
+    # Whoever brings a model may call it as he likes: over a bridge, only what ships has a card.
+    name = getattr(model, "card", None) or ("" if isinstance(model, Bridge) else model.name)
     ships = type(model).__module__.startswith("dmseg.baselines.") and name in model_cards()
     return model_cards()[name] if ships else None
 

@@ -10,9 +10,8 @@ from dmseg import simulators
 from dmseg.datasets import Recipe
 from dmseg.errors import DataError
 from dmseg.simulators import natural
-from dmseg.types import MEDICAL, Image, Sample, as_rgb
+from dmseg.types import MEDICAL, ROBUST, Image, Sample, as_rgb
 
-ROBUST = "natural-robust"
 AnyPlan = simulators.Plan | natural.LqSegPlan | natural.RobustSegPlan
 """A plan of any track: both have ``apply``, ``apply_levels``, ``to_json`` and ``digest``."""
 

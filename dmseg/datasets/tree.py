@@ -58,11 +58,35 @@ def files(folder: Path, suffixes: Iterable[str] = IMAGE_SUFFIXES) -> list[Path]:
 
 
 def files_below(folder: Path, suffixes: Iterable[str] = IMAGE_SUFFIXES) -> list[Path]:
-    """Return the files below a folder at any depth whose names end with one of ``suffixes``, folder by folder."""
-    found = files(folder, suffixes)
-    for inner in folders(folder):
-        found += files_below(inner, suffixes)
+    """Return the files below a folder at any depth whose names end with one of ``suffixes``, folder by folder.
+
+    Links to folders are followed, each folder once: a link that leads back to where it is makes no endless tree.
+    """
+    known = {_identify(folder)}
+    found, waiting = list[Path](), [folder]
+    while waiting:
+        here = waiting.pop()
+        found += files(here, suffixes)
+        waiting += reversed(_list_new(here, known))
     return found
+
+
+def _list_new(folder: Path, known: set[tuple[int, int]]) -> list[Path]:
+    """Return the folders in a folder that are not known yet, by whatever path, and add them to those."""
+    new = []
+    for inner in folders(folder):
+        if (identity := _identify(inner)) not in known:
+            known.add(identity)
+            new.append(inner)
+    return new
+
+
+def _identify(folder: Path) -> tuple[int, int]:
+    try:
+        status = folder.stat()
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be listed ({error.strerror})") from None
+    return status.st_dev, status.st_ino
 
 
 def natural(paths: Iterable[Path]) -> list[Path]:
@@ -102,8 +126,8 @@ def _letters(name: str) -> str:
 
 
 def folders_below(start: Path, depth: int = NESTING) -> Iterator[Path]:
-    """Yield ``start`` and the folders below it down to ``depth``, shallow ones first."""
-    level = [start]
+    """Yield ``start`` and the folders below it down to ``depth``, shallow ones first; links as :func:`files_below`."""
+    level, known = [start], {_identify(start)}
     for _ in range(depth + 1):
         yield from level
-        level = [inner for folder in level for inner in folders(folder)]
+        level = [inner for folder in level for inner in _list_new(folder, known)]

@@ -64,7 +64,7 @@ LEADERBOARD: tuple[CsvColumn, ...] = (
     _share("dice_lq2", "final Dice at LQ-2, mean over datasets", False),
     _share("dice_lq3", "final Dice at LQ-3, mean over datasets", False),
     _share("dice_lq3plus", "final Dice at LQ-3+, mean over datasets", False),
-    CsvColumn("drop", "number", "dice_clear - dice_lq3plus", False),
+    CsvColumn("drop", "number", "dice_clear less Dice at the hardest level: LQ-3+, of photographs LQ-3", False),
     CsvColumn(
         "noc90",
         "number",
@@ -144,6 +144,19 @@ PAPER: tuple[CsvColumn, ...] = (
     CsvColumn("iou", "number", "IoU in per cent, as printed"),
     CsvColumn("dice", "number", "Dice in per cent, as printed"),
     CsvColumn("table", "string", "table of the paper"),
+)
+
+PAPER_NATURAL: tuple[CsvColumn, ...] = (
+    CsvColumn("table", "string", "table of the paper"),
+    CsvColumn("method", "string", "method as printed"),
+    CsvColumn("dataset", "string", "dataset as printed"),
+    CsvColumn(
+        "condition",
+        "string",
+        "LQ-1, LQ-2, LQ-3, Clear, RobustSeg or real; in Tab. 23 Deg or Clr with boxes T (tight), M (min), X (max)",
+    ),
+    CsvColumn("metric", "string", "iou, dice, pixel_accuracy, nsd (tolerance not given) or hd95 (pixels)"),
+    CsvColumn("value", "number", "as printed, per cent; hd95 in pixels"),
 )
 
 

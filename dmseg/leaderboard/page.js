@@ -50,7 +50,27 @@
   };
 
   const heat = () => {
-    for (const row of document.querySelectorAll("tr[data-level]")) row.hidden = level.value !== "" && row.dataset.level !== level.value;
+    for (const row of document.querySelectorAll("tr[data-level]")) row.hidden = level.value !== "" && !row.dataset.level.split(" ").includes(level.value);
+  };
+
+  const tabs = [...document.querySelectorAll("[role=tab]")];
+  const tracks = [...document.querySelectorAll(".track")];
+  const open = id => {
+    if (!tabs.length) return;
+    for (const track of tracks) track.classList.toggle("closed", track.id !== id);
+    for (const tab of tabs) {
+      const on = tab.getAttribute("aria-controls") === id;
+      tab.setAttribute("aria-selected", String(on));
+      tab.tabIndex = on ? 0 : -1;
+    }
+  };
+  const show = id => {
+    const place = document.getElementById(id);
+    if (!place) return false;
+    const track = place.closest(".track");
+    if (track) open(track.id);
+    place.scrollIntoView();
+    return true;
   };
 
   for (const table of boards) {
@@ -83,9 +103,26 @@
     for (const curve of button.closest("section").querySelectorAll("g.series"))
       if (curve.dataset.series === button.dataset.series) curve.classList.toggle("off", !on);
   });
+  tabs.forEach((tab, i) => {
+    const choose = one => {
+      open(one.getAttribute("aria-controls"));
+      set("track", one === tabs[0] ? "" : one.getAttribute("aria-controls"));
+    };
+    tab.addEventListener("click", () => choose(tab));
+    tab.addEventListener("keydown", event => {
+      const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+      if (!step) return;
+      const next = tabs[(i + step + tabs.length) % tabs.length];
+      choose(next);
+      next.focus();
+    });
+  });
+  if (tabs.length) document.querySelector("main").classList.add("tabbed");
+  open(tracks.some(track => track.id === state.get("track")) ? state.get("track") : tracks[0].id);
+  addEventListener("hashchange", () => show(decodeURIComponent(location.hash.slice(1))));
   document.querySelectorAll(".needs-script").forEach(part => { part.hidden = false; });
   filter();
   choose();
   heat();
-  if (state.has("at")) document.getElementById(state.get("at"))?.scrollIntoView();
+  show(state.has("at") ? state.get("at") : decodeURIComponent(location.hash.slice(1)));
 })();

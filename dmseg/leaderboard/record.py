@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from dmseg.files import sha256_file, write_bytes
-from dmseg.leaderboard.columns import ARTEFACTS, LEADERBOARD, LONG, PAPER, CsvColumn, frictionless
+from dmseg.leaderboard.columns import ARTEFACTS, LEADERBOARD, LONG, PAPER, PAPER_NATURAL, CsvColumn, frictionless
 from dmseg.leaderboard.entries import (
     PUBLISHED_ARTEFACTS_FILE,
     PUBLISHED_FILE,
@@ -39,6 +39,7 @@ LEADERBOARD_FILE = "leaderboard.csv"
 LONG_FILE = "leaderboard_long.csv"
 ARTEFACTS_FILE = "leaderboard_artefacts.csv"
 PAPER_FILE = "paper.csv"
+PAPER_NATURAL_FILE = "paper_natural.csv"
 PAGE_FILE = "leaderboard.html"
 
 Contest = tuple[str, str, str, str]
@@ -55,6 +56,7 @@ class LeaderboardRecord:
         artefacts: (contest, model) -> rows of leaderboard_artefacts.csv as text, sorted.
         standings: contest -> the ranking of its complete runs.
         paper: rows of paper.csv.
+        paper_natural: rows of paper_natural.csv.
         entries: the runs behind the rows.
         problems: one line for each entry that was left out.
     """
@@ -64,6 +66,7 @@ class LeaderboardRecord:
     artefacts: dict[tuple[Contest, str], str]
     standings: dict[Contest, Standing]
     paper: list[Row]
+    paper_natural: list[Row]
     entries: list[Entry]
     problems: list[str] = field(default_factory=list)
 
@@ -115,7 +118,8 @@ def make_record(root: Path, given: Sequence[Entry] | None = None) -> Leaderboard
         long=dict(sorted(long.items())),
         artefacts=dict(sorted(artefacts.items())),
         standings=dict(sorted(standings.items())),
-        paper=read_csv(_paper_path(), PAPER),
+        paper=read_csv(_locate(PAPER_FILE), PAPER),
+        paper_natural=read_csv(_locate(PAPER_NATURAL_FILE), PAPER_NATURAL),
         entries=entries,
         problems=problems,
     )
@@ -220,8 +224,8 @@ def _keep_published(
         tables[file].update({key: csv_lines(columns, part) for key, part in parts.items()})
 
 
-def _paper_path() -> Path:
-    return Path(str(resources.files("dmseg.leaderboard").joinpath(PAPER_FILE)))
+def _locate(name: str) -> Path:
+    return Path(str(resources.files("dmseg.leaderboard").joinpath(name)))
 
 
 def _place(row: Row) -> tuple[Any, ...]:
@@ -238,11 +242,13 @@ def record_files(record: LeaderboardRecord) -> dict[str, bytes]:
         LONG_FILE: LONG,
         ARTEFACTS_FILE: ARTEFACTS,
         PAPER_FILE: PAPER,
+        PAPER_NATURAL_FILE: PAPER_NATURAL,
     }
     files = {LEADERBOARD_FILE: csv_bytes(LEADERBOARD, record.rows)}
     files[LONG_FILE] = _join_lines(LONG, record.long)
     files[ARTEFACTS_FILE] = _join_lines(ARTEFACTS, record.artefacts)
-    files[PAPER_FILE] = _paper_path().read_bytes()
+    for name in (PAPER_FILE, PAPER_NATURAL_FILE):
+        files[name] = _locate(name).read_bytes()
     for name, columns in schemas.items():
         schema = json.dumps(frictionless(columns), indent=1, ensure_ascii=False) + "\n"
         files[name.replace(".csv", ".schema.json")] = schema.encode()

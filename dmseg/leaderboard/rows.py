@@ -18,7 +18,7 @@ from dmseg.results.expressions import measure_expressions
 from dmseg.results.grouping import Operations, measure_drops
 from dmseg.results.notices import find_trained, list_synthetic
 from dmseg.statistics import CaseBootstrap, Estimate
-from dmseg.types import LEVELS
+from dmseg.types import LEVELS, MEDICAL, TRACK_LEVELS
 
 LONG_METRICS: tuple[str, ...] = ("dice", "iou", "pixel_accuracy", "nsd_2", "hd95")
 
@@ -37,6 +37,9 @@ def leaderboard_row(info: Mapping[str, Any], table: CaseTable) -> Row:
     overlap = find_trained(model.get("trained_on") or (), table.datasets, list_synthetic(info))
     row: Row = dict.fromkeys(column.name for column in LEADERBOARD)
     row |= _averages(table)
+    hardest = TRACK_LEVELS[benchmark.get("track") or MEDICAL][-1]
+    if hardest != "clear" and row["dice_clear"] is not None and row.get(f"dice_{hardest}") is not None:
+        row["drop"] = row["dice_clear"] - row[f"dice_{hardest}"]
     row |= {
         "model": model["name"],
         "params_m": None if model.get("params") is None else model["params"] / 1e6,
@@ -77,8 +80,6 @@ def _averages(table: CaseTable) -> Row:
     row |= {"score": scores.value, "score_low": scores.low, "score_high": scores.high}
     row |= {f"{line.metric}_final": line.cells[-1].value / 100 for line in measure_expressions(table, places=False)}
     row["hd95_median"] = float(np.median(mask_scores(table, "hd95")))
-    if {"dice_clear", "dice_lq3plus"} <= set(row):
-        row["drop"] = row["dice_clear"] - row["dice_lq3plus"]
     return row
 
 

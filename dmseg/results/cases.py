@@ -68,10 +68,23 @@ class CaseTable:
         """The draws of this split's cases; equal for all runs over the same masks."""
         return CaseBootstrap(self.datasets, self.cases)
 
+    def scale(self, metric: str) -> Array:
+        """Return a metric's values (N, L, T) as tables show them: shares in per cent, distances as they are."""
+        return self.values[metric] * (1.0 if metric in LOWER_IS_BETTER else 100.0)
+
+    def bootstrap_rows(self, rows: NDArray[np.intp]) -> CaseBootstrap:
+        """Return the draws of the cases of some masks, (K,) places."""
+        return CaseBootstrap([self.datasets[row] for row in rows], [self.cases[row] for row in rows])
+
     def first_step_reaching(self, iou: float = NOC_TARGET) -> Array:
         """Return the number of interactions until IoU >= ``iou``, T where never reached, (N, L) float64."""
         reached = self.values["iou"] >= iou
         return np.where(reached.any(axis=2), reached.argmax(axis=2) + 1, self.steps).astype(np.float64)
+
+
+def measure_loss(before: Array, after: Array, metric: str) -> Array:
+    """Return by how much values of a metric are worse after than before; below 0 they are better."""
+    return after - before if metric in LOWER_IS_BETTER else before - after
 
 
 _TEXTS = ("split", "level", "mask_id", "dataset", "case_id", "modality")

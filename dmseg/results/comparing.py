@@ -13,7 +13,7 @@ from dmseg.errors import UsageError, unknown_name
 from dmseg.results.cases import METRICS, CaseTable, read_case_tables
 from dmseg.results.grouping import read_mask_facts
 from dmseg.results.runs import Run
-from dmseg.statistics import CaseBootstrap, Estimate
+from dmseg.statistics import Estimate
 from dmseg.types import SPLITS
 
 GROUPINGS: tuple[str, ...] = ("level", "dataset", "modality", "structure", "size")
@@ -106,8 +106,7 @@ def _count_shared(table: CaseTable, other: CaseTable | None) -> int:
 
 
 def _split_differences(table: CaseTable, other: CaseTable, groups: pd.DataFrame, metric: str) -> list[RunDifference]:
-    scale = 1.0 if metric == "hd95" else 100.0
-    one, two = (run.values[metric][:, :, -1] * scale for run in (table, other))
+    one, two = (run.scale(metric)[:, :, -1] for run in (table, other))
     rows = [
         _difference(table, "level", level, one[:, place], two[:, place], np.ones(len(one), dtype=bool))
         for place, level in enumerate(table.levels)
@@ -136,7 +135,6 @@ def _difference(
     inside: NDArray[np.bool_],
 ) -> RunDifference:
     places = np.flatnonzero(inside)
-    bootstrap = CaseBootstrap([table.datasets[i] for i in places], [table.cases[i] for i in places])
     columns = np.column_stack([one[places], two[places], two[places] - one[places]])
-    first, second, difference = bootstrap.estimates(columns)
+    first, second, difference = table.bootstrap_rows(places).estimates(columns)
     return RunDifference(table.split, grouping, group, first.value, second.value, difference)

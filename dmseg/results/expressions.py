@@ -65,7 +65,7 @@ def name_place(dataset: str, case: str) -> str:
 
 def _measure_place(table: CaseTable, place: str, inside: NDArray[np.bool_]) -> list[TextRow]:
     rows = np.flatnonzero(inside)
-    bootstrap = CaseBootstrap([table.datasets[row] for row in rows], [table.cases[row] for row in rows])
+    bootstrap = table.bootstrap_rows(rows)
     cases = len({table.cases[row] for row in rows})
     made = []
     for metric, (values, draws) in draw_metrics(table, bootstrap, rows).items():

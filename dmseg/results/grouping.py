@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from dmseg.errors import DataError, UsageError, unknown_name
 from dmseg.manifests import find_published, find_published_header
-from dmseg.results.cases import LOWER_IS_BETTER, METRICS, CaseTable
+from dmseg.results.cases import METRICS, CaseTable, measure_loss
 from dmseg.results.runs import Run
 from dmseg.simulators import GENERAL
-from dmseg.statistics import CaseBootstrap, Estimate
+from dmseg.statistics import Estimate
 
 GROUPINGS: tuple[str, ...] = ("operation", "modality", "size", "prompt_kind", "structure")
 SIZE_GROUPS: tuple[tuple[str, float], ...] = (("small", 32**2), ("medium", 96**2), ("large", float("inf")))
@@ -138,7 +138,7 @@ def measure_drops(
         raise unknown_name("metric", metric, METRICS)
     if table.levels[0] != "clear" or len(table.levels) < 2:
         raise UsageError(f"the run has the levels {', '.join(table.levels)}; a drop needs clear and one more")
-    final = table.values[metric][:, :, -1] * (1.0 if metric in LOWER_IS_BETTER else 100.0)
+    final = table.scale(metric)[:, :, -1]
     ordered = facts.loc[list(table.mask_ids)]
     if grouping != "operation":
         return _measure_groups(table, grouping, ordered[grouping].to_numpy(dtype=str), final, metric)
@@ -170,10 +170,10 @@ def _measure_groups(
     found = []
     for group in np.unique(owner):
         places = np.flatnonzero(owner == group)
-        bootstrap = CaseBootstrap([table.datasets[i] for i in places], [table.cases[i] for i in places])
+        bootstrap = table.bootstrap_rows(places)
         inside = final[places]
         means = bootstrap.means(inside)
-        drops = bootstrap.estimates(_subtract(inside[:, :1], inside[:, 1:], metric))
+        drops = bootstrap.estimates(measure_loss(inside[:, :1], inside[:, 1:], metric))
         found += [
             GroupDrop(table.split, grouping, str(group), level, float(means[0]), float(mean), drop)
             for level, mean, drop in zip(table.levels[1:], means[1:], drops, strict=True)
@@ -195,7 +195,7 @@ def _measure_operations(
     if not names:
         return []
     has = np.array([[name in operations[image] for name in names] for image in images])  # masks x operations
-    drop = _subtract(final[:, 0], final[:, place], metric)[:, None]
+    drop = measure_loss(final[:, 0], final[:, place], metric)[:, None]
     with_it, without = np.where(has, drop, np.nan), np.where(has, np.nan, drop)
     drops = table.bootstrap.estimates(with_it)
     clear, value = (table.bootstrap.means(np.where(has, final[:, [at]], np.nan)) for at in (0, place))
@@ -218,8 +218,3 @@ def _find_datasets_with_both(datasets: NDArray[np.str_], has: NDArray[np.bool_])
         inside = datasets == name
         both[inside] = has[inside].any(axis=0) & ~has[inside].all(axis=0)
     return both
-
-
-def _subtract(clear: Array, value: Array, metric: str) -> Array:
-    change: Array = clear - value
-    return -change if metric in LOWER_IS_BETTER else change

@@ -175,7 +175,7 @@ def groups_csv(metric: str, drops: Sequence[tuple[str, Sequence[GroupDrop]]]) ->
               "cases", "added", "added_low", "added_high")  # fmt: skip
     rows = [
         (model, drop.split, drop.grouping, drop.group, drop.level, metric, round(drop.clear, 6), round(drop.value, 6),
-         *_fields(drop.drop), *(("", "", "") if drop.added is None else _fields(drop.added)[:3]))
+         *list_fields(drop.drop), *(("", "", "") if drop.added is None else list_fields(drop.added)[:3]))
         for model, own in drops
         for drop in own
     ]  # fmt: skip
@@ -198,18 +198,18 @@ def long_csv(model: str, splits: Sequence[SplitNumbers]) -> str:
         for block in [*numbers.blocks, *([numbers.areas] if numbers.areas else [])]:
             for row in block.rows:
                 rows += [
-                    (*place, block.over, block.average, row.metric, column, *_fields(cell))
+                    (*place, block.over, block.average, row.metric, column, *list_fields(cell))
                     for column, cell in zip(columns, row.cells, strict=True)
                 ]
         for column, cell in zip(columns[:-2], numbers.drop, strict=False):
-            rows.append((*place, "final", "macro", "dice_drop", column, *_fields(cell)))
+            rows.append((*place, "final", "macro", "dice_drop", column, *list_fields(cell)))
         for target, estimates in numbers.clicks.items():
             for level, cell in zip(numbers.table.levels, estimates, strict=True):
-                rows.append((*place, "final", "macro", f"noc{target * 100:.0f}", level, *_fields(cell)))
+                rows.append((*place, "final", "macro", f"noc{target * 100:.0f}", level, *list_fields(cell)))
         for line in numbers.text:
             if line.place == ALL_PLACES:
                 rows += [
-                    (*place, "final", "macro", line.metric, column, *_fields(cell))
+                    (*place, "final", "macro", line.metric, column, *list_fields(cell))
                     for column, cell in zip(columns, line.cells, strict=True)
                 ]
     header = ("model", "split", "over", "average", "metric", "level", "value", "low", "high", "masks", "cases")
@@ -225,7 +225,7 @@ def csv_text(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     return text.getvalue()
 
 
-def _fields(cell: Estimate) -> tuple[Any, ...]:
+def list_fields(cell: Estimate) -> tuple[Any, ...]:
     """Return value, interval (empty where it says nothing), masks and cases."""
     bounds = (round(cell.low, 6), round(cell.high, 6)) if cell.has_interval else ("", "")
     return round(cell.value, 6), *bounds, cell.n, cell.cases

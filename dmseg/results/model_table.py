@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmseg.errors import UsageError, unknown_name
-from dmseg.results.cases import LOWER_IS_BETTER, METRICS, CaseTable
+from dmseg.results.cases import LOWER_IS_BETTER, METRICS, CaseTable, measure_loss
 from dmseg.results.comparing import require_pair
 from dmseg.results.expressions import TEXT_METRICS, draw_metrics, estimate_drawn
-from dmseg.results.layout import csv_text, escape_tex
+from dmseg.results.layout import TextTable, csv_text, escape_tex, list_fields
 from dmseg.results.notices import mark_title
 from dmseg.results.runs import Run
 from dmseg.results.summary import TABLE_METRICS
@@ -95,15 +95,12 @@ def build_tables(
     Raises:
         UsageError: no runs, an unknown metric, or runs that do not pair.
     """
-    if not runs:
-        raise UsageError("no runs; give the folders of one or more runs")
+    require_runs(runs, over)
     if set(metrics) & set(TEXT_METRICS):
         return _build_text_tables(runs, metrics, over, average, drop)
     for metric in metrics:
         if metric not in METRICS:
             raise unknown_name("metric", metric, (*METRICS, *TEXT_METRICS))
-    if over not in OVERS:
-        raise unknown_name("mean", over, OVERS)
     for run in runs[1:]:
         require_pair(runs[0], run, runs[0].tables, run.tables)
     if drop and not set(runs[0].info["benchmark"]["levels"]) <= set(LEVELS):
@@ -166,6 +163,19 @@ def mark_drawn(drawn: Sequence[tuple[Array, Array]], table: CaseTable) -> list[t
     return rows
 
 
+def require_runs(runs: Sequence[Run], over: str) -> None:
+    """Refuse a table of no runs, or of a mean that there is not."""
+    if not runs:
+        raise UsageError("no runs; give the folders of one or more runs")
+    if over not in OVERS:
+        raise unknown_name("mean", over, OVERS)
+
+
+def say_when(over: str, steps: int) -> str:
+    """Return which steps a table's numbers are of."""
+    return f"after step {steps}" if over == "final" else f"mean over {steps} steps"
+
+
 def name_runs(runs: Sequence[Run]) -> list[str]:
     """Return the models' names; where two runs have one name, with their folders."""
     names = [str(run.info["model"]["name"]) for run in runs]
@@ -190,9 +200,10 @@ def _build_table(
     values = np.stack([_arrange(table, metrics, over, has_drop) for table in tables])  # models, masks, columns
     marked = mark_cells(first.bootstrap, values, [column.sign for column in columns], average)
     rows = list(zip(names, marked, strict=True))
-    when = f"after step {first.steps}" if over == "final" else f"mean over {first.steps} steps"
     what = "mean over datasets" if average == "macro" else "mean over masks"
-    return ModelTable(split, mark_title(f"{split}, {when}, {what}", info, first.datasets), columns, tuple(rows))
+    return ModelTable(
+        split, mark_title(f"{split}, {say_when(over, first.steps)}, {what}", info, first.datasets), columns, tuple(rows)
+    )
 
 
 def mark_cells(
@@ -224,7 +235,7 @@ def mark_cells(
 
 def _arrange(table: CaseTable, metrics: Sequence[str], over: str, drop: bool) -> Array:
     """Return (masks, columns) in the order of the columns, shares in per cent."""
-    scaled = {metric: table.values[metric] * (1.0 if metric in LOWER_IS_BETTER else 100.0) for metric in metrics}
+    scaled = {metric: table.scale(metric) for metric in metrics}
     taken = {metric: one[:, :, -1] if over == "final" else one.mean(axis=2) for metric, one in scaled.items()}
     columns = [taken[metric][:, place] for place in reversed(range(len(table.levels))) for metric in metrics]
     columns += [taken[metric].mean(axis=1) for metric in metrics]
@@ -237,8 +248,7 @@ def _arrange(table: CaseTable, metrics: Sequence[str], over: str, drop: bool) ->
 
 def _drop(per_level: Array, metric: str) -> Array:
     """Return by how much each mask is worse at the hardest level than at Clear."""
-    change: Array = per_level[:, 0] - per_level[:, -1]
-    return -change if metric in LOWER_IS_BETTER else change
+    return measure_loss(per_level[:, 0], per_level[:, -1], metric)
 
 
 def _nonzero(value: float) -> float:
@@ -250,19 +260,12 @@ def _nonzero(value: float) -> float:
 
 def format_markdown(table: ModelTable, intervals: bool = False) -> str:
     """Return a GitHub table: the best of a column bold, what cannot be told from it marked with ``=``."""
-    header = ["Model", *(column.label for column in table.columns)]
-    rows = [
-        [name, *(_mark(_number(cell, intervals), cell, "**", " =") for cell in cells)] for name, cells in table.rows
-    ]
-    widths = [max(len(row[place]) for row in [header, *rows]) for place in range(len(header))]
-    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-
-    def line(cells: Sequence[str]) -> str:
-        padded = [cells[0].ljust(widths[0]), *(one.rjust(w) for one, w in zip(cells[1:], widths[1:], strict=True))]
-        return "| " + " | ".join(padded) + " |"
-
+    header = ("Model", *(column.label for column in table.columns))
+    rows = tuple(
+        (name, *(_mark(_number(cell, intervals), cell, "**", " =") for cell in cells)) for name, cells in table.rows
+    )
     notes = "Bold: best of a column. =: its paired 95 % interval to the best holds zero."
-    return "\n".join([f"**{table.title}**", "", line(header), line(rule), *map(line, rows), "", notes])
+    return f"{TextTable(table.title, header, rows).markdown()}\n\n{notes}"
 
 
 def format_latex(table: ModelTable, intervals: bool = False) -> str:
@@ -327,14 +330,13 @@ def format_csv(tables: Sequence[ModelTable]) -> str:
     return csv_text(header, rows)
 
 
-def _fields(cell: TableCell) -> tuple[float | int, ...]:
-    one = cell.estimate
-    return round(one.value, 6), round(one.low, 6), round(one.high, 6), one.n, one.cases, int(cell.best), int(cell.tied)
+def _fields(cell: TableCell) -> tuple[Any, ...]:
+    return *list_fields(cell.estimate), int(cell.best), int(cell.tied)
 
 
 def _number(cell: TableCell, intervals: bool) -> str:
     one = cell.estimate
-    if not intervals or one.low == one.high:  # one case per dataset: nothing says how much it would vary
+    if not intervals or not one.has_interval:
         return f"{one.value:.2f}"
     return f"{one.value:.2f} [{one.low:.1f}, {one.high:.1f}]"
 

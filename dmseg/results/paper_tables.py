@@ -12,12 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmseg.errors import UsageError, unknown_name
-from dmseg.results.cases import LOWER_IS_BETTER, CaseTable
+from dmseg.results.cases import CaseTable
 from dmseg.results.comparing import require_pair
-from dmseg.results.model_table import OVERS, ModelTable, TableCell, TableColumn, mark_cells, name_runs
+from dmseg.results.model_table import (
+    ModelTable,
+    TableCell,
+    TableColumn,
+    mark_cells,
+    name_runs,
+    require_runs,
+    say_when,
+)
 from dmseg.results.notices import mark_title
 from dmseg.results.runs import Run
-from dmseg.statistics import CaseBootstrap
 from dmseg.tables import read_packaged_table, record
 from dmseg.types import LEVEL_LABELS
 
@@ -57,10 +64,7 @@ def build_paper_table(runs: Sequence[Run], layout: str, *, over: str = "final") 
     """
     if layout not in PAPER_TABLES:
         raise unknown_name("layout", layout, PAPER_TABLES)
-    if over not in OVERS:
-        raise unknown_name("mean", over, OVERS)
-    if not runs:
-        raise UsageError("no runs; give the folders of one or more runs")
+    require_runs(runs, over)
     wanted = PAPER_TABLES[layout]
     columns: list[TableColumn] = []
     cells: list[list[TableCell]] = []
@@ -74,8 +78,7 @@ def build_paper_table(runs: Sequence[Run], layout: str, *, over: str = "final") 
                 found = _fill_columns(group, dataset, levels, wanted.metrics, over, layout)
                 cells = [[*before, *new] for before, new in zip(cells or [[]] * len(names), found, strict=True)]
     steps = next(iter(runs[0].tables.values())).steps
-    when = f"after step {steps}" if over == "final" else f"mean over {steps} steps"
-    title = mark_title(f"{wanted.what}, {when}, mean over masks", runs[0].info, wanted.datasets)
+    title = mark_title(f"{wanted.what}, {say_when(over, steps)}, mean over masks", runs[0].info, wanted.datasets)
     return ModelTable(layout, title, tuple(columns), tuple(zip(names, map(tuple, cells), strict=True)))
 
 
@@ -129,12 +132,10 @@ def _fill_columns(
     first = _find_split(runs[0], dataset, layout)
     if missing := [LEVEL_LABELS[level] for level in levels if level not in first.levels]:
         raise UsageError(f"{runs[0].path}: has no level {', '.join(missing)}, which --layout {layout} shows")
-    own = np.array(first.datasets) == dataset
-    rows = np.flatnonzero(own)
-    bootstrap = CaseBootstrap([dataset] * len(rows), [first.cases[row] for row in rows])
+    rows = np.flatnonzero(np.array(first.datasets) == dataset)
     places = [first.levels.index(level) for level in levels]
     values = np.stack([_take(_find_split(run, dataset, layout), rows, places, metrics, over) for run in runs])
-    return mark_cells(bootstrap, values, [-1 if metric in LOWER_IS_BETTER else 1 for metric in metrics])
+    return mark_cells(first.bootstrap_rows(rows), values, [TableColumn(metric, "").sign for metric in metrics])
 
 
 def _find_split(run: Run, dataset: str, layout: str) -> CaseTable:
@@ -154,7 +155,6 @@ def _take(
     """Return (masks, metrics), shares in per cent."""
     columns = []
     for metric in metrics:
-        steps = table.values[metric][np.ix_(rows, places)].mean(axis=1)
-        steps = steps * (1.0 if metric in LOWER_IS_BETTER else 100.0)
+        steps = table.scale(metric)[np.ix_(rows, np.array(places))].mean(axis=1)
         columns.append(steps[:, -1] if over == "final" else steps.mean(axis=1))
     return np.column_stack(columns)

@@ -20,8 +20,6 @@ TABLE_METRICS: dict[str, str] = {
     "nsd_2": "NSD, 2 px",
     "hd95": "HD95, px",
 }
-AVERAGE = "average"
-_PER_CENT = frozenset(TABLE_METRICS) - {"hd95"}
 
 Array = NDArray[np.float64]
 
@@ -89,7 +87,7 @@ def split_numbers(table: CaseTable) -> SplitNumbers:
     """Average one split in every way the report shows."""
     hardest_first = table.levels[::-1]
     columns = (*(LEVEL_LABELS[level] for level in hardest_first), "Average")
-    values = {metric: _scale(table, metric) for metric in TABLE_METRICS}
+    values = {metric: table.scale(metric) for metric in TABLE_METRICS}
     final = {metric: per_step[:, :, -1] for metric, per_step in values.items()}
     dice = values["dice"]
     steps = table.bootstrap.estimates(dice.reshape(len(dice), -1))
@@ -135,11 +133,6 @@ def _areas(table: CaseTable, values: dict[str, Array]) -> SummaryBlock | None:
     areas = {metric: over_steps(per_step).area for metric, per_step in values.items()}
     title = f"Area under the curve over the {table.steps} steps, mean over datasets"
     return SummaryBlock(title, "auc", "macro", _rows(table, areas, "macro"))
-
-
-def _scale(table: CaseTable, metric: str) -> Array:
-    """Return a metric's values (N, L, T), shares in per cent."""
-    return table.values[metric] * (100.0 if metric in _PER_CENT else 1.0)
 
 
 def _rows(table: CaseTable, values: dict[str, Array], average: str) -> tuple[SummaryRow, ...]:

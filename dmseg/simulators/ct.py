@@ -10,10 +10,10 @@ import functools
 import math
 
 import cv2
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from dmseg.compiled import compiled
 from dmseg.simulators import fields, pixels, xray
 from dmseg.simulators.observe import BLACK
 from dmseg.simulators.scene import Scene
@@ -64,7 +64,7 @@ def turn_average(radii: int, step: float) -> NDArray[np.float32]:
     return np.ascontiguousarray(matrix[:, radii:].T, np.float32)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _sum_weighted(rows, weights, out):  # type: ignore[no-untyped-def]
     # Not a BLAS product: its threads wait for each other on busy machines.
     for i in range(weights.size):
@@ -93,7 +93,7 @@ def ring_profile(log_gain: NDArray[np.float64], step: float = RADIAL_STEP) -> ND
     return profile
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _spread(profile, step, x0, y0, out):  # type: ignore[no-untyped-def]
     # Two passes a row: the first vectorises, the second only looks up.
     place, index = np.empty(out.shape[1], np.float32), np.empty(out.shape[1], np.int32)
@@ -215,7 +215,7 @@ def _square(image: Array, size: int) -> Array:
     return np.asarray(cv2.resize(whole, (size, size), interpolation=kind), np.float32)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _keep_clipped(offset, clear, now, local, tops, below, above):  # type: ignore[no-untyped-def]
     clear_unit, unit = np.float32(1) / tops[0], np.float32(1) / tops[1]
     for y in range(offset.shape[0]):
@@ -266,7 +266,7 @@ def _add_error(scene: Scene, image: Image, error: Array, px_mm: float) -> Image:
     return add_hounsfield(image, scene, offset)
 
 
-def _px_mm(scene: Scene, shape: tuple[int, ...], object_size: float, size: int) -> float:
+def measure_px(scene: Scene, shape: tuple[int, ...], object_size: float, size: int) -> float:
     """Return mm per px of the error grid when the object's longer side is ``object_size`` mm."""
     return object_size / float(scene.get_measured("body_width", "ct")) * max(shape[:2]) / size
 
@@ -297,15 +297,15 @@ def compute_hardening(
     scene: Scene, shape: tuple[int, ...], object_size: float, uncorrected: float, size: int, views: int
 ) -> tuple[Array, float]:
     """Return the error image in 1/px of its grid, and mm per px."""
-    px_mm = _px_mm(scene, shape, object_size, size)
+    px_mm = measure_px(scene, shape, object_size, size)
     water, bone = (project(part, views) * np.float32(WATER_PER_MM * px_mm) for part in materials(scene, size))
     return back_project(compute_hardening_error(water, bone, uncorrected, polychromatic()), size), px_mm
 
 
 STARVATION_GRID = 224
 STARVATION_VIEWS = 96
-_COARSE_GRID = 64
-_COARSE_VIEWS = 60
+COARSE_GRID = 64
+COARSE_VIEWS = 60
 SCANNER_SAMPLES = 1000 * 900
 """Views times channels of the scanner whose samples ``photons`` counts; ours are fewer and average that many more."""
 
@@ -322,11 +322,11 @@ def photon_starvation(image: Image, scene: Scene, *, photons: float, electronic:
         electronic: s_e, photons.
         object_size: mm along the object's longer side.
     """
-    px_mm = _px_mm(scene, image.shape, object_size, _COARSE_GRID)
-    total = np.add(*materials(scene, _COARSE_GRID))
-    coarse = project(total, _COARSE_VIEWS) * np.float32(WATER_PER_MM * px_mm)
+    px_mm = measure_px(scene, image.shape, object_size, COARSE_GRID)
+    total = np.add(*materials(scene, COARSE_GRID))
+    coarse = project(total, COARSE_VIEWS) * np.float32(WATER_PER_MM * px_mm)
     error = starvation_sinogram(scene, coarse, photons, electronic)
-    fine_mm = px_mm * _COARSE_GRID / STARVATION_GRID
+    fine_mm = px_mm * COARSE_GRID / STARVATION_GRID
     return _add_error(scene, image, back_project(error, STARVATION_GRID), fine_mm)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmseg import imaging
+from dmseg.compiled import compiled
 from dmseg.errors import UsageError
 from dmseg.simulators import pixels
 from dmseg.simulators.geometry import check_geometry, estimate, reflectors
@@ -38,40 +40,57 @@ def make_working(image: Any, window: Window | None) -> Image:
     return imaging.normalise(values, window)
 
 
+@compiled
+def _count_bytes(flat, counts):  # type: ignore[no-untyped-def]
+    # Four tables in turn: equal neighbours would wait for each other's count.
+    parts = np.zeros((4, 256), np.int64)
+    even = flat.size // 4 * 4
+    for start in range(0, even, 4):
+        for lane in range(4):
+            parts[lane, flat[start + lane]] += 1
+    for at in range(even, flat.size):
+        parts[0, flat[at]] += 1
+    for grey in range(256):
+        counts[grey] = parts[0, grey] + parts[1, grey] + parts[2, grey] + parts[3, grey]
+
+
 def _grey_counts(image: Image) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return how often each grey value occurs, and the values in [0, 1], ascending."""
     if image.dtype == np.uint8:
-        counts = cv2.calcHist([image.reshape(image.shape[0], -1)], [0], None, [256], [0, 256])
-        return counts.ravel().astype(np.int64), np.arange(256) / 255.0
+        counts = np.empty(256, np.int64)
+        _count_bytes(image.reshape(-1), counts)
+        return counts, np.arange(256) / 255.0
     values, counts = np.unique(image, return_counts=True)
     return counts, values / pixels.top(image)
 
 
 class Facts(Mapping[str, Any]):
-    """What :func:`observe` measures of Clear, each part on first use: most operations need few of them."""
+    """What :func:`observe` measures of Clear, each part on first use: most operations need few of them.
+
+    ``image`` is the working image that it is measured on.
+    """
 
     def __init__(
         self, image: Image, *, modality: str | None, geometry: Mapping[str, Any] | None, window: Window | None
     ) -> None:
         height, width = image.shape[:2]
+        self.image, self.given_geometry = image, geometry
         self._known: dict[str, Any] = {
             "modality": modality,
             "height": height,
             "width": width,
             "window": None if window is None else [window.center, window.width],
         }
-        parts: list[tuple[tuple[str, ...], Callable[[], dict[str, Any]]]] = [(GREYS, lambda: _measure_greys(image))]
-        if modality == "ultrasound":
-            parts.append((("geometry", "reflectors", "interface"), lambda: _measure_scan(image, geometry)))
-        if modality in OPTICAL:
-            parts.append((("field_of_view", "bright", "sites"), lambda: optical_facts(image)))
-        if modality == "ct":
-            parts.append((("body_width",), lambda: {"body_width": body_width(image)}))
-        self._parts = {name: measure for names, measure in parts for name in names}
+        self._parts = _list_parts(modality)
+
+    @functools.cached_property
+    def grey_counts(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """How often each grey value occurs, and the values in [0, 1], ascending."""
+        return _grey_counts(self.image)
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._known and name in self._parts:
-            self._known |= self._parts[name]()
+            self._known |= self._parts[name](self)
         return self._known[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -88,11 +107,15 @@ GREYS = ("minimum", "maximum", "mean", "deviation", "midtones", "white", "histog
 """Facts about the grey values alone, which pool over the slices of a volume."""
 
 
-def _measure_greys(image: Image) -> dict[str, Any]:
-    counts, greys = _grey_counts(image)
+def _average(counts: NDArray[np.int64], greys: NDArray[np.float64]) -> float:
+    return float((counts * greys).sum() / counts.sum())
+
+
+def _measure_greys(facts: Facts) -> dict[str, Any]:
+    counts, greys = facts.grey_counts
     total = counts.sum()
     present = greys[counts > 0]
-    mean = float((counts * greys).sum() / total)
+    mean = _average(counts, greys)
     bins = np.minimum((greys * HISTOGRAM_BINS).astype(int), HISTOGRAM_BINS - 1)
     return {
         "minimum": round_measured(float(present[0])),
@@ -105,9 +128,24 @@ def _measure_greys(image: Image) -> dict[str, Any]:
     }
 
 
-def _measure_scan(image: Image, geometry: Mapping[str, Any] | None) -> dict[str, Any]:
-    found = check_geometry(geometry) if geometry is not None else estimate(image)
+def _measure_scan(facts: Facts) -> dict[str, Any]:
+    given, image = facts.given_geometry, facts.image
+    found = check_geometry(given) if given is not None else estimate(image)
     return {"geometry": found, **reflectors(image, found)}
+
+
+@functools.cache
+def _list_parts(modality: str | None) -> dict[str, Callable[[Facts], dict[str, Any]]]:
+    """Return what measures each fact of an image of a modality."""
+    parts: dict[str, Callable[[Facts], dict[str, Any]]] = dict.fromkeys(GREYS, _measure_greys)
+    parts["mean"] = lambda facts: {"mean": round_measured(_average(*facts.grey_counts))}  # which most plans ask for
+    if modality == "ultrasound":
+        parts |= dict.fromkeys(("geometry", "reflectors", "interface"), _measure_scan)
+    if modality in OPTICAL:
+        parts |= dict.fromkeys(("field_of_view", "bright", "sites"), lambda facts: optical_facts(facts.image))
+    if modality == "ct":
+        parts["body_width"] = lambda facts: {"body_width": body_width(facts.image)}
+    return parts
 
 
 def look(

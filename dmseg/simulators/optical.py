@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 
 import cv2
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from dmseg.compiled import compiled
 from dmseg.simulators import fields, pixels
+from dmseg.simulators.geometry import Beams
 from dmseg.simulators.scene import Scene
 from dmseg.types import Image
 
@@ -100,7 +101,7 @@ CORE_SHARE = 0.75
 """Radius of the saturated core of a reflection, of the lobe's radius."""
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _lobes(places, radii, core, out):  # type: ignore[no-untyped-def]
     for k in range(places.shape[0]):
         x0, y0, long, short, cosine, sine = (
@@ -224,21 +225,38 @@ def dead_pixels(image: Image, scene: Scene, *, share: float, lines: float) -> Im
     out = image.copy()
     if scene.modality == "ultrasound":
         return _lose_elements(out, scene, share, int(lines))
-    height, width = image.shape[:2]
+    (places, white), columns = choose_dead(scene, image.shape, share, int(lines))
+    rows, across = places // image.shape[1], places % image.shape[1]
+    stuck = np.where(white, pixels.top(image), 0).astype(image.dtype)
+    if image.ndim == 2:
+        out[rows, across] = stuck
+    else:
+        out[rows, across, find_mosaic(places, image.shape[1])] = stuck
+    for column, lit in columns.items():
+        out[:, column] = pixels.top(image) if lit else 0
+    return out
+
+
+def choose_dead(
+    scene: Scene, shape: tuple[int, ...], share: float, lines: int
+) -> tuple[tuple[NDArray[np.int64], NDArray[np.bool_]], dict[int, bool]]:
+    """Return the dead pixels of a camera, where and whether white, each (count,); column -> whether it is white."""
+    height, width = shape[:2]
     size = height * width
     count = max(1, round(share * size)) if share > 0 else 0
     places = fields.places(scene.key("places"), size, 0, count)
-    rows, columns = places // width, places % width
-    white = scene.key("polarity")
-    stuck = np.where((fields.normals(white, count) > 0), pixels.top(image), 0).astype(image.dtype)
-    if image.ndim == 2:
-        out[rows, columns] = stuck
-    else:
-        out[rows, columns, rows % 2 + columns % 2] = stuck
+    white = fields.normals(scene.key("polarity"), count) > 0
     stream = scene.stream("columns")
-    for _ in range(int(lines)):
-        out[:, stream.integer(0, width - 1)] = pixels.top(image) if stream.uniform() < 0.5 else 0
-    return out
+    columns = {}
+    for _ in range(lines):
+        column = stream.integer(0, width - 1)
+        columns[column] = stream.uniform() < 0.5
+    return (places, white), columns
+
+
+def find_mosaic(places: NDArray[np.int64], width: int) -> NDArray[np.int64]:
+    """Return the channel that the Bayer filter (RGGB) lets through at each place."""
+    return np.asarray(places // width % 2 + places % width % 2)
 
 
 ELEMENT_COUNT = 128
@@ -257,15 +275,11 @@ def _lose_elements(out: Image, scene: Scene, share: float, lines: int) -> Image:
     """
     where = scene.beams(out.shape)
     sector = np.flatnonzero(where.inside)
-    stream = scene.stream("beams")
     kept = np.ones(out.shape[:2], np.float32)
     depth = np.maximum(where.depth, 0) / np.float32(max(where.deepest, 1))
-    for _ in range(lines):
-        element = stream.integer(ELEMENT_COUNT // 10, ELEMENT_COUNT - ELEMENT_COUNT // 10) / ELEMENT_COUNT
-        group = stream.uniform(1.0, 2.5) / ELEMENT_COUNT
-        first = np.float32(max(group / 2, 0.75 / max(where.width, 1)))
+    for element, first in choose_elements(scene, where, lines):
         wide = first * (1 + depth / np.float32(APERTURE_GROWTH))
-        off = (where.lateral - np.float32(element)) / wide
+        off = (where.lateral - element) / wide
         kept *= 1 - np.float32(NEAR_LOSS) * first / wide * np.exp(-(off * off) / 2)
     if lines:
         decibels = 20 * np.log10(np.where(where.inside, kept, np.float32(1)))
@@ -274,6 +288,17 @@ def _lose_elements(out: Image, scene: Scene, share: float, lines: int) -> Image:
     flat = out.reshape(where.inside.size, -1)
     flat[sector[fields.places(scene.key("places"), sector.size, 0, count)]] = 0
     return out
+
+
+def choose_elements(scene: Scene, where: Beams, lines: int) -> list[tuple[np.float32, np.float32]]:
+    """Return the lateral position and the half width of each dead group of elements, of the fan."""
+    stream = scene.stream("beams")
+    chosen = []
+    for _ in range(lines):
+        element = stream.integer(ELEMENT_COUNT // 10, ELEMENT_COUNT - ELEMENT_COUNT // 10) / ELEMENT_COUNT
+        group = stream.uniform(1.0, 2.5) / ELEMENT_COUNT
+        chosen.append((np.float32(element), np.float32(max(group / 2, 0.75 / max(where.width, 1)))))
+    return chosen
 
 
 DYNAMIC_RANGE = 60.0

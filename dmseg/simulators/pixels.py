@@ -10,10 +10,10 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from dmseg.compiled import compiled, compiled_inline
 from dmseg.errors import UsageError
 from dmseg.types import Image
 
@@ -33,7 +33,7 @@ def check_image(image: Any) -> Image:
     """
     if not isinstance(image, np.ndarray):
         raise UsageError(f"an image must be a numpy array, got {type(image).__name__}")
-    kind = image.dtype.newbyteorder("=")
+    kind = image.dtype if image.dtype.isnative else image.dtype.newbyteorder("=")
     if kind not in (*_TOPS, np.dtype(np.int16)):
         raise UsageError(
             f"image of type {image.dtype.name}; allowed: uint8, uint16, float32 in [0, 1], int16 with a window"
@@ -55,6 +55,8 @@ def check_image(image: Any) -> Image:
             )
     # Kernels are compiled once per array type: arrays that are read-only, unaligned or of the other byte order are
     # copied instead of compiled for.
+    if image.flags.carray and image.dtype.isnative:
+        return image
     return np.require(image, kind, ["C", "A", "W"])
 
 
@@ -70,7 +72,7 @@ def unit(image: Image) -> NDArray[np.float32]:
     return np.asarray(np.multiply(image, 1.0 / top(image), dtype=np.float32))
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _quantise(values, white, half, ceiling, out):  # type: ignore[no-untyped-def]
     for i in range(values.size):
         out[i] = min(max(values[i] * white + half, np.float32(0)), ceiling)
@@ -102,9 +104,13 @@ def _levels(white: int) -> NDArray[np.float64]:
     return np.arange(white + 1) / white
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _look_up(image, table, out):  # type: ignore[no-untyped-def]
-    # Two pixels a turn, through a table of all pairs: twice as fast as one by one, and cheap to fill.
+    # Two pixels a turn, through a table of all pairs: twice as fast as one by one, once the image is larger than that.
+    if image.size < 100_000:
+        for i in range(image.size):
+            out[i] = table[image[i]]
+        return
     pairs = np.empty(65536, np.uint16)
     for high in range(256):
         for low in range(256):
@@ -131,12 +137,12 @@ def pointwise(image: Image, curve: Callable[[NDArray[np.float64]], NDArray[np.fl
     return out
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@compiled_inline
 def _limit(value, ceiling):  # type: ignore[no-untyped-def]
     return min(max(value, np.float32(0)), ceiling)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _affine_grey(image, gain, offset, white, half, out):  # type: ignore[no-untyped-def]
     # An empty gain is 1, an empty offset 0.
     top = white + half
@@ -156,7 +162,7 @@ def _affine_grey(image, gain, offset, white, half, out):  # type: ignore[no-unty
                 target[x] = _limit(row[x] * times[x] + add[x] * white + half, top)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _affine_colour(image, gain, offset, white, half, out):  # type: ignore[no-untyped-def]
     top = white + half
     for y in range(image.shape[0]):

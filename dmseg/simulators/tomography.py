@@ -10,11 +10,11 @@ import functools
 import math
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
+from dmseg.compiled import compiled
 from dmseg.simulators.tables import spectrum_table
 
 Array = NDArray[np.float32]
@@ -35,7 +35,7 @@ def detectors(size: int) -> int:
     return 2 * math.ceil(size * math.sqrt(0.5)) + 3
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _extents(padded):  # type: ignore[no-untyped-def]
     """First and last column of each row that is not 0 (first > last: none)."""
     size, width = padded.shape
@@ -48,7 +48,7 @@ def _extents(padded):  # type: ignore[no-untyped-def]
     return first, last
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _project(padded, turned, views, out):  # type: ignore[no-untyped-def]
     # Joseph's method: step along the axis the ray is nearer to, interpolate linearly across it. Only the rays that meet
     # the part of a line that is not 0 are followed, so no index leaves the line.
@@ -96,7 +96,8 @@ def project(image: Array, views: int) -> Array:
 
 
 @functools.lru_cache(4)
-def _ramp_spectrum(count: int) -> tuple[int, NDArray[np.float32]]:
+def ramp_spectrum(count: int) -> tuple[int, NDArray[np.float32]]:
+    """Return the length of the transform of a row of detectors, and the ramp filter at its frequencies, float32."""
     length = fft.next_fast_len(2 * count, real=True)
     taps = np.zeros(length)
     ramp = ramp_filter(count)
@@ -105,10 +106,10 @@ def _ramp_spectrum(count: int) -> tuple[int, NDArray[np.float32]]:
     return length, fft.rfft(taps).real.astype(np.float32)
 
 
-_FINE = 4
+FINE = 4
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _back_project(fine, views, scale, out):  # type: ignore[no-untyped-def]
     # The filtered rows are interpolated to quarter pixels first, so that the inner loop is one look-up and one
     # addition; the places are found in a pass of their own, which vectorises.
@@ -118,7 +119,7 @@ def _back_project(fine, views, scale, out):  # type: ignore[no-untyped-def]
     axis = np.float32((fine.shape[1] - 1) / 2)
     for view in range(views):
         angle = np.pi * view / views
-        cosine, sine = np.float32(np.cos(angle) * _FINE), np.float32(np.sin(angle) * _FINE)
+        cosine, sine = np.float32(np.cos(angle) * FINE), np.float32(np.sin(angle) * FINE)
         source = fine[view]
         for y in range(size):
             row = out[y]
@@ -136,9 +137,9 @@ def _back_project(fine, views, scale, out):  # type: ignore[no-untyped-def]
 def back_project(sinogram: Array, size: int) -> Array:
     """Return the filtered back-projection of (views, detectors) on a square grid, float32 (size, size)."""
     views, count = sinogram.shape
-    length, ramp = _ramp_spectrum(count)
+    length, ramp = ramp_spectrum(count)
     filtered = fft.irfft(fft.rfft(sinogram, length, axis=1) * ramp, length, axis=1)[:, :count].astype(np.float32)
-    shares = (np.arange(_FINE, dtype=np.float32) / _FINE)[None, None, :]
+    shares = (np.arange(FINE, dtype=np.float32) / FINE)[None, None, :]
     between = filtered[:, :-1, None] + shares * np.diff(filtered, axis=1)[..., None]
     fine = np.concatenate([between.reshape(views, -1), filtered[:, -1:]], axis=1)
     out = np.zeros((size, size), np.float32)
@@ -184,7 +185,7 @@ def polychromatic(monochromatic: bool = False) -> Beam:
     return Beam(limit, (raw * gain).astype(np.float32), corrected.astype(np.float32))
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _look_up_table(table, scale, first, second, out):  # type: ignore[no-untyped-def]
     last = table.shape[0] - 2
     for i in range(out.size):

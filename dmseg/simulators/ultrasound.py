@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 
 import cv2
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from dmseg.compiled import compiled
 from dmseg.simulators import fields, pixels
 from dmseg.simulators.geometry import Beams
 from dmseg.simulators.scene import Scene
@@ -35,7 +35,7 @@ def point_spread(deviation: float) -> NDArray[np.float32]:
     return np.asarray(kernel / np.sqrt((kernel**2).sum()), np.float32)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _decibels(real, imaginary, bits, floats, scale, offset):  # type: ignore[no-untyped-def]
     # The result overwrites real. bits and floats are one array seen twice; the logarithm is exponent + polynomial in
     # the mantissa (Chebyshev fit, error below 5e-5, that is 2e-4 dB), which vectorises.
@@ -81,7 +81,7 @@ def speckle_decibels(
     return real
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _nearest(depth, lateral, inside, columns, polar, out):  # type: ignore[no-untyped-def]
     for y in range(out.shape[0]):
         for x in range(out.shape[1]):
@@ -133,7 +133,7 @@ ECHO_FROM, ECHO_FULL = 2 / 255, 10 / 255
 """Local mean grey of Clear below which there is no echo to multiply, and above which there is one."""
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _times_ramp(values, low, scale, share, out):  # type: ignore[no-untyped-def]
     for y in range(out.shape[0]):
         row, target = values[y], out[y]
@@ -154,7 +154,7 @@ TABLE_STEPS = 4096
 PER_PX = 4
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _shadow(depth, lateral, inside, across, begin, onset, out):  # type: ignore[no-untyped-def]
     shaded = np.zeros(across.shape[1], np.bool_)
     for k in range(across.shape[0]):
@@ -293,7 +293,7 @@ ECHOES = 4
 HANN_STEPS = 512
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _echoes(image, depth, inside, apex_x, apex_y, near, start, spacing, bands, out):  # type: ignore[no-untyped-def]
     for y in range(out.shape[0]):
         for x in range(out.shape[1]):
@@ -331,13 +331,26 @@ def gel_reflection(image: Image, scene: Scene, *, decay: float, spacing: float) 
         spacing: d, px of the image.
     """
     where = scene.beams(image.shape)
-    start = float(scene.get_measured("interface", "ultrasound")) * where.deepest
+    start, spacing, bands = make_echo_bands(scene, where, decay, spacing)
     echoes = np.empty(image.shape[:2], np.float32)
     grey = image if image.ndim == 2 else np.ascontiguousarray(image[..., 1])
-    window = np.hanning(HANN_STEPS + 1)
-    bands = np.stack([decay**echo * window for echo in range(ECHOES + 1)]).astype(np.float32)
     apex = scene.geometry.get("apex", [0.0, 0.0])
     near = where.near if where.spread else -1.0
-    numbers = [np.float32(value) for value in (*apex, near, start, max(2.0, float(round(spacing))))]
+    numbers = [np.float32(value) for value in (*apex, near, start, spacing)]
     _echoes(grey, where.depth, where.inside, *numbers, bands, echoes)  # type: ignore[call-arg]
     return pixels.affine(image, None, echoes / np.float32(pixels.top(image)))
+
+
+def make_echo_bands(
+    scene: Scene, where: Beams, decay: float, spacing: float
+) -> tuple[float, float, NDArray[np.float32]]:
+    """Return what :func:`gel_reflection` looks up.
+
+    Returns:
+        depth of the interface and spacing of the echoes in px; amplitude of each echo over its width, float32
+        (:data:`ECHOES` + 1, :data:`HANN_STEPS` + 1).
+    """
+    start = float(scene.get_measured("interface", "ultrasound")) * where.deepest
+    window = np.hanning(HANN_STEPS + 1)
+    bands = np.stack([decay**echo * window for echo in range(ECHOES + 1)]).astype(np.float32)
+    return start, max(2.0, float(round(spacing))), bands

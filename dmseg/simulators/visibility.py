@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from dmseg.compiled import compiled
 from dmseg.simulators.tables import visibility_table
 from dmseg.types import Image
 
@@ -74,20 +75,37 @@ def cap(clear: Image, chain: Callable[[Image, float], Image]) -> float:
     step = max(1, min(clear.shape[:2]) // table.sample_side)
     sample = np.ascontiguousarray(clear[::step, ::step])
     black, white = _ends(sample)
-    free = (sample > black) & (sample < white)
-    if not free.any():
-        return 1.0
-    before = sample[free].astype(np.float64)
-    before -= before.mean()
-    variance = float(np.mean(before**2))
     for factor in _factors(table.steps):
-        after = chain(sample, factor)[free]
-        clipped = float(np.mean((after <= black) | (after >= white)))
-        covariance = float(np.mean(before * after))
-        related = covariance >= table.correlation * math.sqrt(variance) * float(after.std(dtype=np.float64))
-        if clipped <= table.clipped and covariance >= table.gain * variance and related:
+        free, variance, clipped, covariance, deviation = _compare(sample, chain(sample, factor), black, white)
+        related = covariance >= table.correlation * math.sqrt(variance) * deviation
+        if not free or (clipped <= table.clipped and covariance >= table.gain * variance and related):
             return factor
     return 1.0 / table.steps
+
+
+@compiled
+def _compare(before, after, black, white):  # type: ignore[no-untyped-def]
+    # Of the pixels between black and white before: how many, their variance, the share that is at an end after, the
+    # covariance, the standard deviation after.
+    before, after = before.reshape(-1), after.reshape(-1)
+    count, first, second, clipped = 0, 0.0, 0.0, 0
+    for i in range(before.size):
+        if black < before[i] < white:
+            count += 1
+            first += before[i]
+            second += after[i]
+            clipped += after[i] <= black or after[i] >= white
+    if count == 0:
+        return 0, 0.0, 0.0, 0.0, 0.0
+    first, second = first / count, second / count
+    variance, covariance, spread = 0.0, 0.0, 0.0
+    for i in range(before.size):
+        if black < before[i] < white:
+            one, two = before[i] - first, after[i] - second
+            variance += one * one
+            covariance += one * two
+            spread += two * two
+    return count, variance / count, clipped / count, covariance / count, math.sqrt(spread / count)
 
 
 def _ends(image: Image) -> tuple[float, float]:

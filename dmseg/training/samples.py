@@ -28,7 +28,7 @@ from dmseg.simulators import natural
 from dmseg.training.augmentation import View, view
 from dmseg.training.config import Stage, TrainConfig
 from dmseg.training.prompts import KEY, Kind, draw_kind, first
-from dmseg.types import MEDICAL, Image, Mask, Prompts, as_rgb
+from dmseg.types import MEDICAL, ROBUST, Image, Mask, Prompts, as_rgb
 
 T = TypeVar("T", bound=np.generic)
 
@@ -71,6 +71,11 @@ class BatchSchedule:
         self.image_ids = sorted(image_id for image_id in chosen["image_id"] if image_id in by_image)
         if not self.image_ids:
             raise DataError(f"{benchmark.path}: no images with objects in the splits {', '.join(config.splits)}")
+        if benchmark.track == ROBUST:
+            raise DataError(
+                f"{benchmark.path}: is of the track {ROBUST}, whose degradations are for testing: train on the same "
+                "photographs built with --track natural"
+            )
         missing = [level for level in config.levels if level not in benchmark.levels]
         if missing:
             advice = "build it with all of them"
@@ -261,7 +266,7 @@ def fresh_plan(
             None: ``clear`` is the stored image.
     """
     stored = benchmark.plan(visit.image_id, benchmark.levels[-1])
-    if isinstance(stored, natural.LqSegPlan):
+    if not isinstance(stored, simulators.Plan):
         return natural.OnlinePlan(f"{visit.image_id}@{visit.epoch}", seed)
     geometry = stored.geometry
     if scan is not None and stored.modality == "ultrasound":

@@ -6,6 +6,7 @@ white are is known for uint8 and uint16; for anything else it is stated by the u
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,6 +37,8 @@ def check_layout(layout: str) -> str:
 
 def fit_layout(layout: str, shape: tuple[int, ...]) -> str:
     """Return the layout for an array of this shape: without the channels (or batch) that it has not."""
+    if len(layout) == len(shape):
+        return layout
     for fewer in (layout, layout.replace("C", ""), layout.replace("B", ""), layout.replace("B", "").replace("C", "")):
         if len(fewer) == len(shape):
             return fewer
@@ -65,33 +68,44 @@ def degrade_array(
         UsageError: values whose black and white are not known, NaN, an unusable size.
     """
     letters = [letter for letter in ORDER if letter in layout]
-    source = array.transpose([layout.index(letter) for letter in letters])
-    out = np.empty_like(array)
-    target = out.transpose([layout.index(letter) for letter in letters])
+    order = [layout.index(letter) for letter in letters]
+    source = array.transpose(order)
+    has_channels, has_slices = "C" in letters, "D" in letters
     if "B" not in letters:
-        source, target = source[None], target[None]
+        (only,) = [drawn] if isinstance(drawn, Degradation) else drawn
+        made = _degrade_one(source, has_channels, has_slices, only, settings, convention)
+        made = made.copy() if np.may_share_memory(made, array) else made
+        made = made.transpose([order.index(axis) for axis in range(array.ndim)])
+        if made.flags.c_contiguous:
+            return made
+        out = np.empty_like(array)
+        out[...] = made
+        return out
     each = [drawn] * len(source) if isinstance(drawn, Degradation) else list(drawn)
-    for image, made, degradation in zip(source, target, each, strict=True):
-        _degrade_one(image, made, "C" in letters, "D" in letters, degradation, settings, convention)
+    out = np.empty_like(array)
+    for image, target, degradation in zip(source, out.transpose(order), each, strict=True):
+        target[...] = _degrade_one(image, has_channels, has_slices, degradation, settings, convention)
     return out
 
 
 def _degrade_one(
     image: NDArray[Any],
-    made: NDArray[Any],
     channels: bool,
     slices: bool,
     drawn: Degradation,
     settings: Settings,
     convention: tuple[float, float] | None,
-) -> None:
-    """Degrade one image or volume, channels last where it has any, into ``made``."""
+) -> NDArray[Any]:
+    """Return one image or volume, channels last where it has any, degraded; the given array where nothing acts."""
+    if channels and image.shape[-1] == 1:
+        made = _degrade_one(image[..., 0], False, slices, drawn, settings, convention)
+        return made[..., None]
+    image = np.ascontiguousarray(image)
     scale = find_scale(image, settings, convention)
     if not channels or (image.shape[-1] == 3 and _is_colour(image, settings)):
-        made[...] = _apply(image, slices, drawn, settings, scale, 0)
-    else:
-        for channel in range(image.shape[-1]):
-            made[..., channel] = _apply(image[..., channel], slices, drawn, settings, scale, channel)
+        return _apply(image, slices, drawn, settings, scale, 0)
+    parts = [_apply(image[..., one], slices, drawn, settings, scale, one) for one in range(image.shape[-1])]
+    return np.stack(parts, axis=-1)
 
 
 def _is_colour(image: NDArray[Any], settings: Settings) -> bool:
@@ -142,13 +156,13 @@ def find_scale(image: NDArray[Any], settings: Settings, convention: tuple[float,
         UsageError: values whose black and white nothing states; NaN or infinity.
     """
     kind, given = image.dtype, settings.value_range
+    if given is None and kind in (np.uint8, np.uint16):
+        return None
     if kind.kind not in "iuf":
         raise UsageError(f"cannot degrade values of type {kind.name}; give integers or floats")
     ends = (float(image.min()), float(image.max())) if kind.kind == "f" else (0.0, 0.0)
-    if not np.isfinite(ends).all():
+    if not (math.isfinite(ends[0]) and math.isfinite(ends[1])):
         raise UsageError("the image contains NaN or infinity; replace them before degrading")
-    if given is None and kind in (np.uint8, np.uint16):
-        return None
     if isinstance(given, str):
         return _measure(image, given)
     if given is not None:

@@ -15,6 +15,7 @@ from dmseg.transforms.plain import as_array
 from dmseg.transforms.settings import Options, check_probability, make_settings
 
 try:
+    import torch
     from monai.config import KeysCollection
     from monai.data.meta_obj import get_track_meta
     from monai.data.meta_tensor import MetaTensor
@@ -79,11 +80,14 @@ class RandDegrade(RandomizableTransform, InvertibleTransform):  # type: ignore[m
         image = convert_to_tensor(img, track_meta=get_track_meta())
         if drawn is None:
             return image
-        pixels = as_array(image)
-        made = np.empty_like(pixels)
-        (source, layout), (target, _) = (self._view(each, image) for each in (pixels, made))
+        source, layout = self._view(as_array(image), image)
+        result = image.clone()
+        plain = result.as_tensor() if isinstance(result, MetaTensor) else result
+        made = as_array(plain)  # on a CPU the result's own memory
+        target, _ = self._view(made, image)
         target[...] = arrays.degrade_array(source, layout, drawn, self.settings)
-        result = image.new_tensor(made) if not isinstance(image, MetaTensor) else _like(image, made)
+        if plain.device.type != "cpu" or plain.dtype == torch.bfloat16:
+            plain.copy_(torch.from_numpy(made))
         if isinstance(result, MetaTensor):
             self._do_transform = True
             self.push_transform(result, extra_info={EXTRA: drawn.to_json()})
@@ -106,13 +110,6 @@ class RandDegrade(RandomizableTransform, InvertibleTransform):  # type: ignore[m
 
 def _check_axes(given: str | None) -> str | None:
     return axes.check_axes(given)
-
-
-def _like(image: Any, made: NDArray[Any]) -> Any:
-    """Return pixels as a MetaTensor with the type and a copy of the metadata of another one."""
-    result = image.clone()
-    result.copy_(image.as_tensor().new_tensor(made))
-    return result
 
 
 def read_degradation(image: Any) -> Degradation | None:

@@ -93,10 +93,12 @@ class Degrade:
             only = drawn[0]
             return pixels.copy() if only is None else arrays.degrade_array(pixels, layout, only, self.settings)
         axis = layout.index("B")
-        made = pixels.copy()
+        made = np.empty_like(pixels)
         for b, one in enumerate(drawn):
-            if one is not None:
-                at = (slice(None),) * axis + (b,)
+            at = (slice(None),) * axis + (b,)
+            if one is None:
+                made[at] = pixels[at]
+            else:
                 made[at] = arrays.degrade_array(pixels[at], layout.replace("B", ""), one, self.settings)
         return made
 

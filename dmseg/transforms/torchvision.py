@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Unpack
 
+import numpy as np
 from numpy.typing import NDArray
 
 from dmseg.errors import MissingDependencyError, UsageError
@@ -100,17 +101,19 @@ class Degrade(v2.Transform):  # type: ignore[misc]  # torchvision has no types
         word, acts = int(torch.randint(0, 2**63 - 1, ())), self.p >= 1 or float(torch.rand(())) < self.p
         return self.settings.draw(f"draw {word:016x}") if acts else None
 
+    def _degrade(self, pixels: NDArray[Any], layout: str, drawn: Degradation) -> NDArray[Any]:
+        return arrays.degrade_array(pixels, layout, drawn, self.settings, convention=UNIT)
+
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         """Degrade one input with the degradations that were drawn."""
         layout, pixels = _layout(inpt), as_array(inpt)
         drawn = params["drawn"]
-        made = pixels.copy()
-        for number, (source, target) in enumerate(
-            zip(pixels, made, strict=True) if layout[0] == "B" else [(pixels, made)]
-        ):
-            one = drawn[number]
-            if one is not None:
-                target[...] = arrays.degrade_array(source, layout.replace("B", ""), one, self.settings, convention=UNIT)
+        if layout[0] != "B":
+            made = pixels if drawn[0] is None else self._degrade(pixels, layout, drawn[0])
+        else:
+            made = np.empty_like(pixels)
+            for source, target, one in zip(pixels, made, drawn, strict=False):
+                target[...] = source if one is None else self._degrade(source, layout[1:], one)
         result = like(inpt, made)
         return tv_tensors.wrap(result, like=inpt) if isinstance(inpt, tv_tensors.TVTensor) else result
 

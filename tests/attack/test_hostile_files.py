@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from synthetic_runs import write_run
+from synthetic_runs import SyntheticSource, write_run
 from tiny_benchmark import write_tiny_benchmark
 
 from dmseg import cli
@@ -69,7 +69,8 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_run(tmp_path_factory.mktemp("hostile") / "run", "mine")
+    few = {"busi": SyntheticSource("ultrasound", "seen", 2), "flare": SyntheticSource("ct", "unseen", 1, 2)}
+    return write_run(tmp_path_factory.mktemp("hostile") / "run", "mine", sources=few)
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -170,14 +171,17 @@ def test_every_column_of_a_manifest_can_hold_anything(kind: str, bench: Path, tm
 @pytest.mark.parametrize("kind", ODD_COLUMNS)
 def test_every_column_of_a_run_can_hold_anything(kind: str, run: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(run, tmp_path / "run"))
-    for table in ("steps", "prompts"):
+    readers: dict[str, Callable[[], Any]] = {
+        "steps": lambda: (open_run(folder).tables, run_digest(folder)),
+        "prompts": lambda: read_replay(folder / "prompts.parquet"),
+    }
+    for table, read in readers.items():
         original = pq.read_table(run / f"{table}.parquet")
         for name in original.column_names:
             _replace_column(
                 run / f"{table}.parquet", folder / f"{table}.parquet", name, ODD_COLUMNS[kind](original, name)
             )
-            answer(lambda: (open_run(folder).tables, run_digest(folder)))
-            answer(lambda: read_replay(folder / "prompts.parquet"))
+            answer(read)
         assert answer(lambda: check(folder, root=tmp_path / "record")) == "read"
         shutil.copyfile(run / f"{table}.parquet", folder / f"{table}.parquet")
 

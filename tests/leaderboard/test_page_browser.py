@@ -109,7 +109,7 @@ def test_curves_can_be_hidden_and_heat_map_follows_the_level(board: Path) -> Non
         page.get_by_role("button", name="beta").first.click()
         assert curve.is_visible()
         shown = page.locator("tr[data-level]:visible")
-        assert set(shown.evaluate_all("rows => rows.map(r => r.dataset.level)")) == {"lq3plus"}
+        assert set(shown.evaluate_all("rows => rows.map(r => r.dataset.level)")) == {"lq3plus hardest"}
         page.get_by_label("Level in the heat maps").select_option("")
         assert shown.count() == 5 * len(MODELS) * 2
 
@@ -138,6 +138,34 @@ def test_licences_are_found_and_models_stay_in_sight(board: Path) -> None:
         before = model.bounding_box()["x"]
         page.evaluate("document.querySelector('.board').parentElement.scrollLeft = 300")
         assert 0 <= model.bounding_box()["x"] <= before
+
+
+def test_tracks_are_tabs_that_a_link_opens_and_print_shows_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_entries(tmp_path, monkeypatch, MODELS[:2], natural=MODELS[:2])
+    build(tmp_path)
+    path = tmp_path / "leaderboard.html"
+    with open_page(path) as (page, events):
+        panels = page.locator(".track")
+        assert [panels.nth(i).is_visible() for i in range(2)] == [True, False]
+        page.get_by_role("tab", name="Photographs").click()
+        assert [panels.nth(i).is_visible() for i in range(2)] == [False, True]
+        assert page.locator("#track-natural tr[data-level]:visible").count() == 2 * len(MODELS[:2])
+        fragment = page.evaluate("location.hash")
+        page.keyboard.press("ArrowLeft")
+        assert panels.nth(0).is_visible() and not panels.nth(1).is_visible()
+        page.evaluate("location.hash = 'paper-natural'")
+        page.wait_for_function("document.getElementById('paper-natural').offsetParent !== null")
+        page.emulate_media(media="print")
+        assert all(panels.nth(i).is_visible() for i in range(2))
+        page.emulate_media(media="screen")
+        assert find_violations(page) == []
+    with open_page(path, fragment=fragment, width=400, scheme="dark") as (page, more):
+        assert page.locator(".track").nth(1).is_visible()
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert find_violations(page) == []
+    assert events == [] and more == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ from synthetic_runs import declare, write_run
 
 from dmseg.errors import DataError, UsageError
 from dmseg.leaderboard import add, build, check, find_pairs, request_text, show, submitting
-from dmseg.leaderboard.columns import ARTEFACTS, LEADERBOARD, LONG, PAPER
+from dmseg.leaderboard.columns import ARTEFACTS, LEADERBOARD, LONG, PAPER, PAPER_NATURAL
 from dmseg.leaderboard.entries import PUBLISHED_ARTEFACTS_FILE, PUBLISHED_FILE, PUBLISHED_LONG_FILE
+from dmseg.leaderboard.printed import arrange_natural
 from dmseg.leaderboard.tables import read_csv
 from dmseg.results.comparing import compare
 
@@ -55,6 +57,7 @@ def test_header_is_the_documented_one_and_has_a_schema(root: Path) -> None:
         ("leaderboard_long", LONG),
         ("leaderboard_artefacts", ARTEFACTS),
         ("paper", PAPER),
+        ("paper_natural", PAPER_NATURAL),
     ):
         header = (root / f"{name}.csv").read_text(encoding="utf-8").split("\n", 1)[0].split(",")
         schema = json.loads((root / f"{name}.schema.json").read_text())
@@ -247,6 +250,28 @@ def test_papers_figures_are_complete() -> None:
     }
     best = next(r for r in rows if (r["method"], r["split"], r["level"]) == ("PGE-SAM", "seen", "average"))
     assert (best["iou"], best["dice"]) == (84.17, 90.33)
+
+
+def test_papers_figures_of_photographs_are_complete() -> None:
+    import dmseg.leaderboard
+
+    rows = read_csv(Path(str(dmseg.leaderboard.__file__)).parent / "paper_natural.csv", PAPER_NATURAL)
+    counts = Counter(row["table"] for row in rows)
+    cells = {3: 144, 13: 48, 14: 72, 15: 20, 16: 20, 17: 20, 18: 72, 19: 72, 20: 96, 21: 96, 23: 12}
+    assert counts == {f"Tab. {number}": count for number, count in cells.items()}
+    values = {
+        tuple(row[name] for name in ("table", "method", "dataset", "condition", "metric")): row["value"] for row in rows
+    }
+    assert len(values) == len(rows)
+    assert values["Tab. 3", "MoCE-SAM", "COCO", "LQ-1", "dice"] == 80.80
+    assert values["Tab. 14", "DCPT-SAM", "ECSSD", "RobustSeg", "nsd"] == 33.60
+    assert values["Tab. 17", "GleSAM", "SMDD", "real", "hd95"] == 492.79
+    assert values["Tab. 21", "PGE-SAM", "COCO", "LQ-1", "iou"] == 78.69
+    assert values["Tab. 23", "PGE-SAM", "ECSSD", "Clr X", "iou"] == 93.85
+    assert [table.title for table in arrange_natural(rows)[:5]] == [
+        *(f"Tab. 3, {name}" for name in ("ThinObject-5K", "LVIS", "ECSSD", "COCO")),
+        "Tab. 13, clear photographs",
+    ]
 
 
 def test_missing_run_is_one_message(tmp_path: Path) -> None:

@@ -7,9 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
-from synthetic_runs import SOURCES, SyntheticSource, declare, write_run
+from synthetic_runs import SOURCES, SyntheticSource, declare, make_natural, write_run
 
 import dmseg.leaderboard.record
 import dmseg.leaderboard.summaries
@@ -31,12 +30,7 @@ def _enter(root: Path, model: str, quality: float, *, natural: bool) -> Path:
         root / "entries" / model / "2026-11-20-0", model, quality=quality, sources=PHOTOS if natural else SOURCES
     )
     if natural:
-        for name in ("steps", "prompts", "inputs"):
-            rows = pd.read_parquet(run / f"{name}.parquet")
-            rows[rows["level"] != "lq3plus"].to_parquet(run / f"{name}.parquet")
-        digest = find_published("lq-seg-phantom-1.0").digest
-        named = {"edition": "lq-seg-phantom", "version": "1.0", "manifest_digest": digest, "track": "natural"}
-        declare(run, "benchmark", levels=list(TRACK_LEVELS["natural"]), **named)
+        make_natural(run)
     checked = {"date": "2026-11-20", "tier": "re-run", "run_digest": run_digest(run), "owner": "lab"}
     (run / "checked.json").write_text(json.dumps(checked))
     return run
@@ -52,7 +46,7 @@ def test_natural_runs_are_ranked_among_themselves(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(dmseg.leaderboard.record, "find_evaluated_masks", find_masks)
     # The synthetic images are none of the edition, so it has no plans of them.
-    monkeypatch.setattr(dmseg.leaderboard.summaries, "find_degradations", lambda digest: None)
+    monkeypatch.setattr(dmseg.leaderboard.summaries, "_find_operations", lambda digest: None)
     assert make_record(tmp_path).problems == []
     build(tmp_path)
     with (tmp_path / "leaderboard.csv").open(encoding="utf-8") as stream:
@@ -63,13 +57,25 @@ def test_natural_runs_are_ranked_among_themselves(tmp_path: Path, monkeypatch: p
         ("lq-seg-phantom", "photo-1"): ("1", "2"),
     }
     assert all(row["dice_lq3plus"] == "" for row in rows if row["edition"] == "lq-seg-phantom")
-    assert "lq-seg-phantom 1.0" in (tmp_path / "leaderboard.html").read_text(encoding="utf-8")
+    for row in rows:
+        hardest = "dice_lq3" if row["edition"] == "lq-seg-phantom" else "dice_lq3plus"
+        assert float(row["drop"]) == pytest.approx(float(row["dice_clear"]) - float(row[hardest]), abs=2e-6)
+    text = (tmp_path / "leaderboard.html").read_text(encoding="utf-8")
+    medical, _, natural = text.partition('id="track-natural"')
+    assert "lq-seg-phantom 1.0" in natural and "lq-seg-phantom" not in medical.partition("<main>")[2]
+    assert "dm-seg-phantom 1.0" in medical and "dm-seg-phantom" not in natural
+    assert "Tab. 14, RobustSeg" in natural and "Tab. 14" not in medical
+    board = natural.partition('<table class="board"')[2].partition("</table>")[0]
+    assert "LQ-3<" in board and "LQ-3+" not in board
+    assert 'data-optional="LQ-2"' in board and 'data-optional="LQ-3"' not in board
+    assert "Unseen datasets (phantom) · preset dmseg · lq-seg-phantom 1.0" in natural
 
 
 def _benchmark(**changes: Any) -> dict[str, Any]:
     digest = find_published("lq-seg-phantom-1.0").digest
     named = {"edition": "lq-seg-phantom", "version": "1.0", "manifest_digest": digest, "track": "natural"}
-    return {"benchmark": {**named, "levels": list(TRACK_LEVELS["natural"]), **changes}}
+    declared = {**named, "levels": list(TRACK_LEVELS["natural"]), **changes}
+    return {"benchmark": declared, "protocol": {"preset": "dmseg"}}
 
 
 def test_four_levels_are_whole_on_the_natural_track_alone() -> None:

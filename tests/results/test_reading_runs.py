@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from synthetic_runs import write_run
+from synthetic_runs import SyntheticSource, write_run
 
 from dmseg.canonical import digest_rows
 from dmseg.errors import DataError, UsageError
@@ -23,7 +23,8 @@ from dmseg.rng import Stream
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_run(tmp_path_factory.mktemp("runs") / "alpha", failed=1)
+    few = {"busi": SyntheticSource("ultrasound", "seen", 3), "flare": SyntheticSource("ct", "unseen", 2, 2)}
+    return write_run(tmp_path_factory.mktemp("runs") / "alpha", failed=1, sources=few)
 
 
 def rewrite(folder: Path, out: Path, table: pa.Table, group: int) -> Path:

@@ -9,21 +9,25 @@ import numpy as np
 import pytest
 
 from dmseg.errors import UsageError
-from dmseg.simulators import Plan, plan, plan_operations
+from dmseg.simulators import OPS, Plan, plan, plan_operations
 from dmseg.simulators.operations import home_modality
+from dmseg.types import MODALITIES
 
 torch = pytest.importorskip("torch")
 
 from dmseg.simulators.batched import OPERATIONS, apply_batch  # noqa: E402
 
 EQUAL = ("gaussian_noise", "salt_pepper", "motion_blur", "brightness_contrast", "gamma", "jpeg")
-MODALITIES = {
+OTHER_MODALITIES = {
     "glare": ("endoscopy", "mri", "ultrasound"),
     "bias_field": ("mri", "ultrasound"),
     "vignette": ("endoscopy", "ultrasound"),
     "fog": ("microscopy",),
+    "beam_hardening": ("ct", "dental"),
+    "specular_reflection": ("endoscopy", "microscopy"),
+    "dead_pixels": ("ultrasound", "dermoscopy"),
 }
-CASES = [(op, modality) for op in OPERATIONS for modality in MODALITIES.get(op, (home_modality(op) or "mri",))]
+CASES = [(op, modality) for op in OPERATIONS for modality in OTHER_MODALITIES.get(op, (home_modality(op) or "mri",))]
 
 
 def as_tensor(images: list[np.ndarray]) -> Any:
@@ -76,11 +80,10 @@ def test_grey_stored_as_colour_gets_one_field(picture: Any) -> None:
         assert np.abs(found.astype(int) - drawn.apply(image, "lq3")).max() <= 1
 
 
-@pytest.mark.parametrize("modality", ["ultrasound", "mri", "xray", "microscopy"])
+@pytest.mark.parametrize("modality", MODALITIES)
 def test_whole_plans(modality: str, picture: Any) -> None:
     images = make_images(picture, modality, False, np.uint8)
-    domain = {"microscopy": ("fog",)}.get(modality)
-    plans = [plan(f"{k}", modality=modality, domain=domain, image=image) for k, image in enumerate(images)]
+    plans = [plan(f"{k}", modality=modality, image=image) for k, image in enumerate(images)]
     levels = ["lq2", "lq3plus", "clear"]
     made = apply_batch(as_tensor(images), plans, levels, on_arrays=False)
     for k, drawn in enumerate(plans):
@@ -129,15 +132,34 @@ def test_on_a_cpu_arrays_do_the_work(picture: Any) -> None:
     assert half.dtype == torch.float16
 
 
-def test_what_cannot_be_done_on_a_device_is_refused(picture: Any) -> None:
+def test_every_operation_has_a_torch_version() -> None:
+    assert set(OPERATIONS) == set(OPS)
+
+
+def test_images_of_several_modalities_in_one_batch(picture: Any) -> None:
+    modalities = ("ct", "dental", "ct")
+    images = [picture(modality, seed=k, size=64) for k, modality in enumerate(modalities)]
+    plans = [
+        plan_operations(str(k), "beam_hardening", modality=modality, image=images[k])
+        for k, modality in enumerate(modalities)
+    ]
+    made = apply_batch(as_tensor(images), plans, "lq3", on_arrays=False)
+    for k, image in enumerate(images):
+        assert np.abs(as_array(made[k]).astype(int) - plans[k].apply(image, "lq3")).max() <= 1
+
+
+def test_what_cannot_be_done_on_a_device_is_refused(picture: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     image = picture("microscopy", size=64)[..., 0].copy()
     batch = as_tensor([image])
 
     def run(drawn: Plan, given: Any = batch) -> Any:
         return apply_batch(given, [drawn], "lq1", on_arrays=False)
 
+    monkeypatch.delitem(OPERATIONS, "motion_blur")  # as an operation of a user
     for match, call in (
-        ("dead_pixels has no torch version", lambda: run(plan_operations("k", "dead_pixels", image=image))),
+        ("motion_blur has no torch version", lambda: run(plan_operations("k", "motion_blur", image=image))),
+        ("photon_starvation needs the body width", lambda: run(plan_operations("k", "photon_starvation"))),
+        ("specular_reflection needs the sites", lambda: run(plan_operations("k", "specular_reflection"))),
         ("fog needs the bright of Clear", lambda: run(plan_operations("k", "fog"))),
         ("visibility cap", lambda: run(plan_operations("k", "gamma"))),
         ("give one for each image", lambda: apply_batch(batch, [], "lq1")),

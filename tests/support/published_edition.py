@@ -38,7 +38,7 @@ class Published:
 
 
 @contextmanager
-def _publish(benchmark: Path) -> Iterator[None]:
+def publish(benchmark: Path) -> Iterator[None]:
     """Let a benchmark count as published, and a larger share of its masks as audited, for as long as a test runs."""
     manifests = importlib.import_module("dmseg.manifests.published")  # a function of that name hides the module
     with pytest.MonkeyPatch.context() as patch:
@@ -57,7 +57,7 @@ def tiny_edition(tmp_path_factory: pytest.TempPathFactory) -> Published:
     info = json.loads(header.read_text()) | dict(zip(("edition", "version"), EDITION, strict=True))
     header.write_text(json.dumps(info))
     runs = {name: folder / name for name in ("watershed", "disk")}
-    with _publish(benchmark):
+    with publish(benchmark):
         for name, run in runs.items():
             evaluate(name, open_benchmark(benchmark), run, keep_predictions=True)
     return Published(benchmark, runs)
@@ -65,5 +65,5 @@ def tiny_edition(tmp_path_factory: pytest.TempPathFactory) -> Published:
 
 @pytest.fixture(name="published")
 def publish_edition(tiny_edition: Published) -> Iterator[Published]:
-    with _publish(tiny_edition.benchmark):
+    with publish(tiny_edition.benchmark):
         yield tiny_edition

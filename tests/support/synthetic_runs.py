@@ -22,12 +22,12 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from dmseg.harness.options import run_key
-from dmseg.manifests import mask_sha256
+from dmseg.manifests import find_published, mask_sha256
 from dmseg.metrics import score
 from dmseg.results.audit import AUDIT_FILE, audit_record, write_audit
 from dmseg.results.columns import run_schema
 from dmseg.rng import Stream
-from dmseg.types import LEVELS
+from dmseg.types import LEVELS, TRACK_LEVELS
 
 HEIGHT, WIDTH, RADIUS, STEPS = 64, 80, 14, 5
 DIAGONAL = math.hypot(HEIGHT, WIDTH)
@@ -218,6 +218,16 @@ def write_run(
     (folder / "run.json").write_text(json.dumps(run_info(model, steps, **changes), indent=1))
     write_audit(folder / AUDIT_FILE, [audit_record(*row) for row in audit])
     return folder
+
+
+def make_natural(run: Path) -> None:
+    """Make a written run one on the natural phantom edition: without LQ-3+, and declared so."""
+    for name in ("steps", "prompts", "inputs"):
+        rows = pd.read_parquet(run / f"{name}.parquet")
+        rows[rows["level"] != "lq3plus"].to_parquet(run / f"{name}.parquet")
+    digest = find_published("lq-seg-phantom-1.0").digest
+    named = {"edition": "lq-seg-phantom", "version": "1.0", "manifest_digest": digest, "track": "natural"}
+    declare(run, "benchmark", levels=list(TRACK_LEVELS["natural"]), **named)
 
 
 def declare(run: Path, part: str, **values: Any) -> None:

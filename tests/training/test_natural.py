@@ -47,6 +47,9 @@ def test_photographs_are_degraded_anew_at_each_visit_by_the_online_version(tmp_p
     assert (made[0] != made[1]).any()
     with pytest.raises(DataError, match="ends in -natural"):
         BatchSchedule(bench, load_config("mobile-pge-sam"), 64)
+    build(tmp_path / "raw", tmp_path / "r", track="natural-robust", levels=["clear", "fog"], storage="recipe")
+    with pytest.raises(DataError, match="built with --track natural"):
+        BatchSchedule(open_benchmark(tmp_path / "r"), load_config("pge-sam-natural"), 64)
 
 
 def test_online_levels() -> None:

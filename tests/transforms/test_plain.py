@@ -93,7 +93,8 @@ def test_the_old_place_still_works(grey: np.ndarray) -> None:
 
 @pytest.mark.parametrize("host", ["monai", "albumentations", "torchvision", "torchio"])
 def test_a_missing_library_is_named(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, host, None)
+    for name in [host, *(name for name in sys.modules if name.startswith(f"{host}."))]:
+        monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.delitem(sys.modules, f"dmseg.transforms.{host}", raising=False)
     with pytest.raises(MissingDependencyError, match=rf"dmseg-bench\[{host}\]"):
         importlib.import_module(f"dmseg.transforms.{host}")

@@ -111,6 +111,7 @@ class Bridge:
     Attributes:
         environment: interpreter, packages, torch and CUDA of the other side.
         named_files: digests of the model's code and of files that its arguments name.
+        card: name of the model's card, where it is one that ships.
 
     Raises:
         ModelError: the process or its model does not start.
@@ -128,10 +129,12 @@ class Bridge:
         self.version: str = facts["version"]
         self.device: str = str(facts.get("device") or "cpu")
         for key in frames.STATED:
-            setattr(self, key, facts.get(key))
+            value = facts.get(key)
+            setattr(self, key, None if value == [] else value)  # an empty list says nothing, and its card may
         self.capabilities = frozenset(answer["capabilities"])
         self.named_files: dict[str, Any] = {key: facts.get(key) for key in ("source_sha256", "files")}
         self.environment: dict[str, Any] = answer["environment"]
+        self.card: str | None = None
         self._finalizer = weakref.finalize(self, _end, self.__dict__)
 
     def begin_run(self, folder: Path) -> None:

@@ -17,6 +17,7 @@ from dmseg import tables
 from dmseg.baselines.bridge import dmseg_bridge
 from dmseg.baselines.bridge.adapter import START_S, Bridge, Start
 from dmseg.baselines.bridge.process import ModelProcess
+from dmseg.baselines.cards import model_cards
 from dmseg.baselines.registry import EXPORTED
 from dmseg.errors import DataError, MissingDependencyError, UsageError, unknown_name
 
@@ -27,6 +28,11 @@ _INHERITED = (
     *("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TEMP", "SYSTEMROOT", "USERPROFILE", "SSH_AUTH_SOCK"),
     *("LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"),
 )
+_OF_ENGINES = (
+    *("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "CONTAINER_HOST", "CONTAINERS_CONF", "CONTAINERS_STORAGE_CONF"),
+    *("XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "DBUS_SESSION_BUS_ADDRESS", "APPTAINER_CACHEDIR"),
+)
+"""Where a container engine finds its daemon, its settings and its images; nothing of it reaches the container."""
 _OWN = ("PYTHONPATH", "VIRTUAL_ENV", "NUMBA_NUM_THREADS", "NUMBA_CACHE_DIR", "XDG_CACHE_HOME", "DMSEG_CACHE")
 """What a process of this very interpreter needs besides."""
 
@@ -87,8 +93,9 @@ def load_bridge(
     folder = (path.parent / described.folder).resolve()
     if not folder.is_dir():
         raise DataError(f"{path}: folder {folder} does not exist; give a folder relative to the bridge file")
-    command, image = _build_command(described, folder, path)
-    environment = _pick_environment(_INHERITED) | described.environment
+    names = (*_INHERITED, *(_OF_ENGINES if described.container is not None else ()))
+    environment = _pick_environment(names) | described.environment
+    command, image = _build_command(described, folder, path, environment)
     hello = _write_hello(weights, device, arguments, precision)
     start = Start(
         lambda walls, log: ModelProcess(command, environment, folder, log),
@@ -130,11 +137,13 @@ def load_shipped(
         )
     adapter = SHIPPED / f"{name}_adapter.py"
     described = BridgeFile(f"{adapter.name}:{find_class(adapter)}", python)
-    command, _ = _build_command(described, SHIPPED, packages)
-    place = weights if weights in (None, "random") else Path(str(weights)).absolute()
-    hello = _write_hello(place, device, arguments, precision)
     environment = _pick_environment(_INHERITED)
+    command, _ = _build_command(described, SHIPPED, packages, environment)
+    place = weights if weights in (None, "random") else Path(str(weights)).absolute()
+    given = {key: _find_path(value) for key, value in arguments.items()}
+    hello = _write_hello(place, device, given, precision)
     bridge = Bridge(Start(lambda walls, log: ModelProcess(command, environment, SHIPPED, log), hello), name)
+    bridge.card = name
     bridge.environment |= {"command": command[0], "image": None, "network": "shared", "files": "visible"}
     return bridge
 
@@ -157,7 +166,14 @@ def _pick_environment(names: Sequence[str]) -> dict[str, str]:
     return {name: os.environ[name] for name in names if name in os.environ}
 
 
-def _build_command(described: BridgeFile, folder: Path, path: Path) -> tuple[list[str], str | None]:
+def _find_path(value: Any) -> Any:
+    """Return a path that exists from here on, wherever the other side works; anything else as it is."""
+    return str(Path(value).absolute()) if isinstance(value, str) and value and Path(value).exists() else value
+
+
+def _build_command(
+    described: BridgeFile, folder: Path, path: Path, environment: Mapping[str, str]
+) -> tuple[list[str], str | None]:
     """Return the command, and the digest of a container's image."""
     script = Path(dmseg_bridge.__file__)
     if described.command:
@@ -168,12 +184,12 @@ def _build_command(described: BridgeFile, folder: Path, path: Path) -> tuple[lis
         found = shutil.which(interpreter, path=os.environ.get("PATH")) or shutil.which(str(folder / interpreter))
         if found is None:
             raise DataError(f'{path}: python = "{described.python}": no such program; give the path of an interpreter')
-        return [found, str(script), described.model], None
-    return _build_container_command(described.container, described.model, script, folder)
+        return [str(Path(found).absolute()), str(script), described.model], None
+    return _build_container_command(described.container, described.model, script, folder, environment)
 
 
 def _build_container_command(
-    container: Container, model: str, script: Path, folder: Path
+    container: Container, model: str, script: Path, folder: Path, environment: Mapping[str, str]
 ) -> tuple[list[str], str | None]:
     if container.engine not in ENGINES:
         raise unknown_name("container engine", container.engine, ENGINES)
@@ -188,12 +204,12 @@ def _build_container_command(
     gpus = ["--gpus", "all"] if container.gpus else []
     mounts = ["-v", f"{script}:/dmseg_bridge.py:ro", "-v", f"{folder}:/model:ro", "-w", "/model"]
     options = ["--rm", "-i", "--network", "none", *gpus, *mounts, *container.options]
-    return [container.engine, "run", *options, container.image, *inside], _find_image(container)
+    return [container.engine, "run", *options, container.image, *inside], _find_image(container, environment)
 
 
-def _find_image(container: Container) -> str | None:
+def _find_image(container: Container, environment: Mapping[str, str]) -> str | None:
     asked = [container.engine, "image", "inspect", "--format", "{{.Id}}", container.image]
-    answer = subprocess.run(asked, capture_output=True, text=True, check=False)
+    answer = subprocess.run(asked, capture_output=True, text=True, check=False, env=dict(environment))
     if answer.returncode != 0:
         raise DataError(
             f'{container.engine} has no image "{container.image}" here '
@@ -233,6 +249,7 @@ def load_isolated(
         walls=lambda: _build_walls(hidden) if walled else (),
     )
     bridge = Bridge(start)
+    bridge.card = name if name in model_cards() else None
     bridge.environment |= {"command": "isolated", "image": None}
     bridge.environment |= (
         {"network": "none", "files": "hidden"} if walled else {"network": "shared", "files": "visible"}

@@ -8,7 +8,7 @@ digest; the prose has none, so a corrected link changes no benchmark.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -115,9 +115,9 @@ class Recipe:
         ):
             if not low <= value <= 10**9:
                 raise DataError(f"{where}: {name} is {value}; a whole number from {low} to 1000000000")
-        for name, value in self.parameters.items():  # patterns of files: "images/{id}"
-            if isinstance(value, str) and "{" in value:
-                require_inside(value, f"{where}: parameters.{name}")
+        for name, value in _list_texts(self.parameters, "parameters"):  # patterns of files: "images/{id}"
+            if "{" in value or "/" in value or value == "..":
+                require_inside(value, f"{where}: {name}")
         for window in self.windows.values():
             if not (window.width > 0 and abs(window.center) <= 1e6 and window.width <= 1e6):
                 raise DataError(
@@ -172,6 +172,16 @@ class Recipe:
     def domain_ops(self, modality: str | None = None) -> tuple[str, ...]:
         """Return the names of the domain degradations of LQ-3+ for the images of one modality."""
         return self.domain[self.modality(modality)]
+
+
+def _list_texts(value: Any, name: str) -> Iterator[tuple[str, str]]:
+    """Yield every text in a table of parameters with where it is."""
+    if isinstance(value, str):
+        yield name, value
+    elif isinstance(value, Mapping | Sequence):
+        pairs = value.items() if isinstance(value, Mapping) else enumerate(value)
+        for key, item in pairs:
+            yield from _list_texts(item, f"{name}.{key}")
 
 
 def from_table(table: Mapping[str, Any], where: str) -> Recipe:

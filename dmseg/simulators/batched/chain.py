@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dmseg.errors import UsageError
 from dmseg.simulators import pixels, visibility
-from dmseg.simulators.batched import domain, general
+from dmseg.simulators.batched import domain, general, marks, tomography
 from dmseg.simulators.batched.tensors import put
 from dmseg.simulators.operations import operation
 from dmseg.simulators.plan import Plan, PlanStep
@@ -39,8 +39,14 @@ OPERATIONS: Mapping[str, domain.Function] = {
     "vignette": domain.vignette,
     "illumination_shadow": domain.illumination_shadow,
     "fog": domain.fog,
+    "gel_reflection": marks.gel_reflection,
+    "specular_reflection": marks.specular_reflection,
+    "double_exposure": marks.double_exposure,
+    "dead_pixels": marks.dead_pixels,
+    "beam_hardening": tomography.beam_hardening,
+    "photon_starvation": tomography.photon_starvation,
 }
-"""The operations that have a torch version: ``function(x, clear, scenes, values) -> x``, each by its name on arrays.
+"""Torch versions of all operations that ship: ``function(x, clear, scenes, values) -> x``, by their names on arrays.
 
 x and clear are uint8, or float32 in [0, 1], (B, C, H, W) with C of 1 or 3; the result is a new tensor of the same type.
 """
@@ -50,10 +56,15 @@ _FACTS = {
     "speckle": ("geometry",),
     "acoustic_shadow": ("geometry", "reflectors"),
     "fog": ("bright",),
+    "gel_reflection": ("geometry", "interface"),
+    "specular_reflection": ("sites",),
+    "photon_starvation": ("body width",),
 }
 """What an operation must know of Clear that only :meth:`Plan.observe` measures."""
 _FACTS_IN = {
     ("bias_field", "ultrasound"): ("geometry",),
+    ("dead_pixels", "ultrasound"): ("geometry",),
+    ("beam_hardening", "ct"): ("body width",),
     ("vignette", "ultrasound"): ("geometry",),
     ("vignette", "dental"): ("field_of_view",),
     ("vignette", "endoscopy"): ("field_of_view",),
@@ -86,7 +97,7 @@ def apply_batch(
         brightness, gamma and JPEG; within one grey of 255 for the others.
 
     Raises:
-        UsageError: another shape or type, an operation without a torch version, facts that were not observed.
+        UsageError: another shape or type, an operation of a user (no torch version), facts that were not observed.
     """
     if images.ndim != 4 or images.shape[1] not in (1, 3) or min(images.shape[2:]) < pixels.MINIMUM_SIDE:
         raise UsageError(

@@ -133,7 +133,7 @@ def measure_scanned_share(clear: Tensor) -> Tensor:
     """Return 0 where Clear shows nothing and 1 inside, float32 (B, 1, 64, 64); see :mod:`dmseg.simulators.general`."""
     side = general.MAP_SIDE
     grey = clear.amax(dim=1, keepdim=True).float()
-    down, across = (put(_make_area_weights(size, side), clear.device) for size in clear.shape[2:])
+    down, across = (put(tensors.make_area_weights(size, side), clear.device) for size in clear.shape[2:])
     small = down @ grey @ across.T
     small = torch.round(small) / 255 if clear.dtype == torch.uint8 else small
     lit = torch.nn.functional.pad((small > general.LIT_GREY).float(), (8,) * 4, mode="replicate")
@@ -148,12 +148,3 @@ def measure_scanned_share(clear: Tensor) -> Tensor:
 def _dilate(mask: Tensor, kernel: np.ndarray) -> Tensor:
     weights = put(kernel, mask.device)[None, None]
     return (torch.nn.functional.conv2d(mask, weights, padding=kernel.shape[0] // 2) > 0.5).float()
-
-
-def _make_area_weights(size: int, side: int) -> np.ndarray:
-    """Return the share of every px in the mean of each of ``side`` equal parts, float32 (side, size)."""
-    edges = np.arange(side + 1) * (size / side)
-    first, last = edges[:-1, None], edges[1:, None]
-    px = np.arange(size)[None]
-    overlap = np.clip(np.minimum(last, px + 1) - np.maximum(first, px), 0, None)
-    return np.asarray(overlap / overlap.sum(axis=1, keepdims=True), np.float32)

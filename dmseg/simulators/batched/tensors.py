@@ -90,6 +90,15 @@ def average_locally(x: Tensor, size: int, *, repeat_edge: bool = True) -> Tensor
     return total / (size * size)
 
 
+def make_area_weights(size: int, side: int) -> np.ndarray:
+    """Return the share of every px in the mean of each of ``side`` equal parts, float32 (side, size)."""
+    edges = np.arange(side + 1) * (size / side)
+    first, last = edges[:-1, None], edges[1:, None]
+    px = np.arange(size)[None]
+    overlap = np.clip(np.minimum(last, px + 1) - np.maximum(first, px), 0, None)
+    return np.asarray(overlap / overlap.sum(axis=1, keepdims=True), np.float32)
+
+
 def convolve(x: Tensor, taps: NDArray[np.float32], axis: int) -> Tensor:
     """Return a float image, already padded along ``axis``, summed with one row of taps an image; float32 (B, K)."""
     weights = put(taps, x.device).reshape(len(taps), -1, 1, 1, 1)

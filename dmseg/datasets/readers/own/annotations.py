@@ -24,6 +24,7 @@ from dmseg.datasets.readers.own.label_studio import decode_brush
 from dmseg.datasets.sources import NOTE, LeftOut, Reader, Scan, Source
 from dmseg.errors import DataError, ImageFileError
 from dmseg.imaging import check_size
+from dmseg.naming import require_inside
 from dmseg.reading import read_json
 from dmseg.types import Mask, Sample, Structure
 
@@ -159,10 +160,8 @@ def find_annotation_files(root: Path, given: Sequence[str]) -> list[Path]:
     for name in given:
         if name.startswith("*"):
             found += tree.files_below(root, (name[1:],))
-        elif ".." in PurePosixPath(name).parts or PurePosixPath(name).is_absolute():
-            raise DataError(f'annotations = "{name}": give a path inside of the folder')
         else:
-            found.append(root / name)
+            found.append(root / require_inside(name, "annotations"))
     return found
 
 
