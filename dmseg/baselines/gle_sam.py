@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from dmseg.baselines import checkpoints
 from dmseg.baselines.networks.sam import TABLE, PromptedNetwork
-from dmseg.baselines.prompted import InputFrame, PromptedAdapter, bilinear, normalise_imagenet
+from dmseg.baselines.prompted import InputFrame, PromptedAdapter, bilinear, normalise_imagenet, stretch_frame
 from dmseg.errors import ModelError
 from dmseg.types import Image
 
@@ -34,12 +34,11 @@ class GleSamAdapter(PromptedAdapter):
     """GleSAM (ViT-L)."""
 
     def prepare(self, image: Image) -> tuple[Tensor, InputFrame]:
-        height, width = image.shape[:2]
         side, stretched = self.network.side, TABLE["gle_sam"]["stretched"]
         small = PillowImage.fromarray(image).resize((stretched, stretched), PillowImage.Resampling.BICUBIC)
         pixels = torch.from_numpy(np.array(small)).permute(2, 0, 1)[None].float()
         enlarged = functional.interpolate(pixels, (side, side), mode="bilinear", align_corners=False, antialias=True)
-        return normalise_imagenet(enlarged[0]), InputFrame((height, width), (side, side), (side / width, side / height))
+        return normalise_imagenet(enlarged[0]), stretch_frame(image, side)
 
     def finish(self, low_res: Tensor, frame: InputFrame) -> Tensor:
         stretched = TABLE["gle_sam"]["stretched"]

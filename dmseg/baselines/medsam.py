@@ -16,7 +16,7 @@ from torch import Tensor
 
 from dmseg.baselines.cubic import stretch_cubic
 from dmseg.baselines.networks.sam import PromptedNetwork
-from dmseg.baselines.prompted import InputFrame, PromptedAdapter, bilinear, min_max
+from dmseg.baselines.prompted import InputFrame, PromptedAdapter, bilinear, min_max, stretch_frame
 from dmseg.types import Image, Prompts
 
 
@@ -43,15 +43,12 @@ class MedSamAdapter(BoxOnly):
     """MedSAM (ViT-B)."""
 
     def prepare(self, image: Image) -> tuple[Tensor, InputFrame]:
-        height, width = image.shape[:2]
         side = self.network.side
         stretched = stretch_cubic(image, side)
         low, high = int(stretched.min()), int(stretched.max())
         table = np.zeros(256, np.float32)
         table[low : high + 1] = min_max(np.arange(low, high + 1))
-        return torch.from_numpy(table[stretched]), InputFrame(
-            (height, width), (side, side), (side / width, side / height)
-        )
+        return torch.from_numpy(table[stretched]), stretch_frame(image, side)
 
     def finish(self, low_res: Tensor, frame: InputFrame) -> Tensor:
         return torch.logit(bilinear(low_res.sigmoid(), frame.canvas)[:, 0], eps=1e-7)

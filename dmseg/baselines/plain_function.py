@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dmseg.baselines.interface import CAPABILITIES, STROKE_CAPABILITIES, Described, Prediction, find_refused_strokes
+from dmseg.baselines.interface import Described, Prediction, find_refused_strokes
 from dmseg.baselines.user_models import source_digest
 from dmseg.errors import ModelError
 from dmseg.types import Image, Prompts
@@ -25,7 +25,7 @@ STATED = ("params", "code_url", "paper_url", "license", "input_size", "trained_o
 class FunctionAdapter(Described):
     """Wraps a plain function; each call gets its own copy of the image, so that no mask can disturb another."""
 
-    capabilities = frozenset(CAPABILITIES) - {"batched_prompts", *STROKE_CAPABILITIES.values()}
+    capabilities = frozenset({"points", "negative_points", "box", "mask_feedback"})
 
     def __init__(self, function: PlainFunction, name: str | None = None) -> None:
         self.function = function

@@ -68,6 +68,17 @@ def longest_side(height: int, width: int, side: int) -> tuple[int, int]:
     return int(height * scale + 0.5), int(width * scale + 0.5)
 
 
+def stretch_frame(image: Image, side: int) -> InputFrame:
+    """Return the frame of an image that is stretched to a square of ``side``."""
+    height, width = image.shape[:2]
+    return InputFrame((height, width), (side, side), (side / width, side / height))
+
+
+def is_ambiguous(prompts: Prompts) -> bool:
+    """Tell whether a single click is all that is given: where Meta's predictors advise to ask for three masks."""
+    return prompts.box is None and len(prompts.points) == 1
+
+
 def min_max(image: NDArray[Any]) -> NDArray[np.float64]:
     """Stretch an image to [0, 1] over all pixels and channels; a constant one becomes 0."""
     values = image.astype(np.float64)

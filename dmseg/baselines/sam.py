@@ -17,6 +17,7 @@ from dmseg.baselines.prompted import (
     InputFrame,
     PromptedAdapter,
     bilinear,
+    is_ambiguous,
     longest_side,
     normalise_imagenet,
     pad_to_square,
@@ -46,4 +47,4 @@ class SamAdapter(PromptedAdapter):
         return bilinear(full[..., : frame.content[0], : frame.content[1]], frame.canvas)[:, 0]
 
     def multimask(self, prompts: Prompts) -> bool:
-        return self.mode == "official" and prompts.box is None and len(prompts.points) == 1
+        return self.mode == "official" and is_ambiguous(prompts)

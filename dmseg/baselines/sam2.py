@@ -15,7 +15,14 @@ from PIL import Image as PillowImage
 from torch import Tensor
 from torch.nn import functional
 
-from dmseg.baselines.prompted import InputFrame, PromptedAdapter, bilinear, normalise_imagenet
+from dmseg.baselines.prompted import (
+    InputFrame,
+    PromptedAdapter,
+    bilinear,
+    is_ambiguous,
+    normalise_imagenet,
+    stretch_frame,
+)
 from dmseg.types import Image, Prompts
 
 _LARGEST_FEEDBACK = 32.0
@@ -25,10 +32,8 @@ class Sam2Adapter(PromptedAdapter):
     """SAM 2.1."""
 
     def prepare(self, image: Image) -> tuple[Tensor, InputFrame]:
-        height, width = image.shape[:2]
         side = self.network.side
-        frame = InputFrame((height, width), (side, side), (side / width, side / height))
-        return normalise_imagenet(self.stretch(image, side)), frame
+        return normalise_imagenet(self.stretch(image, side)), stretch_frame(image, side)
 
     def stretch(self, image: Image, side: int) -> Tensor:
         """Return the image (3, side, side) on 0..255, float32."""
@@ -42,7 +47,7 @@ class Sam2Adapter(PromptedAdapter):
         return low_res.clamp(-_LARGEST_FEEDBACK, _LARGEST_FEEDBACK)
 
     def multimask(self, prompts: Prompts) -> bool:
-        return self.mode == "official" and prompts.box is None and len(prompts.points) == 1
+        return self.mode == "official" and is_ambiguous(prompts)
 
 
 class MedSam2Adapter(Sam2Adapter):

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from dmseg.baselines.networks.sam import TABLE
-from dmseg.baselines.prompted import InputFrame, PromptedAdapter, bilinear
+from dmseg.baselines.prompted import InputFrame, PromptedAdapter, bilinear, stretch_frame
 from dmseg.types import Image, Prompts
 
 
@@ -33,7 +33,7 @@ class SamMed2dAdapter(PromptedAdapter):
             frame = InputFrame((height, width), (height, width), (1.0, 1.0), (left, top))
         else:
             square = cv2.resize(values, (side, side), interpolation=cv2.INTER_NEAREST)
-            frame = InputFrame((height, width), (side, side), (side / width, side / height))
+            frame = stretch_frame(image, side)
         return torch.from_numpy(np.ascontiguousarray(square.transpose(2, 0, 1), dtype=np.float32)), frame
 
     def finish(self, low_res: Tensor, frame: InputFrame) -> Tensor:

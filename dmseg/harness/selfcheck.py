@@ -24,6 +24,7 @@ T = TypeVar("T")
 OK, WARNING, FAILED = "ok", "warning", "failed"
 _SHAPES = ((96, 128), (131, 90))
 _DISCS = ((0.3, 0.4, 0.18), (0.72, 0.62, 0.15))
+_REMEMBERS = "keep what belongs to an image in its embedding, or evaluate with --serial"
 _ENOUGH = frozenset({"points", "box", "text"})
 _FEW_PIXELS = 1e-3
 """Share of pixels that may differ between batch and single before it is called a failure: float sums are reordered."""
@@ -118,7 +119,14 @@ def selfcheck(model: ModelAdapter | SelfTestAdapter, timeout: float | None = Non
     asked = _Asked(guarded, scenes[0], embeddings[0], model.capabilities)
     first = asked.ask(asked.take_prompts(0))
     if isinstance(first, CallFailure):
-        return [*checks, Check("answer", FAILED, f"{first.status}: {first.message}")]
+        failed = Check("answer", FAILED, f"{first.status}: {first.message}")
+        asked = _Asked(guarded, scenes[0], guarded.encode([scenes[0].image])[0], model.capabilities)
+        first = asked.ask(asked.take_prompts(0))
+        if isinstance(first, CallFailure):
+            return [*checks, failed]
+        checks.append(
+            Check("two images", FAILED, f"with another image encoded in between, {failed.detail}; {_REMEMBERS}")
+        )
     checks.append(Check("answer", OK, f"logits on the image's grid; {int(first.mask.sum())} pixels for one prompt"))
     for check in CHECKS:
         checks += check(asked, scenes, model)
@@ -169,9 +177,7 @@ def _other_image(asked: _Asked, scenes: list[CheckScene], model: Model) -> Check
     kept = _compare_answers(
         "memory", before, asked.ask(asked.take_prompts(0)), "before and after another image", exact=True
     )
-    hint = (
-        "; keep what belongs to an image in its embedding, or evaluate with --serial" if kept.verdict == FAILED else ""
-    )
+    hint = f"; {_REMEMBERS}" if kept.verdict == FAILED else ""
     yield Check(kept.name, kept.verdict, kept.detail + hint)
     if not isinstance(again, CallFailure):
         answer = asked_again.ask(asked.take_prompts(0))

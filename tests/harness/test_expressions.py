@@ -184,6 +184,8 @@ def test_what_cannot_be_is_refused_in_words(spoken: Path, tmp_path: Path) -> Non
         harness.evaluate("watershed", spoken, tmp_path / "b", preset="text")
     with pytest.raises(UsageError, match='needs box, negative_points, points, which model "reader"'):
         harness.evaluate(Reader(), spoken, tmp_path / "c")
+    with pytest.raises(UsageError, match='needs text, which model "answer" does not take'):
+        harness.evaluate(answer, spoken, tmp_path / "e", preset="text")  # a plain function has no place for a sentence
     (tmp_path / "p.parquet").write_bytes(b"")
     with pytest.raises(UsageError, match="gives the sentences of the benchmark"):
         harness.evaluate(Reader(), spoken, tmp_path / "d", preset="text", prompts=tmp_path / "p.parquet")

@@ -95,6 +95,17 @@ class Vandal(PlainDisk):
         return prediction
 
 
+class SetImage(PlainDisk):
+    """A predictor with set_image: predict answers on the grid of the image that was encoded last."""
+
+    def encode(self, images):
+        self._last = list(super().encode(images))[-1]
+        return [None] * len(images)
+
+    def predict(self, embeddings, image_index, prompts, state):
+        return super().predict([self._last], [0] * len(prompts), prompts, state)
+
+
 class Contrary(PlainDisk):
     def predict(self, embeddings, image_index, prompts, state):
         prediction = super().predict(embeddings, image_index, prompts, state)
@@ -119,6 +130,7 @@ class Timid(PlainDisk):
     [
         (Restless, "determinism", FAILED),
         (Forgetful, "memory", FAILED),
+        (SetImage, "two images", FAILED),
         (Crowded, "batch, mask 1", FAILED),
         (Rounding, "batch, mask 1", WARNING),
         (Deaf, "uses points", FAILED),
@@ -132,6 +144,12 @@ class Timid(PlainDisk):
 )
 def test_a_bad_habit_is_found(model, check, verdict):
     assert verdicts(model())[check] == verdict
+
+
+def test_a_model_that_remembers_an_image_is_told_what_to_do():
+    for model in (Forgetful(), SetImage()):
+        failed = [check.detail for check in selfcheck(model) if check.verdict == FAILED]
+        assert any("embedding, or evaluate with --serial" in detail for detail in failed)
 
 
 def test_it_stops_where_nothing_more_can_be_said():

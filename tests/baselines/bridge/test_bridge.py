@@ -175,6 +175,7 @@ def test_an_isolated_model_gives_the_same_run(tiny, tmp_path):
     assert outside["model"]["bridge"]["command"] == "isolated"
 
 
+@pytest.mark.slow
 def test_an_isolated_network_gives_the_same_run(tiny, tmp_path):
     pytest.importorskip("torch", reason="network baselines need the extra [models]")
     harness.evaluate("mini-sam", tiny, tmp_path / "in", levels=["clear"], limit=1)
@@ -215,7 +216,8 @@ def test_self_tests_are_not_isolated():
 @pytest.mark.slow
 def test_an_environment_with_conflicting_pins_gives_the_same_run(tiny, tmp_path):
     """Another numpy major version, in the oldest Python at hand; needs the package index."""
-    found = (shutil.which(f"python3.{minor}") for minor in (8, 9, 10, 11))
+    found = [shutil.which(f"python3.{minor}") for minor in (8, 9, 10, 11)]
+    found[:0] = sorted(map(str, Path.home().glob(".pyenv/versions/3.[89]*/bin/python")))
     older = next(
         (one for one in found if one and subprocess.run([one, "-c", ""], capture_output=True).returncode == 0),
         sys.executable,
