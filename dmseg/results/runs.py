@@ -270,5 +270,5 @@ def _read_block(path: Path, block: _Block, text: bool) -> pa.Table:
         mask = batch["mask_id"].cast(pa.string())
         inside = pc.and_(pc.greater_equal(mask, block.first), pc.less_equal(mask, block.last))
         inside = pc.and_(inside, pc.equal(batch["level"].cast(pa.string()), block.level))
-        found.append(batch.filter(inside).cast(schema))
-    return pa.Table.from_batches(found, schema=schema)
+        found.append(pa.Table.from_batches([batch.filter(inside)]).cast(schema))  # a batch casts from pyarrow 16 on
+    return pa.concat_tables(found) if found else schema.empty_table()
