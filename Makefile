@@ -88,10 +88,11 @@ bench: $(BENCHMARKS)
 bench-build: install
 	$(BIN)/python benchmarks/bench_build.py
 
-# One worker beside two, building and evaluating, on a quiet machine. RAW: downloads (default: phantoms); LIMIT: images of
+# One worker beside two, of one core each, building and evaluating, on a quiet machine. RAW: downloads (default: phantoms); LIMIT: images of
 # each dataset that are built, EVALUATE: that are evaluated.
 bench-scaling: install
 	bench=$$(mktemp -d)/bench && trap 'rm -rf "$${bench%/bench}"' EXIT && \
+	export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 NUMBA_NUM_THREADS=1 && \
 	$(BIN)/python benchmarks/bench_build.py --only scaling --keep "$$bench" --limit $(or $(LIMIT),100) $(if $(RAW),--raw $(RAW)) && \
 	$(BIN)/python benchmarks/bench_harness.py --scaling "$$bench" --limit $(or $(EVALUATE),20)
 

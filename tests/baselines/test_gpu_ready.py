@@ -41,7 +41,13 @@ def robust() -> Any:
     return small(RobustSamAdapter, partial(RobustSAMNetwork, "vit_b", SIDE))
 
 
-def build_enhanced() -> Any:
+@pytest.fixture(scope="module")
+def sam() -> Any:
+    return small(SamAdapter, partial(build_sam, "vit_b", SIDE))
+
+
+@pytest.fixture(scope="module")
+def enhanced() -> Any:
     return small(SamAdapter, lambda: add_modules(build_mini_sam(), "mini-sam", {"enhancer": {}}))
 
 
@@ -93,38 +99,30 @@ def test_robust_sam_encodes_several_images_in_one_pass_as_one_by_one(robust: Any
 
 @pytest.mark.parametrize("kind", ["sam", "robust", "enhanced"])
 def test_an_embedding_lets_go_of_the_batch_that_it_was_encoded_in(kind: str, request: pytest.FixtureRequest) -> None:
-    model = (
-        request.getfixturevalue("robust")
-        if kind == "robust"
-        else build_enhanced()
-        if kind == "enhanced"
-        else small(SamAdapter, partial(build_sam, "vit_b", SIDE))
-    )
-    kept = model.encode(IMAGES)[1]
+    kept = request.getfixturevalue(kind).encode(IMAGES)[1]
     held = tensors(kept.encoded)
     assert held and all(one.untyped_storage().nbytes() == one.numel() * one.element_size() for one in held)
 
 
 @pytest.mark.parametrize("mode", ["iterative", "official"])
-def test_only_features_that_the_decoder_uses_are_kept(mode: str) -> None:
-    plain = small(SamAdapter, partial(build_sam, "vit_b", SIDE)).encode(IMAGES[:1])[0].encoded
+def test_only_features_that_the_decoder_uses_are_kept(mode: str, sam: Any) -> None:
+    plain = sam.encode(IMAGES[:1])[0].encoded
     assert [tuple(one.shape) for one in tensors(plain)] == [tuple(plain.embedding.shape)]
     robust = small(RobustSamAdapter, partial(RobustSAMNetwork, "vit_b", SIDE), mode=mode)
     encoded = robust.encode(IMAGES[:1])[0].encoded
     assert encoded.intermediate == {} and len(tensors(encoded)) == (2 if mode == "iterative" else 1)
 
 
-def test_a_prediction_reads_no_number_back_from_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_prediction_reads_no_number_back_from_the_device(sam: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every number that Python looks at makes the CPU wait for the GPU; a call for many masks must not ask for one."""
-    model = small(SamAdapter, partial(build_sam, "vit_b", SIDE))
-    embedding = model.encode(IMAGES[:1])
+    embedding = sam.encode(IMAGES[:1])
 
     def refuse(*given: Any) -> Any:
         raise AssertionError("a number was read back")
 
     for name in ("item", "tolist", "__float__", "__bool__", "__int__"):
         monkeypatch.setattr(torch.Tensor, name, refuse)
-    answer = model.predict(embedding, [0] * 3, clicks(3), [None] * 3)
+    answer = sam.predict(embedding, [0] * 3, clicks(3), [None] * 3)
     monkeypatch.undo()
     assert len(answer.scores.tolist()) == 3
 
@@ -142,31 +140,31 @@ def test_the_fourier_step_stays_in_single_precision(kind: Any) -> None:
     assert bool(expected.isfinite().all()) and torch.equal(reduced, expected)
 
 
-def test_the_callers_settings_of_torch_are_respected_and_left_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = small(SamAdapter, partial(build_sam, "vit_b", SIDE))
+def test_the_callers_settings_of_torch_are_respected_and_left_as_they_were(
+    sam: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cudnn, products = torch.backends.cudnn, torch.backends.cuda.matmul
     seen: list[tuple[bool, ...]] = []
-    encode = model.network.encode
+    encode = sam.network.encode
 
     def note(pixels: Any) -> Any:
         seen.append((cudnn.deterministic, cudnn.benchmark, cudnn.enabled, cudnn.allow_tf32, products.allow_tf32))
         return encode(pixels)
 
-    monkeypatch.setattr(model.network, "encode", note)
+    monkeypatch.setattr(sam.network, "encode", note)
     before = cudnn.deterministic, cudnn.benchmark, cudnn.enabled, cudnn.allow_tf32, products.allow_tf32
     try:
         cudnn.deterministic, cudnn.benchmark, cudnn.enabled = True, True, False
         cudnn.allow_tf32 = products.allow_tf32 = True
-        model.encode(IMAGES[:1])
+        sam.encode(IMAGES[:1])
         assert seen == [(True, True, False, False, False)]  # only TF32 is another matter: fp32 means fp32
         assert cudnn.allow_tf32 and products.allow_tf32
     finally:
         cudnn.deterministic, cudnn.benchmark, cudnn.enabled, cudnn.allow_tf32, products.allow_tf32 = before
 
 
-def test_networks_offer_to_prepare_images_apart_from_encoding_them() -> None:
-    model = small(SamAdapter, partial(build_sam, "vit_b", SIDE))
-    assert isinstance(model, PreparingAdapter)
-    apart = model.encode_prepared([model.prepare(image) for image in IMAGES])
-    for one, other in zip(apart, model.encode(IMAGES), strict=True):
+def test_networks_offer_to_prepare_images_apart_from_encoding_them(sam: Any) -> None:
+    assert isinstance(sam, PreparingAdapter)
+    apart = sam.encode_prepared([sam.prepare(image) for image in IMAGES])
+    for one, other in zip(apart, sam.encode(IMAGES), strict=True):
         assert torch.equal(one.encoded.embedding, other.encoded.embedding) and one.frame == other.frame

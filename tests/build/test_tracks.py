@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import Command
 
-from dmseg.build import build, level_table, open_benchmark, require_track, split_counts, verify
+import dmseg.build.run as run_module
+from dmseg.build import build, level_table, open_benchmark, phantom_raw, require_track, split_counts, verify
 from dmseg.build.tasks import check_options
 from dmseg.build.tracks import read_plan
 from dmseg.errors import DataError, UsageError
@@ -40,6 +43,39 @@ def test_natural_levels_are_lq_seg_for_any_workers_and_storage(raw: Path, tmp_pa
     np.testing.assert_array_equal(stored.image(image, "lq3"), expected)
     np.testing.assert_array_equal(made.image(image, "lq3"), expected)
     assert verify(stored) == []
+
+
+@pytest.mark.parametrize("track", ["natural", "natural-robust"])
+def test_a_natural_build_is_the_same_in_another_order_and_after_a_kill(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, track: str
+) -> None:
+    out = tmp_path / "killed"
+    process = Command("build", "--raw", raw, "--out", out, "--track", track)
+    while process.is_running and not list(out.rglob("*.png")):
+        time.sleep(0.005)
+    assert process.kill(), "the build was not caught while it ran; the test measures nothing"
+    assert not (out / "benchmark.json").exists()
+    expected = build(raw, out, track=track).manifest_digest
+    assert verify(open_benchmark(out)) == []
+    assert not list(out.rglob(".dmseg-tmp-*"))
+    ordered = run_module.tasks
+    monkeypatch.setattr(run_module, "tasks", lambda *given: ordered(*given)[::-1])
+    assert build(raw, tmp_path / "backwards", track=track).manifest_digest == expected
+    names = sorted(path.relative_to(out) for path in out.rglob("*.png"))
+    assert names == sorted(path.relative_to(tmp_path / "backwards") for path in (tmp_path / "backwards").rglob("*.png"))
+    assert all((out / name).read_bytes() == (tmp_path / "backwards" / name).read_bytes() for name in names)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("track", ["natural", "natural-robust"])
+def test_a_natural_build_is_the_same_for_every_engine(tmp_path: Path, track: str) -> None:
+    pytest.importorskip("distributed", reason="dask is not installed")
+    raw = phantom_raw(2, track=track)
+    digests = {
+        (engine, jobs): build(raw, tmp_path / f"{engine}-{jobs}", track=track, engine=engine, jobs=jobs).manifest_digest
+        for engine, jobs in (("inline", 1), ("loky", 2), ("loky", 3), ("dask", 2))
+    }
+    assert len(set(digests.values())) == 1, digests
 
 
 def test_robust_seg_levels_are_its_15_types_on_the_photographs_of_the_natural_track(raw: Path, tmp_path: Path) -> None:
@@ -81,6 +117,21 @@ def test_photographs_in_bad_conditions_have_one_level(raw: Path, tmp_path: Path)
     assert (bench.track, bench.levels) == ("natural-real", ("clear",))
     with pytest.raises(UsageError, match="natural-real, not natural"):
         require_track(bench, "natural")
+
+
+def test_which_objects_are_evaluated_is_the_rule_of_each_set(tmp_path: Path) -> None:
+    write_phantoms(tmp_path / "raw", per_dataset=2, datasets=["COCO", "LVIS", "LIS", "SeaClear", "MSRA-10K"])
+    build(tmp_path / "raw", tmp_path / "n", track="natural", levels=["clear"])
+    build(tmp_path / "raw", tmp_path / "r", track="natural-real")
+    for name, one in (("n", True), ("r", False)):
+        bench = open_benchmark(tmp_path / name)
+        masks = bench.masks[bench.masks["image_id"].str.contains("COCO|LVIS|LIS|SeaClear")]
+        counts = masks.groupby("image_id")["evaluate"].agg(["size", "sum"])
+        assert (counts["size"] > 1).any()
+        assert (counts["sum"] == (1 if one else counts["size"])).all(), name
+    bench = open_benchmark(tmp_path / "n")
+    splits = bench.images.groupby("dataset")["split"].agg(set)
+    assert splits.to_dict() == {"COCO": {"unseen"}, "LVIS": {"train", "seen"}, "MSRA-10K": {"train"}}
 
 
 def test_tracks_levels_and_folders_are_not_mixed(raw: Path, tmp_path: Path) -> None:

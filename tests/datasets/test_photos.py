@@ -180,6 +180,36 @@ def test_lis_reads_the_dark_images_of_the_lists_with_one_added(files: Files) -> 
     assert not left_out
 
 
+def test_lis_reads_each_image_once_where_all_its_lists_are_there(files: Files) -> None:
+    for number in (2, 4):
+        files.picture(f"RGB-dark/JPEGImages/{number}.JPG", IMAGE)
+    for kind in ("JPG", "png"):
+        for part, numbers in (("traintest", (2, 4)), ("train", (2,)), ("test", (4,))):
+            listed = [{"id": number, "file_name": f"./JPEGImages/{number}.png"} for number in numbers]
+            text = _coco(listed, [{"image_id": number} for number in numbers])
+            files.text(f"annotations/lis_coco_{kind}_{part}+1.json", text)
+    reader = datasets.reader("LIS")
+    assert [source.id for source in reader.sources(files.root)] == ["2", "4"]
+
+
+@pytest.mark.parametrize(
+    ("name", "image", "mask"),
+    [
+        ("ThinObject-5K", "images_test/a.jpg", "masks_test/a.png"),
+        ("MSRA-10K", "a.jpg", "a.png"),
+        ("ECSSD", "images/a.jpg", "ground_truth_mask/a.png"),
+        ("WXSOD", "test_real/input/a.jpg", "test_real/gt/a.png"),
+    ],
+)
+def test_soft_edges_of_a_mask_are_cut_in_the_middle(files: Files, name: str, image: str, mask: str) -> None:
+    soft = OBJECT.copy()
+    soft[3, 5:20], soft[12, 5:20] = 127, 128
+    files.picture(image, IMAGE)
+    files.picture(mask, soft)
+    samples, _ = _read(name, files.root)
+    np.testing.assert_array_equal(next(iter(samples.values())).structures[0].mask, soft >= 128)
+
+
 def test_seaclear_cases_are_site_and_camera(files: Files) -> None:
     names = ["north/dslr/frame_1.jpg", "north/rov/frame_1.jpg", "south/rov/frame_1.jpg"]
     for name in names:

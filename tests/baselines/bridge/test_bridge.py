@@ -175,6 +175,7 @@ def test_an_isolated_model_gives_the_same_run(tiny, tmp_path):
     assert outside["model"]["bridge"]["command"] == "isolated"
 
 
+@pytest.mark.slow
 def test_an_isolated_network_gives_the_same_run(tiny, tmp_path):
     pytest.importorskip("torch", reason="network baselines need the extra [models]")
     harness.evaluate("mini-sam", tiny, tmp_path / "in", levels=["clear"], limit=1)
