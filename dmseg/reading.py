@@ -12,7 +12,6 @@ import os
 import re
 import stat
 import tomllib
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -128,26 +127,6 @@ def read_toml(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise DataError(f"{show_name(path)}: not a readable TOML table: {error}") from None
     return table
-
-
-def read_gzip(path: Path, *, limit: int, links: bool = True) -> bytes:
-    """Return what a gzip file holds, at most ``limit`` bytes unpacked; a damaged or larger one is a DataError."""
-    packed = read_regular(path, limit=limit, links=links)
-    parts, size = [], 0
-    try:
-        while packed:
-            unpacker = zlib.decompressobj(wbits=31)
-            part = unpacker.decompress(packed, limit + 1 - size)
-            size += len(part)
-            parts.append(part)
-            if size > limit:
-                raise DataError(f"{show_name(path)}: unpacks to more than {limit} bytes")
-            if not unpacker.eof:
-                raise DataError(f"{show_name(path)}: not readable gzip: it ends too early")
-            packed = unpacker.unused_data
-    except zlib.error as error:
-        raise DataError(f"{show_name(path)}: not readable gzip: {error}") from None
-    return b"".join(parts)
 
 
 def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:

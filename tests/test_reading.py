@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import gzip
 import os
 from pathlib import Path
 
 import pytest
 
 from dmseg.errors import DataError
-from dmseg.reading import parse_json, read_gzip, read_json, read_regular, read_toml, show_name
+from dmseg.reading import parse_json, read_json, read_regular, read_toml, show_name
 from dmseg.schemas import Items, Number, Optional, Record, Text, find_problems
 
 BAD_JSON = {
@@ -62,17 +61,6 @@ def test_a_file_beyond_the_limit_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"1" * 101)
     with pytest.raises(DataError, match="101 bytes; at most 100"):
         read_regular(tmp_path / "x", limit=100)
-
-
-def test_gzip_that_unpacks_beyond_the_limit_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "x.gz").write_bytes(gzip.compress(b"\0" * 10_000_000))
-    with pytest.raises(DataError, match="more than 1000000 bytes"):
-        read_gzip(tmp_path / "x.gz", limit=1_000_000)
-    (tmp_path / "y.gz").write_bytes(gzip.compress(b"one") + gzip.compress(b"two"))
-    assert read_gzip(tmp_path / "y.gz", limit=100) == b"onetwo"
-    (tmp_path / "z.gz").write_bytes(gzip.compress(b"one")[:-3])
-    with pytest.raises(DataError, match="too early"):
-        read_gzip(tmp_path / "z.gz", limit=100)
 
 
 @pytest.mark.parametrize(

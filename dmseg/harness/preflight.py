@@ -75,9 +75,10 @@ def require_prompts(replay: Replay, selection: Selection, sizes: dict[str, tuple
 def _require_rows(rows: Rows, step: int, size: tuple[int, int], where: str) -> None:
     height, width = size
     strokes = {(row["kind"], row["index"]) for row in rows if row["kind"] in STROKES}
-    if step > 1 and (sum(row["kind"] not in STROKES for row in rows) + len(strokes) > 1 or _has_box(rows)):
+    boxes = sum(row["kind"] == "box" for row in rows)
+    if step > 1 and (sum(row["kind"] not in STROKES for row in rows) + len(strokes) > 1 or boxes):
         raise DataError(f"{where}: {len(rows)} rows; a later step has one point or one stroke at most")
-    if sum(row["kind"] == "box" for row in rows) > 1:
+    if boxes > 1:
         raise DataError(f"{where}: two boxes; one at most")
     for row in rows:
         point = row["kind"] == "point"
@@ -104,10 +105,6 @@ def _find_strokes(rows: Rows, where: str) -> tuple[Stroke, ...]:
         return strokes_from_rows(rows)
     except DataError as error:
         raise DataError(f"{where}: {error}") from None
-
-
-def _has_box(rows: Rows) -> bool:
-    return any(row["kind"] == "box" for row in rows)
 
 
 def read_sizes(benchmark: Benchmark) -> dict[str, tuple[int, int]]:

@@ -13,6 +13,7 @@ from scipy import ndimage, stats
 
 from dmseg.simulators import apply, observe, plan
 from dmseg.simulators.general import jpeg_bytes
+from dmseg.simulators.powers import raise_to
 from dmseg.simulators.visibility import estimate_clipped_share
 
 SIDE = 512
@@ -213,6 +214,16 @@ def test_gamma_is_a_power_with_fixed_ends(exponent: float) -> None:
     inside = (out[0] > 2000) & (out[0] < 65535)
     slope = np.polyfit(np.log(ramp[0][inside] / 65535), np.log(out[0][inside] / 65535), 1)[0]
     assert slope == pytest.approx(exponent, rel=1e-3)
+
+
+@pytest.mark.parametrize("exponent", [0.05, 0.536, 0.87, 1.0, 1.5, 2.0, 3.0, 19.7])
+@pytest.mark.parametrize("size", [1, 7, 512, 20_001])
+def test_gamma_of_floats_is_the_power_in_double_precision_rounded_once(exponent: float, size: int) -> None:
+    image = np.random.default_rng(size).random(size).astype(np.float32)
+    image[::17], image[3::19], image[5::23] = 0, 1, 1e-42  # the ends, and the smallest numbers there are
+    image[2::29] *= np.float32(1e-20)
+    wanted = np.power(image.astype(np.float64), exponent).astype(np.float32)
+    assert np.array_equal(raise_to(image, exponent), wanted)
 
 
 LUMINANCE = np.array(
