@@ -47,7 +47,7 @@ INSTEAD = {
         "leaderboard challenge watershed --beacon 8d61aa55f00d"
     ),
     "leaderboard challenge my-model": "leaderboard challenge mine",
-    "leaderboard audit my-model": "leaderboard audit mine",
+    "leaderboard audit my-model": "leaderboard audit --data bench mine",
     "leaderboard confirm their-model": "leaderboard confirm mine",
     "submit answer challenge.json runs/mine --model my.py:Model": (
         "submit answer challenge.json runs/mine --model mymodel.py:MyModel"
