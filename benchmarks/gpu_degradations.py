@@ -54,10 +54,9 @@ def degrade_batches(device: str, *, toy: bool, check: Callable[[str, bool], bool
             [plan_operations(f"{k}", name, modality=modality, image=one) for k, one in enumerate(images)],
             "lq3",
         )
-    chains["a whole plan of MRI, LQ-3+"] = (
-        [plan(f"{k}", modality="mri", image=one) for k, one in enumerate(images)],
-        "lq3plus",
-    )
+    for modality, label in (("mri", "MRI"), ("ct", "CT")):
+        plans = [plan(f"{k}", modality=modality, image=one) for k, one in enumerate(images)]
+        chains[f"a whole plan of {label}, LQ-3+"] = (plans, "lq3plus")
     found: dict[str, Any] = {"batch": count, "side": side}
     for name, (plans, level) in chains.items():
         wanted = apply_batch(arrays, plans, level, on_arrays=True)

@@ -262,13 +262,16 @@ follows would change pixels, so it waits for version 3 of the tables:
 - `brightness_contrast` near the outline of a body. A grey rim in the air (MR), or a soft skin line that turns into a sharp edge (X-ray): the
   7-px neighbourhood that tells air from signal does not scale with the image.
 - `acoustic_shadow`, heavy: black to the noise floor over its whole width, without reverberation inside; in a sector its outline looks torn.
-- `glare` on scanners: a round bright spot that follows no anatomy. Weak since version 2, and still a lamp where there is none.
+- `glare` on scanners: a round bright spot that follows no anatomy. Weak since version 2, and still a lamp where there is none. In CT the
+  gap between body and table counts as scanned (the outline is closed on a 64 x 64 map): its air glows faintly at heavy.
 - `dead_pixels`, dermoscopy: whole white columns, which every camera interpolates away. `specular_reflection` there follows ink marks.
 - `double_exposure`: a sharp second copy; light it is hardly seen, heavy it looks like blur.
 - `illumination_shadow`: highlights inside of it turn grey, like smoke; in a panoramic X-ray (the paper has it there) no lamp exists.
 - `specular_reflection`, microscopy: soft discs that are plausible in fluorescence and not in bright field, where light is not added.
 - `motion_blur` and `gaussian_blur` smear a body or sector into its surround; movement in MR and CT makes ghosts and double outlines instead.
 - `jpeg` on small images (91 px): blocks as large as an organ, since a quality does not scale with the image.
+- `photon_starvation`, heavy: streaks over the whole of any slice, a liver too, since every body is taken for shoulders or hips of 300 mm
+  and more; a radiologist expects them there alone.
 - `beam_hardening` mottles bone that lies just above the window, where its HU are assumed; on thin bodies heavy is hardly seen.
 - `vignette`, ultrasound: a linear image is darkened at its upper corners too, next to the probe.
 

@@ -133,7 +133,7 @@ def text_table(model: str, numbers: SplitNumbers) -> TextTable:
         (f"{row.place} {TEXT_METRICS[row.metric]}", str(row.cells[0].n), *(interval(cell) for cell in row.cells))
         for row in numbers.text
     ]
-    title = f"{model}, {numbers.table.split}: a sentence each, {ALL_PLACES} by the mean over datasets"
+    title = f"{model}, {numbers.table.split}: a sentence each; {ALL_PLACES}: mean over datasets"
     return TextTable(title, ("", "sentences", *numbers.columns), tuple(rows))
 
 

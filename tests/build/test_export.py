@@ -205,9 +205,10 @@ def test_an_export_that_is_stopped_leaves_no_mixed_manifest(bench, tmp_path, mon
 @pytest.mark.slow
 def test_ten_kills_of_an_export_leave_nothing_and_change_no_byte(bench, tmp_path):
     command = ("manifest", "export", bench.path, "-o", tmp_path / "out" / "m.zip")
-    start = time.monotonic()
-    assert Command(*command).wait()[0] == 0
-    took = time.monotonic() - start
+    for _ in range(2):  # the first one waits for the server that commands are forked from
+        start = time.monotonic()
+        assert Command(*command).wait()[0] == 0
+        took = time.monotonic() - start
     expected = (tmp_path / "out" / "m.zip").read_bytes()
     draw, killed = Stream("export kills"), 0
     while killed < 10:

@@ -44,10 +44,10 @@ INSTEAD = {
     "compare watershed runs/": "compare watershed --root board runs/",
     "evaluate --model their.py:Model --weights their.pth": "evaluate --model mymodel.py:MyModel",
     "leaderboard challenge my-model/2026-11-20-1a2b3c4d --beacon 8d61...": (
-        "leaderboard challenge watershed --beacon 8d61"
+        "leaderboard challenge watershed --beacon 8d61aa55f00d"
     ),
     "leaderboard challenge my-model": "leaderboard challenge mine",
-    "leaderboard audit my-model": "leaderboard audit mine",
+    "leaderboard audit my-model": "leaderboard audit --data bench mine",
     "leaderboard confirm their-model": "leaderboard confirm mine",
     "submit answer challenge.json runs/mine --model my.py:Model": (
         "submit answer challenge.json runs/mine --model mymodel.py:MyModel"
@@ -71,7 +71,9 @@ BEFORE = {
         "manifest export other -o paper.zip",
         "manifest export other -o mine.zip",
     ],
-    "build --raw my-scans": ["init-recipe my-scans --modality ultrasound --out my-scans.toml"],
+    "build --raw my-scans --recipe my-scans.toml --out bench": [
+        "init-recipe my-scans --modality ultrasound --out my-scans.toml --force"
+    ],
     "build --raw my-scans --manifest": [
         "build --raw my-scans --recipe my-scans.toml --out own",
         "manifest export own -o mine.zip",

@@ -200,7 +200,7 @@ def test_ten_kills_leave_nothing_and_change_no_byte(tmp_path: Path) -> None:
     draw, killed = Stream("phantom kills"), 0
     while killed < 10:
         process = Command(*command)
-        time.sleep(draw.uniform(0.0, 5.0))
+        time.sleep(draw.uniform(0.0, 3.0))
         killed += process.kill(group=False)  # the workers are left to themselves
     assert Command(*command).wait()[0] == 0
     assert content(tmp_path / "raw") == content(tmp_path / "whole")
