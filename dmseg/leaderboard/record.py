@@ -1,4 +1,4 @@
-"""The record: from entries to leaderboard.csv, leaderboard_long.csv, the table schemas and the page, byte for byte.
+"""The record: from entries to rows and standings.
 
 The same entries give the same bytes on every machine: numbers are rounded to fixed decimals, rows are sorted, no date
 of today enters. An entry that cannot be read or averaged is left out and named.
@@ -7,8 +7,6 @@ of today enters. An entry that cannot be read or averaged is left out and named.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,8 +14,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from dmseg.files import sha256_file, write_bytes
-from dmseg.leaderboard.columns import ARTEFACTS, LEADERBOARD, LONG, PAPER, PAPER_NATURAL, CsvColumn, frictionless
+from dmseg.leaderboard.columns import ARTEFACTS, LEADERBOARD, LONG, PAPER, PAPER_NATURAL
 from dmseg.leaderboard.entries import (
     PUBLISHED_ARTEFACTS_FILE,
     PUBLISHED_FILE,
@@ -29,7 +26,7 @@ from dmseg.leaderboard.entries import (
 from dmseg.leaderboard.ranking import Standing, rank
 from dmseg.leaderboard.rows import Row, coverage, find_evaluated_expressions, find_evaluated_masks, is_ranked
 from dmseg.leaderboard.summaries import Summary, summary_of
-from dmseg.leaderboard.tables import csv_bytes, csv_header, csv_lines, parse_csv, read_csv
+from dmseg.leaderboard.tables import csv_header, csv_lines, parse_csv, read_csv
 from dmseg.manifests import LOCAL_EDITION, find_published_header
 from dmseg.naming import name_key
 from dmseg.results.columns import gives_text
@@ -118,8 +115,8 @@ def make_record(root: Path, given: Sequence[Entry] | None = None) -> Leaderboard
         long=dict(sorted(long.items())),
         artefacts=dict(sorted(artefacts.items())),
         standings=dict(sorted(standings.items())),
-        paper=read_csv(_locate(PAPER_FILE), PAPER),
-        paper_natural=read_csv(_locate(PAPER_NATURAL_FILE), PAPER_NATURAL),
+        paper=read_csv(locate_shipped(PAPER_FILE), PAPER),
+        paper_natural=read_csv(locate_shipped(PAPER_NATURAL_FILE), PAPER_NATURAL),
         entries=entries,
         problems=problems,
     )
@@ -224,53 +221,11 @@ def _keep_published(
         tables[file].update({key: csv_lines(columns, part) for key, part in parts.items()})
 
 
-def _locate(name: str) -> Path:
+def locate_shipped(name: str) -> Path:
+    """Return where a table that ships with the record lies."""
     return Path(str(resources.files("dmseg.leaderboard").joinpath(name)))
 
 
 def _place(row: Row) -> tuple[Any, ...]:
     unranked = row["rank_low"] is None
     return (*contest_of(row), unranked, -row["score"], row["model"])
-
-
-def record_files(record: LeaderboardRecord) -> dict[str, bytes]:
-    """Return the files of the record by name."""
-    from dmseg.leaderboard.page import leaderboard_page
-
-    schemas: Mapping[str, Any] = {
-        LEADERBOARD_FILE: LEADERBOARD,
-        LONG_FILE: LONG,
-        ARTEFACTS_FILE: ARTEFACTS,
-        PAPER_FILE: PAPER,
-        PAPER_NATURAL_FILE: PAPER_NATURAL,
-    }
-    files = {LEADERBOARD_FILE: csv_bytes(LEADERBOARD, record.rows)}
-    files[LONG_FILE] = _join_lines(LONG, record.long)
-    files[ARTEFACTS_FILE] = _join_lines(ARTEFACTS, record.artefacts)
-    for name in (PAPER_FILE, PAPER_NATURAL_FILE):
-        files[name] = _locate(name).read_bytes()
-    for name, columns in schemas.items():
-        schema = json.dumps(frictionless(columns), indent=1, ensure_ascii=False) + "\n"
-        files[name.replace(".csv", ".schema.json")] = schema.encode()
-    files[PAGE_FILE] = leaderboard_page(record).encode()
-    return files
-
-
-def _join_lines(columns: Sequence[CsvColumn], parts: Mapping[tuple[Contest, str], str]) -> bytes:
-    return b"".join([csv_header(columns).encode(), *(part.encode() for part in parts.values())])
-
-
-def write_record(root: Path, record: LeaderboardRecord, *, check: bool = False) -> list[str]:
-    """Write the files of a record below ``root``, or only compare them.
-
-    Returns:
-        Names of the files that differed from what the entries give (and were written, unless ``check``).
-    """
-    changed = []
-    for name, content in record_files(record).items():
-        path = root / name
-        if not path.is_file() or sha256_file(path) != hashlib.sha256(content).hexdigest():
-            changed.append(name)
-            if not check:
-                write_bytes(path, content)
-    return changed

@@ -15,7 +15,8 @@ from dmseg.leaderboard.checks import Verdict, check_run
 from dmseg.leaderboard.entries import CHECKED_FILE, RUN_FILES, default_root, entry_folder, read_entries, read_entry
 from dmseg.leaderboard.lookup import find_manifest
 from dmseg.leaderboard.package import MAX_BYTES, UnsafePackageError, open_submission, pack_files
-from dmseg.leaderboard.record import make_record, write_record
+from dmseg.leaderboard.record import make_record
+from dmseg.leaderboard.writing import write_record
 from dmseg.naming import name_key
 from dmseg.reading import read_regular
 from dmseg.results import open_run, run_digest
@@ -115,7 +116,8 @@ def add(
             raise RefusedError(run, verdict)
         info, digest = open_run(staged).info, run_digest(staged)
         model = info["model"]["name"]
-        same = [entry for entry in entries if entry.digest == digest and name_key(entry.model) == name_key(model)]
+        mine = [entry for entry in entries if entry.digest == digest and name_key(entry.model) == name_key(model)]
+        same = [entry for entry in mine if entry.info["protocol"] == info["protocol"]]
         if same:
             return Added(same[0].folder, False, verdict, tuple(build(root)))
         now = date or datetime.datetime.now(datetime.UTC)
@@ -126,6 +128,8 @@ def add(
             checked["owner"] = owner or info["submitter"]
         write_text(staged / CHECKED_FILE, json.dumps(checked, indent=1) + "\n")
         entry, target = read_entry(staged), entry_folder(root, model, checked["date"], digest)
+        if mine:  # two presets can give the same rows
+            target = target.with_name(f"{target.name}-{info['protocol']['preset']}")
         places = {entry.folder: target}  # in the order in which the record will be read
         all_entries = sorted([*entries, entry], key=lambda e: places.get(e.folder, e.folder).parts[-2:])
         record = make_record(root, all_entries)

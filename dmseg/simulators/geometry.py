@@ -121,7 +121,7 @@ def _beams(geometry_text: str, height: int, width: int) -> Beams:
         (apex_x, apex_y), (first, last), (near, far) = geometry["apex"], geometry["angles"], geometry["radii"]
         depth, lateral = np.empty(shape, np.float32), np.empty(shape, np.float32)
         numbers = [np.float32(value) for value in (apex_x, apex_y, near, first, 1 / (last - first))]
-        _polar(*numbers, depth, lateral)  # type: ignore[call-arg]
+        _polar(*numbers, depth, lateral)
         inside = (lateral >= 0) & (lateral <= 1) & (depth >= 0) & (depth <= far - near)
         return Beams(depth, lateral, inside, far - near, far * (last - first), near, last - first)
     left, right = geometry.get("left", 0.0), geometry.get("right", width - 1.0)

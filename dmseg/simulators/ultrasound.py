@@ -337,7 +337,7 @@ def gel_reflection(image: Image, scene: Scene, *, decay: float, spacing: float) 
     apex = scene.geometry.get("apex", [0.0, 0.0])
     near = where.near if where.spread else -1.0
     numbers = [np.float32(value) for value in (*apex, near, start, spacing)]
-    _echoes(grey, where.depth, where.inside, *numbers, bands, echoes)  # type: ignore[call-arg]
+    _echoes(grey, where.depth, where.inside, *numbers, bands, echoes)
     return pixels.affine(image, None, echoes / np.float32(pixels.top(image)))
 
 

@@ -115,9 +115,9 @@ class Recipe:
         ):
             if not low <= value <= 10**9:
                 raise DataError(f"{where}: {name} is {value}; a whole number from {low} to 1000000000")
-        for name, value in _list_texts(self.parameters, "parameters"):  # patterns of files: "images/{id}"
-            if "{" in value or "/" in value or value == "..":
-                require_inside(value, f"{where}: {name}")
+        for place, text in _list_texts(self.parameters, "parameters"):  # patterns of files: "images/{id}"
+            if "{" in text or "/" in text or text == "..":
+                require_inside(text, f"{where}: {place}")
         for window in self.windows.values():
             if not (window.width > 0 and abs(window.center) <= 1e6 and window.width <= 1e6):
                 raise DataError(
