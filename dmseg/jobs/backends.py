@@ -198,7 +198,7 @@ class _Threads(Executor):
 
 @contextlib.contextmanager
 def _processes(backend: Backend) -> Pool:
-    executor = _warm_processes(backend.jobs, os.getpid())
+    executor = _warm_processes(backend.jobs, os.getpid(), os.getcwd())
     try:
         yield executor, lambda: backend.jobs
     except BaseException:
@@ -225,8 +225,8 @@ def _quiet_handover() -> Iterator[None]:
 
 
 @functools.lru_cache(maxsize=1)
-def _warm_processes(jobs: int, parent: int) -> Any:
-    """Return worker processes; they stay for the next job, apart from those that joblib keeps for itself."""
+def _warm_processes(jobs: int, parent: int, folder: str) -> Any:
+    """Return worker processes of a working folder; they stay for the next job, apart from joblib's own."""
     from joblib.externals.loky import ProcessPoolExecutor
 
     threads = str(max(1, (os.cpu_count() or 1) // jobs))
@@ -234,10 +234,19 @@ def _warm_processes(jobs: int, parent: int) -> Any:
     return ProcessPoolExecutor(
         max_workers=jobs,
         timeout=_IDLE_S,
-        initializer=end_with_parent,
+        initializer=_start_worker,
         initargs=(parent,),
         env={name: os.environ.get(name, threads) for name in names},
     )
+
+
+def _start_worker(parent: int) -> None:
+    """Make a worker end with its parent, and keep it however large the models are that it holds."""
+    from joblib.externals.loky import process_executor
+
+    end_with_parent(parent)
+    # Where psutil is there, loky takes 300 MB above the first unit for a leak: it would load every network twice.
+    process_executor._USE_PSUTIL = False
 
 
 @contextlib.contextmanager

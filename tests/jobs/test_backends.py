@@ -83,6 +83,19 @@ def test_a_full_disk_ends_the_job_within_seconds(backend):
     assert time.monotonic() - start < 30, "200 units take 60 seconds"
 
 
+def test_a_worker_that_holds_a_large_model_stays(recwarn):
+    found = results(job_units.hold_a_model, range(6), Backend("loky", 2))
+    assert len({process for process, _ in found}) == 2
+    assert not [warning for warning in recwarn if "worker stopped" in str(warning.message)]
+
+
+def test_workers_are_where_the_caller_is(tmp_path, monkeypatch):
+    for folder in (tmp_path, tmp_path.parent):
+        monkeypatch.chdir(folder)
+        found = results(job_units.hold_a_model, [0, 0], Backend("loky", 2))
+        assert {where for _, where in found} == {os.path.realpath(folder)}
+
+
 @pytest.mark.parametrize("name", ["loky", DASK])
 def test_a_worker_that_the_system_ends_is_one_message(name):
     if name == "dask":

@@ -18,6 +18,7 @@ from dmseg.leaderboard import add, answer, audit, build, challenge, confirm, fin
 from dmseg.leaderboard.challenge import draw_masks
 from dmseg.leaderboard.columns import LEADERBOARD
 from dmseg.leaderboard.tables import read_csv
+from dmseg.results.audit import PREDICTIONS_FILE
 
 BEACON = "8d61d9100567de44682506aea1a7a6fa6e5491cd27a0a0ed349ef6910ac5ac20"
 
@@ -50,7 +51,8 @@ def test_an_honest_run_is_audited_and_then_ranked(kept: Path, tmp_path: Path) ->
 
 def test_predictions_that_were_not_kept_are_made_again(published: Any, tmp_path: Path) -> None:
     root = tmp_path / "record"
-    run = published.runs["watershed"]
+    run = published.copy("watershed", tmp_path / "run")
+    (run / PREDICTIONS_FILE).unlink()
     add(run, root)
     challenge("watershed", root, beacon=BEACON, masks=3)
     path = find_entry("watershed", root).folder / "challenge.json"

@@ -35,6 +35,17 @@ def fill_disk(number: int) -> int:
     return number
 
 
+_HELD: list[bytearray] = []
+
+
+def hold_a_model(number: int) -> tuple[int, str]:
+    """Hold 400 MB from the second unit on, as a network's weights; say which process it is, and where."""
+    if number and not _HELD:
+        _HELD.append(bytearray(os.urandom(1) * 400_000_000))
+    time.sleep(1.1)
+    return os.getpid(), os.getcwd()
+
+
 def die_at_two(number: int) -> int:
     if number == 2:
         os.kill(os.getpid(), signal.SIGKILL)

@@ -148,8 +148,10 @@ def _lose_elements(image: Tensor, scene: Scene, one: Mapping[str, float]) -> Ten
     depth = put(where.depth, image.device).clamp(min=0) / max(where.deepest, 1)
     kept = torch.ones(shape, device=image.device)
     for element, first in optical.choose_elements(scene, where, int(one["lines"])):
-        wide = first * (1 + depth / optical.APERTURE_GROWTH)
-        kept = kept * (1 - optical.NEAR_LOSS * first / wide * torch.exp(-(((lateral - element) / wide) ** 2) / 2))
+        wide = float(first) * (1 + depth / optical.APERTURE_GROWTH)
+        kept = kept * (
+            1 - optical.NEAR_LOSS * float(first) / wide * torch.exp(-(((lateral - float(element)) / wide) ** 2) / 2)
+        )
     if int(one["lines"]):
         decibels = 20 * torch.log10(torch.where(inside, kept, 1.0))
         image = tensors.affine(image, None, (decibels / optical.DYNAMIC_RANGE)[None, None])

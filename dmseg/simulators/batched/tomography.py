@@ -136,9 +136,10 @@ def beam_hardening(x: Tensor, clear: Tensor, scenes: Sequence[Scene], values: Va
     made = x
     for members in (sliced, [number for number in range(len(scenes)) if number not in sliced]):
         index = put(np.asarray(members), x.device)
-        picked = [part.index_select(0, index) for part in (x, clear)]
-        some = [scenes[number] for number in members], [values[number] for number in members]
-        part = _harden_slices(*picked, *some) if members is sliced else _harden_projections(picked[0], some[1])
+        some, their_values = [scenes[number] for number in members], [values[number] for number in members]
+        of_x, of_clear = x.index_select(0, index), clear.index_select(0, index)
+        slices = members is sliced
+        part = _harden_slices(of_x, of_clear, some, their_values) if slices else _harden_projections(of_x, their_values)
         made = made.index_copy(0, index, part)
     return made
 
@@ -165,7 +166,8 @@ def _harden_slices(x: Tensor, clear: Tensor, scenes: Sequence[Scene], values: Va
     def look_up(table: np.ndarray[Any, np.dtype[np.float32]]) -> Tensor:
         flat = put(table, x.device).reshape(-1)
         upper = (1 - v) * flat[at] + v * flat[at + 1]
-        return (1 - u) * upper + u * ((1 - v) * flat[at + last + 2] + v * flat[at + last + 3])
+        blended: Tensor = (1 - u) * upper + u * ((1 - v) * flat[at + last + 2] + v * flat[at + last + 3])
+        return blended
 
     share = put_numbers([one["uncorrected"] for one in values], x)[:, 0]
     corrected = look_up(beam.corrected)
