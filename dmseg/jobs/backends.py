@@ -20,6 +20,7 @@ from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Any, TypeVar
 
 from dmseg.errors import MachineError, MissingDependencyError, UsageError, unknown_name
@@ -198,7 +199,7 @@ class _Threads(Executor):
 
 @contextlib.contextmanager
 def _processes(backend: Backend) -> Pool:
-    executor = _warm_processes(backend.jobs, os.getpid(), os.getcwd())
+    executor = _warm_processes(backend.jobs, os.getpid(), str(Path.cwd()))
     try:
         yield executor, lambda: backend.jobs
     except BaseException:

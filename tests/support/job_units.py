@@ -43,7 +43,7 @@ def hold_a_model(number: int) -> tuple[int, str]:
     if number and not _HELD:
         _HELD.append(bytearray(os.urandom(1) * 400_000_000))
     time.sleep(1.1)
-    return os.getpid(), os.getcwd()
+    return os.getpid(), str(Path.cwd())
 
 
 def die_at_two(number: int) -> int:
