@@ -18,18 +18,18 @@ from numba import njit
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 
 
-def compiled(function: Callable[..., Any]) -> Any:
+def compile_function(function: Callable[..., Any]) -> Any:
     """Compile a function when it is first called; the code is kept on disk, and other threads run beside it."""
     return _keep(njit(cache=True, nogil=True)(function))
 
 
-def compiled_inline(function: Callable[..., Any]) -> Any:
-    """Compile a function as :func:`compiled` does, into every compiled function that calls it."""
+def compile_inline(function: Callable[..., Any]) -> Any:
+    """Compile a function as :func:`compile_function` does, into every compiled function that calls it."""
     return _keep(njit(cache=True, nogil=True, inline="always")(function))
 
 
-def compiled_arithmetic(function: Callable[..., Any]) -> Any:
-    """Compile a function as :func:`compiled` does, for vectors: division by 0 unchecked, products added in one step."""
+def compile_arithmetic(function: Callable[..., Any]) -> Any:
+    """Compile a function as :func:`compile_function` does, for vectors: unchecked division, fused products."""
     return _keep(njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})(function))
 
 

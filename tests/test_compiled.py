@@ -11,9 +11,9 @@ import pytest
 
 from dmseg.compiled import CodeFiles
 
-SOURCE = """from dmseg.compiled import compiled
+SOURCE = """from dmseg.compiled import compile_function
 
-@compiled
+@compile_function
 def double(values):
     return values + values
 """

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from dmseg.compiled import compiled
+from dmseg.compiled import compile_function
 from dmseg.types import Image
 
 _POLE = np.sqrt(3.0) - 2.0
@@ -69,7 +69,7 @@ def _filter_spline(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return coefficients
 
 
-@compiled
+@compile_function
 def _filter_lines(block: NDArray[np.float64]) -> None:
     """Filter (lines, n, channels) along n, in place; mirrored ends."""
     lines, n, channels = block.shape
@@ -103,7 +103,7 @@ def _filter_lines(block: NDArray[np.float64]) -> None:
                 values[i, c] = pole * (values[i + 1, c] - values[i, c])
 
 
-@compiled
+@compile_function
 def _interpolate(
     coefficients: NDArray[np.float64],
     rows: NDArray[np.int64],
@@ -140,7 +140,7 @@ def _interpolate(
     return found
 
 
-@compiled
+@compile_function
 def _interpolate_exactly(
     coefficients: NDArray[np.float64],
     rows: NDArray[np.int64],

@@ -17,7 +17,7 @@ import math
 
 import numpy as np
 
-from dmseg.compiled import compiled, compiled_inline
+from dmseg.compiled import compile_function, compile_inline
 from dmseg.metrics.reference import QUANTILE, TIE
 
 HALF_DIAGONAL = math.sqrt(0.5)
@@ -39,7 +39,7 @@ _FOLD_AFTER = 255
 """Words that can be added before a byte of the sum overflows."""
 
 
-@compiled
+@compile_function
 def count_pixels(a, b, counts, boxes):  # type: ignore[no-untyped-def]
     """Fill counts (3,) with |a & b|, |a|, |b|, and boxes (2, 4) with first and last row and word column of a and b.
 
@@ -71,7 +71,7 @@ def count_pixels(a, b, counts, boxes):  # type: ignore[no-untyped-def]
     return foreign
 
 
-@compiled
+@compile_function
 def _any_of_row(words, i):  # type: ignore[no-untyped-def]
     """Return all words of a row or-ed together."""
     found = _ZERO
@@ -80,7 +80,7 @@ def _any_of_row(words, i):  # type: ignore[no-untyped-def]
     return found
 
 
-@compiled
+@compile_function
 def _count_row(words, i, in_columns):  # type: ignore[no-untyped-def]
     """Return the number of pixels of a row, and note the words that hold any."""
     count = np.int64(0)
@@ -93,7 +93,7 @@ def _count_row(words, i, in_columns):  # type: ignore[no-untyped-def]
     return count
 
 
-@compiled
+@compile_function
 def _count_common(a, b, i):  # type: ignore[no-untyped-def]
     """Return the number of pixels that a row has in both masks."""
     count = np.int64(0)
@@ -105,7 +105,7 @@ def _count_common(a, b, i):  # type: ignore[no-untyped-def]
     return count
 
 
-@compiled
+@compile_function
 def _column_range(in_columns, box):  # type: ignore[no-untyped-def]
     """Write the first and the last word that holds a pixel to box[2] and box[3]."""
     used = np.flatnonzero(in_columns)
@@ -114,14 +114,14 @@ def _column_range(in_columns, box):  # type: ignore[no-untyped-def]
         box[3] = used[-1]
 
 
-@compiled_inline
+@compile_inline
 def _byte_sum(word):  # type: ignore[no-untyped-def]
     """Return the sum of the eight bytes of a word."""
     pairs = (word & np.uint64(0x00FF00FF00FF00FF)) + ((word >> np.uint64(8)) & np.uint64(0x00FF00FF00FF00FF))
     return np.int64((pairs * np.uint64(0x0001000100010001)) >> np.uint64(48))
 
 
-@compiled
+@compile_function
 def _vertices(words, box):  # type: ignore[no-untyped-def]
     """Return the boundary vertices of the mask inside its box.
 
@@ -177,7 +177,7 @@ def _vertices(words, box):  # type: ignore[no-untyped-def]
     return rows[:n], columns[:n], pieces[:n]
 
 
-@compiled
+@compile_function
 def _column_distances(rows, columns, box):  # type: ignore[no-untyped-def]
     """Return for each grid point of a box the distance to the nearest vertex of its column, int16; _FAR if none."""
     grid = np.full((box[1] - box[0] + 2, (box[3] - box[2] + 1) * 8 + 1), _FAR, np.int16)
@@ -192,7 +192,7 @@ def _column_distances(rows, columns, box):  # type: ignore[no-untyped-def]
     return grid
 
 
-@compiled
+@compile_function
 def _measure_squared_distances(rows, columns, box, grid, grid_box):  # type: ignore[no-untyped-def]
     """Return the squared distance of each vertex to the nearest vertex of the other mask, int64 (n,).
 
@@ -222,7 +222,7 @@ def _measure_squared_distances(rows, columns, box, grid, grid_box):  # type: ign
     return result
 
 
-@compiled
+@compile_function
 def _length_within(squared, pieces, limit):  # type: ignore[no-untyped-def]
     """Return the boundary length at a squared distance of at most ``limit``."""
     total = np.int64(0)
@@ -231,7 +231,7 @@ def _length_within(squared, pieces, limit):  # type: ignore[no-untyped-def]
     return (total & _LOW_HALF) + (total >> 32) * HALF_DIAGONAL
 
 
-@compiled
+@compile_function
 def find_squared_quantile(squared, pieces, largest):  # type: ignore[no-untyped-def]
     """Return the smallest squared distance within which 95 % of the boundary length lies."""
     wanted = QUANTILE * _length_within(squared, pieces, largest) - TIE
@@ -246,7 +246,7 @@ def find_squared_quantile(squared, pieces, largest):  # type: ignore[no-untyped-
     return low
 
 
-@compiled
+@compile_function
 def boundary_scores(a, b, boxes, squared_tolerances, nsd):  # type: ignore[no-untyped-def]
     """Fill nsd (T,) and return squared HD95 and squared HD of two non-empty masks, in pixels.
 

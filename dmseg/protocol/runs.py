@@ -15,7 +15,7 @@ import math
 
 import numpy as np
 
-from dmseg.compiled import compiled, compiled_inline
+from dmseg.compiled import compile_function, compile_inline
 
 _ZERO = np.uint64(0)
 _ONES = np.uint64(0x0101010101010101)
@@ -27,7 +27,7 @@ _ROUNDING = 1e-6
 """Far more than the error of a root, so that no pixel is passed over for it."""
 
 
-@compiled
+@compile_function
 def label_runs(reference, prediction, width):  # type: ignore[no-untyped-def]
     """Return the table of runs, int64 (n, 5) in raster order, and the bits that no 0/1 byte has.
 
@@ -86,7 +86,7 @@ def label_runs(reference, prediction, width):  # type: ignore[no-untyped-def]
     return runs[:n], _ZERO
 
 
-@compiled
+@compile_function
 def _rows_differ(reference, prediction, i):  # type: ignore[no-untyped-def]
     """Return whether row i of two masks differs."""
     different = _ZERO
@@ -95,7 +95,7 @@ def _rows_differ(reference, prediction, i):  # type: ignore[no-untyped-def]
     return different != _ZERO
 
 
-@compiled
+@compile_function
 def _join_rows(runs, previous, first, n, row):  # type: ignore[no-untyped-def]
     """Give the runs first..n-1 of a row their component, joining those of the row above (previous..first-1)."""
     candidate = previous
@@ -112,7 +112,7 @@ def _join_rows(runs, previous, first, n, row):  # type: ignore[no-untyped-def]
             above += 1
 
 
-@compiled
+@compile_function
 def _root(runs, index):  # type: ignore[no-untyped-def]
     """Return the first run of a component, halving the path to it."""
     while runs[index, COMPONENT] != index:
@@ -121,7 +121,7 @@ def _root(runs, index):  # type: ignore[no-untyped-def]
     return index
 
 
-@compiled
+@compile_function
 def component_areas(runs):  # type: ignore[no-untyped-def]
     """Return the number of pixels of each component at the index of its first run, 0 elsewhere, int64 (n,)."""
     areas = np.zeros(len(runs), np.int64)
@@ -130,7 +130,7 @@ def component_areas(runs):  # type: ignore[no-untyped-def]
     return areas
 
 
-@compiled
+@compile_function
 def largest_component(runs):  # type: ignore[no-untyped-def]
     """Return the component with the most pixels; equal ones: missed before surplus, then the first in raster order."""
     areas = component_areas(runs)
@@ -141,7 +141,7 @@ def largest_component(runs):  # type: ignore[no-untyped-def]
     return best
 
 
-@compiled
+@compile_function
 def middle(runs):  # type: ignore[no-untyped-def]
     """Return row and column of the pixel of the runs nearest to their centroid, the first in raster order if equal."""
     n, sum_y, sum_x = _moments(runs)
@@ -156,7 +156,7 @@ def middle(runs):  # type: ignore[no-untyped-def]
     return best[1], best[2]
 
 
-@compiled
+@compile_function
 def _moments(runs):  # type: ignore[no-untyped-def]
     """Return the number of pixels of the runs, and the sums of their rows and columns."""
     n = np.int64(0)
@@ -170,13 +170,13 @@ def _moments(runs):  # type: ignore[no-untyped-def]
     return n, sum_y, sum_x
 
 
-@compiled_inline
+@compile_inline
 def _badness(y, x, n, sum_y, sum_x):  # type: ignore[no-untyped-def]
     """Return n times the squared distance to the centroid, less what is the same for all pixels."""
     return n * (y * y + x * x) - 2 * (y * sum_y + x * sum_x)
 
 
-@compiled
+@compile_function
 def deepest(runs, central, clicked):  # type: ignore[no-untyped-def]
     """Return the greatest depth of a pixel of the runs, and row and column of a pixel that has it.
 
@@ -215,7 +215,7 @@ def deepest(runs, central, clicked):  # type: ignore[no-untyped-def]
     return depth, best[1], best[2]
 
 
-@compiled
+@compile_function
 def _vertical_distances(runs):  # type: ignore[no-untyped-def]
     """Return the first row and column of a grid around the runs, and on it the distance to the outside up or down.
 
@@ -237,7 +237,7 @@ def _vertical_distances(runs):  # type: ignore[no-untyped-def]
     return top, left, grid
 
 
-@compiled_inline
+@compile_inline
 def _depth(line, x, enough):  # type: ignore[no-untyped-def]
     """Return the depth of a pixel of a row of vertical distances, or some lesser number than ``enough`` if it is."""
     depth = np.int64(line[x]) ** 2
@@ -249,7 +249,7 @@ def _depth(line, x, enough):  # type: ignore[no-untyped-def]
     return depth
 
 
-@compiled
+@compile_function
 def _is_among(y, x, pixels):  # type: ignore[no-untyped-def]
     """Return whether a pixel is one of (k, 2) rows and columns."""
     found = False

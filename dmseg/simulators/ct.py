@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dmseg.compiled import compiled
+from dmseg.compiled import compile_function
 from dmseg.simulators import fields, pixels, xray
 from dmseg.simulators.observe import BLACK
 from dmseg.simulators.scene import Scene
@@ -64,7 +64,7 @@ def turn_average(radii: int, step: float) -> NDArray[np.float32]:
     return np.ascontiguousarray(matrix[:, radii:].T, np.float32)
 
 
-@compiled
+@compile_function
 def _sum_weighted(rows, weights, out):  # type: ignore[no-untyped-def]
     # Not a BLAS product: its threads wait for each other on busy machines.
     for i in range(weights.size):
@@ -93,7 +93,7 @@ def ring_profile(log_gain: NDArray[np.float64], step: float = RADIAL_STEP) -> ND
     return profile
 
 
-@compiled
+@compile_function
 def _spread(profile, step, x0, y0, out):  # type: ignore[no-untyped-def]
     # Two passes a row: the first vectorises, the second only looks up.
     place, index = np.empty(out.shape[1], np.float32), np.empty(out.shape[1], np.int32)
@@ -215,7 +215,7 @@ def _square(image: Array, size: int) -> Array:
     return np.asarray(cv2.resize(whole, (size, size), interpolation=kind), np.float32)
 
 
-@compiled
+@compile_function
 def _keep_clipped(offset, clear, now, local, tops, below, above):  # type: ignore[no-untyped-def]
     clear_unit, unit = np.float32(1) / tops[0], np.float32(1) / tops[1]
     for y in range(offset.shape[0]):

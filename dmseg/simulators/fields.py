@@ -12,7 +12,7 @@ import functools
 import numpy as np
 from numpy.typing import NDArray
 
-from dmseg.compiled import compiled, compiled_inline
+from dmseg.compiled import compile_function, compile_inline
 
 NORMAL_BITS = 12
 """The normal table holds deviates times 2**12, rounded; its tails end at 4.3 standard deviations."""
@@ -35,7 +35,7 @@ def normal_table() -> NDArray[np.int16]:
     return np.concatenate([-upper[::-1], upper])
 
 
-@compiled_inline
+@compile_inline
 def mix(key, counter):  # type: ignore[no-untyped-def]
     """Return 64 mixed bits of a key and a counter (both uint64)."""
     z = key + (counter + _ONE) * _GOLDEN
@@ -44,7 +44,7 @@ def mix(key, counter):  # type: ignore[no-untyped-def]
     return z ^ (z >> _S31)
 
 
-@compiled
+@compile_function
 def _normals(key, table, out):  # type: ignore[no-untyped-def]
     whole = out.size // 4 * 4
     for start in range(0, whole, 4):
@@ -65,7 +65,7 @@ def normals(key: int, n: int) -> NDArray[np.int16]:
     return out
 
 
-@compiled
+@compile_function
 def _places(key, size, first, out):  # type: ignore[no-untyped-def]
     bits = np.uint64(1)
     while (_ONE << bits) < size:

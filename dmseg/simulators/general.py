@@ -13,14 +13,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dmseg.compiled import compiled
+from dmseg.compiled import compile_function
 from dmseg.simulators import fields, pixels
 from dmseg.simulators.powers import raise_to
 from dmseg.simulators.scene import Scene
 from dmseg.types import Image
 
 
-@compiled
+@compile_function
 def _noise_integer(image, key, table, strength, shift, white, out):  # type: ignore[no-untyped-def]
     half = strength * 0 + (1 << (shift - 1))
     whole = image.size // 4 * 4
@@ -32,7 +32,7 @@ def _noise_integer(image, key, table, strength, shift, white, out):  # type: ign
             out[start + lane] = min(max(image[start + lane] + noise, 0), white)
 
 
-@compiled
+@compile_function
 def _noise_float(image, key, table, strength, out):  # type: ignore[no-untyped-def]
     whole = image.size // 4 * 4
     for start in range(0, image.size, 4):
@@ -116,7 +116,7 @@ def line_taps(length: float, angle: float) -> tuple[NDArray[np.int64], NDArray[n
     return taps[0], taps[1], taps[2]
 
 
-@compiled
+@compile_function
 def _add_taps(padded, y, dy, dx, weights, sums):  # type: ignore[no-untyped-def]
     # Four taps a turn, so that the sums are read and written a quarter as often. The slices first: an index computed
     # per pixel would be tested for its sign and never vectorised.
@@ -131,7 +131,7 @@ def _add_taps(padded, y, dy, dx, weights, sums):  # type: ignore[no-untyped-def]
             sums[x] += one[x] * a + two[x] * b + three[x] * c + four[x] * d
 
 
-@compiled
+@compile_function
 def _mean_of_integers(padded, dy, dx, weights, bits, sums, out):  # type: ignore[no-untyped-def]
     for y in range(out.shape[0]):
         sums[:] = 1 << (bits - 1)
@@ -140,7 +140,7 @@ def _mean_of_integers(padded, dy, dx, weights, bits, sums, out):  # type: ignore
             out[y, x] = sums[x] >> bits
 
 
-@compiled
+@compile_function
 def _mean_of_floats(padded, dy, dx, weights, out):  # type: ignore[no-untyped-def]
     for y in range(out.shape[0]):
         out[y] = 0
@@ -199,7 +199,7 @@ FULL_SIGNAL = 0.12
 NEIGHBOURS = 7
 
 
-@compiled
+@compile_function
 def _curves(image, local, curve, lift, white, out):  # type: ignore[no-untyped-def]
     for i in range(image.size):
         out[i] = min(max(curve[image[i]] - lift[local[i]], 0), white)

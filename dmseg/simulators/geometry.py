@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmseg import canonical
-from dmseg.compiled import compiled
+from dmseg.compiled import compile_function
 from dmseg.errors import UsageError, unknown_name
 from dmseg.simulators import pixels
 from dmseg.types import Image
@@ -86,7 +86,7 @@ class Beams:
     spread: float
 
 
-@compiled
+@compile_function
 def _polar(apex_x, apex_y, near, first, scale, depth, lateral):  # type: ignore[no-untyped-def]
     # arctan by Abramowitz and Stegun 4.4.49 (error 2e-8): it vectorises, the library call does not.
     for y in range(depth.shape[0]):

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dmseg.compiled import compiled
+from dmseg.compiled import compile_function
 from dmseg.simulators import fields, pixels
 from dmseg.simulators.scene import Scene
 from dmseg.types import Image
@@ -25,7 +25,7 @@ def legendre(size: int) -> NDArray[np.float64]:
     return np.stack([np.ones(size), x, (3 * x**2 - 1) / 2, (5 * x**3 - 3 * x) / 2])
 
 
-@compiled
+@compile_function
 def _log_field(down, across, coefficients, out):  # type: ignore[no-untyped-def]
     low, high = np.float32(np.inf), np.float32(-np.inf)
     first, second, third, fourth = across[0], across[1], across[2], across[3]
@@ -43,7 +43,7 @@ def _log_field(down, across, coefficients, out):  # type: ignore[no-untyped-def]
     return low, high
 
 
-@compiled
+@compile_function
 def _lean(field, depth, scale, slope, most):  # type: ignore[no-untyped-def]
     # field * scale - (depth * slope, limited to 0..most), in place.
     low, high = np.float32(np.inf), np.float32(-np.inf)
@@ -56,7 +56,7 @@ def _lean(field, depth, scale, slope, most):  # type: ignore[no-untyped-def]
     return low, high
 
 
-@compiled
+@compile_function
 def _exponential(values, scale, shift):  # type: ignore[no-untyped-def]
     # exp of small numbers: two halvings and a Taylor polynomial of degree 6 (relative error below 1e-6 for |x| < 2),
     # which vectorises.
@@ -207,7 +207,7 @@ def _per_channel(image: Image, function: Callable[[NDArray[np.float32]], NDArray
     return pixels.to_type_of(np.stack(planes, axis=2), image)
 
 
-@compiled
+@compile_function
 def _ghosts(image, shift, real, imaginary, half, white, out):  # type: ignore[no-untyped-def]
     # The phase-encoding axis is the first; a row is one vector.
     height = image.shape[0]
@@ -258,7 +258,7 @@ def choose_phase(ghosts: float, phase: float) -> float:
     return math.radians(phase)
 
 
-@compiled
+@compile_function
 def _rician(image, first, second, strength, half, white, out):  # type: ignore[no-untyped-def]
     for i in range(image.size):
         real = np.float32(image[i]) + strength * np.float32(first[i])

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmseg import imaging
-from dmseg.compiled import compiled
+from dmseg.compiled import compile_function
 from dmseg.errors import UsageError
 from dmseg.simulators import pixels
 from dmseg.simulators.geometry import check_geometry, estimate, reflectors
@@ -40,7 +40,7 @@ def make_working(image: Any, window: Window | None) -> Image:
     return imaging.normalise(values, window)
 
 
-@compiled
+@compile_function
 def _count_bytes(flat, counts):  # type: ignore[no-untyped-def]
     # Four tables in turn: equal neighbours would wait for each other's count.
     parts = np.zeros((4, 256), np.int64)

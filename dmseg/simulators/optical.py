@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dmseg.compiled import compiled
+from dmseg.compiled import compile_function
 from dmseg.simulators import fields, pixels
 from dmseg.simulators.geometry import Beams
 from dmseg.simulators.scene import Scene
@@ -101,7 +101,7 @@ CORE_SHARE = 0.75
 """Radius of the saturated core of a reflection, of the lobe's radius."""
 
 
-@compiled
+@compile_function
 def _lobes(places, radii, core, out):  # type: ignore[no-untyped-def]
     for k in range(places.shape[0]):
         x0, y0, long, short, cosine, sine = (

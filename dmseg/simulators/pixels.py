@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dmseg.compiled import compiled, compiled_inline
+from dmseg.compiled import compile_function, compile_inline
 from dmseg.errors import UsageError
 from dmseg.types import Image
 
@@ -72,7 +72,7 @@ def unit(image: Image) -> NDArray[np.float32]:
     return np.asarray(np.multiply(image, 1.0 / top(image), dtype=np.float32))
 
 
-@compiled
+@compile_function
 def _quantise(values, white, half, ceiling, out):  # type: ignore[no-untyped-def]
     for i in range(values.size):
         out[i] = min(max(values[i] * white + half, np.float32(0)), ceiling)
@@ -104,7 +104,7 @@ def _levels(white: int) -> NDArray[np.float64]:
     return np.arange(white + 1) / white
 
 
-@compiled
+@compile_function
 def _look_up(image, table, out):  # type: ignore[no-untyped-def]
     # Two pixels a turn, through a table of all pairs: twice as fast as one by one, once the image is larger than that.
     if image.size < 100_000:
@@ -137,12 +137,12 @@ def pointwise(image: Image, curve: Callable[[NDArray[np.float64]], NDArray[np.fl
     return out
 
 
-@compiled_inline
+@compile_inline
 def _limit(value, ceiling):  # type: ignore[no-untyped-def]
     return min(max(value, np.float32(0)), ceiling)
 
 
-@compiled
+@compile_function
 def _affine_grey(image, gain, offset, white, half, out):  # type: ignore[no-untyped-def]
     # An empty gain is 1, an empty offset 0.
     top = white + half
@@ -162,7 +162,7 @@ def _affine_grey(image, gain, offset, white, half, out):  # type: ignore[no-unty
                 target[x] = _limit(row[x] * times[x] + add[x] * white + half, top)
 
 
-@compiled
+@compile_function
 def _affine_colour(image, gain, offset, white, half, out):  # type: ignore[no-untyped-def]
     top = white + half
     for y in range(image.shape[0]):

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from dmseg.compiled import compiled_arithmetic
+from dmseg.compiled import compile_arithmetic
 
 _CHUNK = 512
 _ONE = np.int64(1023) << np.int64(52)
@@ -24,7 +24,7 @@ _L0, _L1, _L2, _L3, _L4, _L5, _L6, _L7 = (2 / math.log(2) / (2 * k + 1) for k in
 _E1, _E2, _E3, _E4, _E5, _E6, _E7, _E8, _E9, _E10, _E11 = (math.log(2) ** k / math.factorial(k) for k in range(1, 12))
 
 
-@compiled_arithmetic
+@compile_arithmetic
 def _raise(image, exponent, out):  # type: ignore[no-untyped-def]
     # Passes over short stretches, each of which vectorises: bits, logarithm by atanh, exponential by its series.
     values, bits = np.empty(_CHUNK), np.empty(_CHUNK, np.int64)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from dmseg.compiled import compiled
+from dmseg.compiled import compile_function
 from dmseg.simulators.tables import spectrum_table
 
 Array = NDArray[np.float32]
@@ -35,7 +35,7 @@ def detectors(size: int) -> int:
     return 2 * math.ceil(size * math.sqrt(0.5)) + 3
 
 
-@compiled
+@compile_function
 def _extents(padded):  # type: ignore[no-untyped-def]
     """First and last column of each row that is not 0 (first > last: none)."""
     size, width = padded.shape
@@ -48,7 +48,7 @@ def _extents(padded):  # type: ignore[no-untyped-def]
     return first, last
 
 
-@compiled
+@compile_function
 def _project(padded, turned, views, out):  # type: ignore[no-untyped-def]
     # Joseph's method: step along the axis the ray is nearer to, interpolate linearly across it. Only the rays that meet
     # the part of a line that is not 0 are followed, so no index leaves the line.
@@ -109,7 +109,7 @@ def ramp_spectrum(count: int) -> tuple[int, NDArray[np.float32]]:
 FINE = 4
 
 
-@compiled
+@compile_function
 def _back_project(fine, views, scale, out):  # type: ignore[no-untyped-def]
     # The filtered rows are interpolated to quarter pixels first, so that the inner loop is one look-up and one
     # addition; the places are found in a pass of their own, which vectorises.
@@ -185,7 +185,7 @@ def polychromatic(monochromatic: bool = False) -> Beam:
     return Beam(limit, (raw * gain).astype(np.float32), corrected.astype(np.float32))
 
 
-@compiled
+@compile_function
 def _look_up_table(table, scale, first, second, out):  # type: ignore[no-untyped-def]
     last = table.shape[0] - 2
     for i in range(out.size):

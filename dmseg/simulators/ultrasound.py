@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dmseg.compiled import compiled
+from dmseg.compiled import compile_function
 from dmseg.simulators import fields, pixels
 from dmseg.simulators.geometry import Beams
 from dmseg.simulators.scene import Scene
@@ -35,7 +35,7 @@ def point_spread(deviation: float) -> NDArray[np.float32]:
     return np.asarray(kernel / np.sqrt((kernel**2).sum()), np.float32)
 
 
-@compiled
+@compile_function
 def _decibels(real, imaginary, bits, floats, scale, offset):  # type: ignore[no-untyped-def]
     # The result overwrites real. bits and floats are one array seen twice; the logarithm is exponent + polynomial in
     # the mantissa (Chebyshev fit, error below 5e-5, that is 2e-4 dB), which vectorises.
@@ -81,7 +81,7 @@ def speckle_decibels(
     return real
 
 
-@compiled
+@compile_function
 def _nearest(depth, lateral, inside, columns, polar, out):  # type: ignore[no-untyped-def]
     for y in range(out.shape[0]):
         for x in range(out.shape[1]):
@@ -133,7 +133,7 @@ ECHO_FROM, ECHO_FULL = 2 / 255, 10 / 255
 """Local mean grey of Clear below which there is no echo to multiply, and above which there is one."""
 
 
-@compiled
+@compile_function
 def _times_ramp(values, low, scale, share, out):  # type: ignore[no-untyped-def]
     for y in range(out.shape[0]):
         row, target = values[y], out[y]
@@ -154,7 +154,7 @@ TABLE_STEPS = 4096
 PER_PX = 4
 
 
-@compiled
+@compile_function
 def _shadow(depth, lateral, inside, across, begin, onset, out):  # type: ignore[no-untyped-def]
     shaded = np.zeros(across.shape[1], np.bool_)
     for k in range(across.shape[0]):
@@ -293,7 +293,7 @@ ECHOES = 4
 HANN_STEPS = 512
 
 
-@compiled
+@compile_function
 def _echoes(image, depth, inside, apex_x, apex_y, near, start, spacing, bands, out):  # type: ignore[no-untyped-def]
     for y in range(out.shape[0]):
         for x in range(out.shape[1]):

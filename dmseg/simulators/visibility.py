@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from dmseg.compiled import compiled
+from dmseg.compiled import compile_function
 from dmseg.simulators.tables import visibility_table
 from dmseg.types import Image
 
@@ -83,7 +83,7 @@ def cap(clear: Image, chain: Callable[[Image, float], Image]) -> float:
     return 1.0 / table.steps
 
 
-@compiled
+@compile_function
 def _compare(before, after, black, white):  # type: ignore[no-untyped-def]
     # Of the pixels between black and white before: how many, their variance, the share that is at an end after, the
     # covariance, the standard deviation after.
